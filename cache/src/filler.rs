@@ -1,0 +1,171 @@
+//! The filler: the task that brings a fill's bytes from the store.
+//!
+//! It belongs to nobody but the cache, so it outlives any one reader. A body that breaks is resumed at the
+//! byte where it broke, from the same version, and readers do not notice. When all readers have left, a
+//! fill that is nearly done finishes, since the rest costs less than starting over; another goes on for
+//! [`GRACE`], in case a seek comes back, and then stops.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use seekway_storage::ByteStream;
+use tokio::time::{Instant, sleep};
+use tracing::{Instrument, debug, debug_span, warn};
+
+use crate::Inner;
+use crate::error::Error;
+use crate::fill::{Fill, FillWriter};
+use crate::metadata::OpenObject;
+use crate::segment::SegmentKey;
+
+/// How long an abandoned fill goes on.
+const GRACE: Duration = Duration::from_millis(250);
+/// An abandoned fill that needs no longer than this finishes.
+const NEARLY_DONE: Duration = Duration::from_millis(20);
+/// Breaks in a row, without a byte in between, that a fill survives.
+const BREAKS_IN_A_ROW_MAX: u32 = 3;
+/// Breaks that a fill survives in all: an origin that sends a few bytes at a time is broken, too.
+const BREAKS_MAX: u32 = 20;
+/// The first pause after a break; each one after it is twice as long.
+const BACKOFF: Duration = Duration::from_millis(20);
+
+/// Starts the task of a new fill. `body` is its first answer where one is already open.
+pub(crate) fn spawn(
+    inner: &Arc<Inner>,
+    object: &Arc<OpenObject>,
+    writer: FillWriter<Error>,
+    body: Option<ByteStream>,
+) {
+    inner.counters.fills_started.increment();
+    let span = debug_span!("fill", key = %object.identity.key, range = ?writer.fill().range());
+    inner.tasks.spawn(run(inner.clone(), object.clone(), writer, body).instrument(span));
+}
+
+async fn run(
+    inner: Arc<Inner>,
+    object: Arc<OpenObject>,
+    mut writer: FillWriter<Error>,
+    body: Option<ByteStream>,
+) {
+    let fill = writer.fill().clone();
+    let outcome = tokio::select! {
+        outcome = bring(&inner, &object, &mut writer, body) => Some(outcome),
+        () = abandoned(&inner, &fill) => None,
+        () = inner.cancel.cancelled() => None,
+    };
+    match outcome {
+        Some(Ok(())) => writer.finish(),
+        Some(Err(error)) => {
+            inner.counters.fills_failed.increment();
+            if error.version_changed() {
+                debug!("the object has changed");
+                inner.metadata.forget(&object.identity);
+            } else {
+                warn!(error = %chain(&error), landed = writer.landed(), "fill failed");
+            }
+            writer.fail(Error::Store(error));
+        }
+        None => {
+            inner.counters.fills_stopped.increment();
+            drop(writer);
+        }
+    }
+    // Only now: whoever looks for a running fill and finds none must find the segments in memory.
+    inner.fills.remove(&object.identity, &fill);
+}
+
+/// Lands all of the fill's bytes, resuming as often as the limits allow.
+async fn bring(
+    inner: &Inner,
+    object: &OpenObject,
+    writer: &mut FillWriter<Error>,
+    mut body: Option<ByteStream>,
+) -> Result<(), seekway_storage::Error> {
+    let range = writer.fill().range();
+    let (mut breaks, mut breaks_in_a_row) = (0, 0);
+    loop {
+        let before = writer.landed();
+        let opened = match body.take() {
+            Some(body) => Ok(body),
+            None => {
+                let wanted = before..range.end;
+                inner.store.get(&object.identity.key, wanted, Some(&object.object)).await.map(|get| get.body)
+            }
+        };
+        let error = match opened {
+            Ok(body) => match pump(inner, object, writer, body).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            },
+            // The store has its own retries for requests that never got an answer.
+            Err(error) if before == range.start => return Err(error),
+            Err(error) => error,
+        };
+        breaks += 1;
+        breaks_in_a_row = if writer.landed() > before { 1 } else { breaks_in_a_row + 1 };
+        if !error.is_retryable() || breaks_in_a_row > BREAKS_IN_A_ROW_MAX || breaks > BREAKS_MAX {
+            return Err(error);
+        }
+        inner.counters.fills_resumed.increment();
+        debug!(error = %chain(&error), landed = writer.landed(), "resuming a broken body");
+        sleep(BACKOFF.mul_f64(f64::from(1 << breaks_in_a_row) * (0.5 + fastrand::f64() / 2.0))).await;
+    }
+}
+
+async fn pump(
+    inner: &Inner,
+    object: &OpenObject,
+    writer: &mut FillWriter<Error>,
+    mut body: ByteStream,
+) -> Result<(), seekway_storage::Error> {
+    let mut missing = writer.fill().remaining();
+    while missing > 0 {
+        let Some(chunk) = body.next().await.transpose()? else {
+            return Err(seekway_storage::Error::Protocol(format!("the body ended {missing} bytes early")));
+        };
+        // A run that was cut short at a segment someone else brings has a longer body than it needs.
+        let take = usize::try_from(missing).map_or(chunk.len(), |missing| missing.min(chunk.len()));
+        for (index, segment) in writer.land(&chunk[..take]) {
+            let identity = object.identity.clone();
+            inner.memory.insert(SegmentKey { identity, index }, segment);
+        }
+        inner.counters.store_bytes.add(chunk.len() as u64);
+        missing -= take as u64;
+    }
+    Ok(())
+}
+
+/// Completes when the fill was stopped because nobody wants it.
+async fn abandoned(inner: &Inner, fill: &Fill<Error>) {
+    let (started, total) = (Instant::now(), fill.remaining());
+    let nearly_done = || {
+        let remaining = fill.remaining();
+        let to_go = started.elapsed().as_secs_f64() * ratio(remaining, total - remaining);
+        remaining <= inner.segmentation.segment_bytes() || to_go <= NEARLY_DONE.as_secs_f64()
+    };
+    loop {
+        poll_fn(|cx| fill.poll_abandoned(cx)).await;
+        if !nearly_done() {
+            sleep(GRACE).await;
+        }
+        if nearly_done() {
+            return std::future::pending().await;
+        }
+        if fill.stop_if_abandoned() {
+            return;
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // An estimate of time.
+fn ratio(a: u64, b: u64) -> f64 {
+    a as f64 / b as f64
+}
+
+/// An error with all its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,118 @@
+//! The register of running fills: how a reader finds the fill that already brings its segment.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+
+use crate::budget::Permit;
+use crate::error::Error;
+use crate::fill::{Fill, FillWriter, Follower};
+use crate::memory::Memory;
+use crate::segment::{Identity, SegmentKey, Segmentation};
+
+type SharedFill = Arc<Fill<Error>>;
+
+/// Running fills by version. Consulted on memory misses only.
+pub(crate) struct Fills {
+    segmentation: Segmentation,
+    running: Mutex<HashMap<Arc<Identity>, Vec<SharedFill>>>,
+}
+
+/// How a wanted byte will come.
+pub(crate) enum Claim {
+    /// It came into memory in the meantime.
+    Memory(Bytes),
+    /// A running fill brings it.
+    Joined(Follower<Error>),
+    /// This is a new fill: the caller drives the writer.
+    Started(Follower<Error>, FillWriter<Error>),
+}
+
+// === impl Fills ===
+
+impl Fills {
+    pub(crate) fn new(segmentation: Segmentation) -> Self {
+        Self { segmentation, running: Mutex::default() }
+    }
+
+    /// Joins the running fill that covers `offset`, if there is one.
+    pub(crate) fn join(&self, identity: &Arc<Identity>, offset: u64) -> Option<Follower<Error>> {
+        let running = self.running.lock().expect("no code panics under this lock");
+        attach(running.get(identity)?, offset)
+    }
+
+    /// Whether `offset` is in memory or on its way.
+    pub(crate) fn provides(&self, memory: &Memory, identity: &Arc<Identity>, offset: u64) -> bool {
+        memory.contains(&self.key(identity, offset)) || {
+            let running = self.running.lock().expect("no code panics under this lock");
+            running.get(identity).is_some_and(|fills| covering(fills, offset).next().is_some())
+        }
+    }
+
+    /// Starts a fill of `run`, cut short before the first segment that is in memory or on its way, unless
+    /// its first byte is. `permit` pays for all of `run`; what is not needed of it is returned.
+    pub(crate) fn claim(
+        &self,
+        memory: &Memory,
+        identity: &Arc<Identity>,
+        mut run: Range<u64>,
+        mut permit: Permit,
+    ) -> Claim {
+        let mut running = self.running.lock().expect("no code panics under this lock");
+        let fills = running.entry(identity.clone()).or_default();
+        if let Some(follower) = attach(fills, run.start) {
+            return Claim::Joined(follower);
+        }
+        // Looked up under the lock: a fill leaves the register only after its segments went to memory.
+        if let Some(segment) = memory.get(&self.key(identity, run.start)) {
+            remove_if_empty(&mut running, identity);
+            return Claim::Memory(segment);
+        }
+        let mut next = self.segmentation.align_up(run.start + 1);
+        while next < run.end {
+            if covering(fills, next).next().is_some() || memory.contains(&self.key(identity, next)) {
+                run.end = next;
+            }
+            next += self.segmentation.segment_bytes();
+        }
+        permit.shrink_to(usize::try_from(run.end - run.start).unwrap_or(usize::MAX));
+        let writer = Fill::start(run, self.segmentation, permit);
+        let follower = writer.fill().attach().expect("a fill that just started is running");
+        fills.push(writer.fill().clone());
+        Claim::Started(follower, writer)
+    }
+
+    /// Forgets an ended fill.
+    pub(crate) fn remove(&self, identity: &Arc<Identity>, fill: &SharedFill) {
+        let mut running = self.running.lock().expect("no code panics under this lock");
+        if let Some(fills) = running.get_mut(identity) {
+            fills.retain(|other| !Arc::ptr_eq(other, fill));
+        }
+        remove_if_empty(&mut running, identity);
+    }
+
+    /// How many fills run.
+    pub(crate) fn count(&self) -> usize {
+        self.running.lock().expect("no code panics under this lock").values().map(Vec::len).sum()
+    }
+
+    fn key(&self, identity: &Arc<Identity>, offset: u64) -> SegmentKey {
+        SegmentKey { identity: identity.clone(), index: self.segmentation.containing(offset) }
+    }
+}
+
+fn covering(fills: &[SharedFill], offset: u64) -> impl Iterator<Item = &SharedFill> {
+    fills.iter().filter(move |fill| fill.range().contains(&offset))
+}
+
+fn attach(fills: &[SharedFill], offset: u64) -> Option<Follower<Error>> {
+    covering(fills, offset).find_map(Fill::attach)
+}
+
+fn remove_if_empty(running: &mut HashMap<Arc<Identity>, Vec<SharedFill>>, identity: &Arc<Identity>) {
+    if running.get(identity).is_some_and(Vec::is_empty) {
+        running.remove(identity);
+    }
+}

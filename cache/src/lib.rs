@@ -1,0 +1,263 @@
+//! Any byte range of any object version, from memory or from the store, exact and early.
+//!
+//! [`Cache::open`] says what an object is now; [`Cache::read`] gives a [`Reader`] over a range of that
+//! version. Below them, in the order in which a read meets them:
+//!
+//! - `metadata`: who an object is now, how long that is believed, one request for all who ask;
+//! - `reader`, `readahead`: the pass over a range, and how far fills run in front of it;
+//! - `memory`: the tier of whole segments;
+//! - `fills`, `fill`, `filler`: origin reads that are shared by all who want their bytes;
+//! - `segment`, `budget`: the buffers, and the one budget that pays for them.
+//!
+//! Nothing here knows HTTP. What a store cannot do now is an [`Error`]; what memory cannot hold is a miss.
+
+mod budget;
+mod error;
+mod fill;
+mod filler;
+mod fills;
+mod memory;
+mod metadata;
+mod readahead;
+mod reader;
+mod segment;
+mod stats;
+mod sync;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seekway_storage::{ObjectKey, ObjectStore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, debug_span};
+
+pub use budget::{Budget, Permit};
+pub use error::Error;
+pub use metadata::{Freshness, MetadataPolicy, OpenObject};
+pub use reader::{Reader, Source};
+pub use segment::{Identity, SegmentIndex, Segmentation};
+pub use stats::Stats;
+
+use fills::{Claim, Fills};
+use memory::Memory;
+use metadata::{Flight, Lookup, Metadata};
+use readahead::first_run_bytes;
+use stats::Counters;
+
+/// How long a response that has not begun waits for the one segment it is owed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The cache's bounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    /// Bytes of the memory tier, overhead included.
+    pub memory_bytes: usize,
+    /// Bytes for everything else that is buffered: fills, and segments that clients still read after they
+    /// left the memory tier.
+    pub budget_bytes: usize,
+    /// How objects are cut.
+    pub segmentation: Segmentation,
+    /// How long metadata is believed.
+    pub metadata: MetadataPolicy,
+}
+
+/// The segment cache in front of one store. Cheap to clone; all clones are one cache.
+#[derive(Clone)]
+pub struct Cache {
+    inner: Arc<Inner>,
+}
+
+/// What the cache's parts share.
+pub(crate) struct Inner {
+    store: Arc<dyn ObjectStore>,
+    segmentation: Segmentation,
+    metadata: Metadata,
+    memory: Memory,
+    fills: Fills,
+    budget: Budget,
+    counters: Counters,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+}
+
+// === impl Cache ===
+
+impl Cache {
+    /// A cache in front of `store`.
+    pub fn new(store: Arc<dyn ObjectStore>, config: Config) -> Self {
+        let inner = Inner {
+            store,
+            segmentation: config.segmentation,
+            metadata: Metadata::new(config.metadata),
+            memory: Memory::new(config.memory_bytes),
+            fills: Fills::new(config.segmentation),
+            // One pool for both, because a permit stays with its buffer when a segment moves from a fill
+            // into the memory tier, and when it is evicted while a client still reads it.
+            budget: Budget::new(config.memory_bytes.saturating_add(config.budget_bytes)),
+            counters: Counters::default(),
+            tasks: TaskTracker::new(),
+            cancel: CancellationToken::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What the object is now, as far as the metadata policy wants it asked.
+    ///
+    /// `wanted` is the range that will be read, where it is known without the object's size: an unknown
+    /// object then costs one round trip, because the read that discovers it is already its first fill.
+    /// Without it, an unknown object is asked for by a metadata request.
+    pub async fn open(
+        &self,
+        key: &ObjectKey,
+        wanted: Option<Range<u64>>,
+    ) -> Result<(Arc<OpenObject>, Freshness), Error> {
+        let inner = &self.inner;
+        if inner.store.head_is_cheap() {
+            let object = inner.store.head(key).await?;
+            let identity = Arc::new(Identity::new(key.clone(), object.version.clone()));
+            return Ok((Arc::new(OpenObject { identity, object }), Freshness::Live));
+        }
+        match inner.metadata.lookup(key) {
+            Lookup::Fresh(object, freshness) => Ok((object, freshness)),
+            Lookup::Revalidate(object, freshness) => {
+                if let (_, Some(flight)) = inner.metadata.board(key) {
+                    inner.fly(key.clone(), flight, None);
+                }
+                inner.counters.metadata_stale.increment();
+                Ok((object, freshness))
+            }
+            Lookup::IfError(object, freshness) => {
+                let wanted = wanted.filter(|wanted| {
+                    !inner.fills.provides(&inner.memory, &object.identity, wanted.start)
+                });
+                match inner.ask(key, wanted).await {
+                    Err(error) if error.is_retryable() => {
+                        inner.counters.metadata_stale.increment();
+                        Ok((object, freshness))
+                    }
+                    answer => answer.map(|object| (object, Freshness::Live)),
+                }
+            }
+            Lookup::Missing => Err(Error::Store(seekway_storage::Error::NotFound)),
+            Lookup::Unknown => inner.ask(key, wanted).await.map(|object| (object, Freshness::Live)),
+        }
+    }
+
+    /// A reader of `range` of this version.
+    ///
+    /// # Panics
+    /// When the range does not lie within the object.
+    pub fn read(&self, object: Arc<OpenObject>, range: Range<u64>) -> Reader {
+        Reader::new(self.inner.clone(), object, range)
+    }
+
+    /// The totals and gauges now.
+    pub fn stats(&self) -> Stats {
+        let inner = &self.inner;
+        inner.memory.settle();
+        Stats {
+            fills_running: inner.fills.count() as u64,
+            memory_bytes: inner.memory.weighed_bytes(),
+            budget_in_use_bytes: inner.budget.in_use() as u64,
+            budget_capacity_bytes: inner.budget.capacity() as u64,
+            budget_waiting: inner.budget.waiting() as u64,
+            ..inner.counters.read()
+        }
+    }
+
+    /// Stops all fills and waits for their tasks. Readers get errors from then on.
+    pub async fn shutdown(&self) {
+        self.inner.cancel.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// Asks the store, together with everybody who asks for the same key.
+    async fn ask(self: &Arc<Self>, key: &ObjectKey, wanted: Option<Range<u64>>) -> Result<Arc<OpenObject>, Error> {
+        let (landing, flight) = self.metadata.board(key);
+        if let Some(flight) = flight {
+            self.fly(key.clone(), flight, wanted);
+        }
+        // A flight is dropped in the air only when the cache shuts down.
+        metadata::landed(landing).await.unwrap_or(Err(Error::Busy))
+    }
+
+    fn fly(self: &Arc<Self>, key: ObjectKey, flight: Flight, wanted: Option<Range<u64>>) {
+        let (inner, span) = (self.clone(), debug_span!("metadata", %key));
+        let task = async move {
+            let answer = tokio::select! {
+                answer = inner.discover(&key, wanted) => answer,
+                () = inner.cancel.cancelled() => Err(Error::Busy),
+            };
+            inner.metadata.land(flight, answer);
+        };
+        self.tasks.spawn(task.instrument(span));
+    }
+
+    /// Learns what `key` is now; with `wanted`, by a ranged read that is also the first fill.
+    async fn discover(
+        self: &Arc<Self>,
+        key: &ObjectKey,
+        wanted: Option<Range<u64>>,
+    ) -> Result<Arc<OpenObject>, Error> {
+        self.counters.metadata_requests.increment();
+        if let Some(wanted) = wanted {
+            let end = wanted.start.saturating_add(first_run_bytes(wanted.end.saturating_sub(wanted.start)));
+            let mut run = self.align(wanted.start..end, u64::MAX);
+            let mut permit = match self.try_reserve_run(&mut run) {
+                Some(permit) => permit,
+                None => self.reserve_segment(&run, PATIENCE).await?,
+            };
+            match self.store.get(key, run, None).await {
+                Ok(get) => {
+                    let object = self.metadata.remember(key, get.object);
+                    permit.shrink_to(usize::try_from(get.range.end - get.range.start).unwrap_or(usize::MAX));
+                    let claim = self.fills.claim(&self.memory, &object.identity, get.range, permit);
+                    if let Claim::Started(_, writer) = claim {
+                        filler::spawn(self, &object, writer, Some(get.body));
+                    }
+                    return Ok(object);
+                }
+                // The size is needed, to say which ranges there are; also the empty object answers so.
+                Err(seekway_storage::Error::RangeNotSatisfiable { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.counters.metadata_requests.increment();
+        }
+        Ok(self.metadata.remember(key, self.store.head(key).await?))
+    }
+
+    /// The whole segments that hold `range`, up to the object's end.
+    fn align(&self, range: Range<u64>, size: u64) -> Range<u64> {
+        self.segmentation.align_down(range.start)..self.segmentation.align_up(range.end).min(size)
+    }
+
+    fn first_segment(&self, run: Range<u64>) -> Range<u64> {
+        run.start..run.end.min(run.start.saturating_add(self.segmentation.segment_bytes()))
+    }
+
+    /// Pays for `run` from what lies free, or cuts it down to its first segment and pays for that.
+    fn try_reserve_run(&self, run: &mut Range<u64>) -> Option<Permit> {
+        let bytes = usize::try_from(run.end - run.start).unwrap_or(usize::MAX);
+        if let Some(permit) = self.budget.try_reserve_spare(bytes) {
+            return Some(permit);
+        }
+        self.memory.settle();
+        *run = self.first_segment(run.clone());
+        self.budget.try_reserve(usize::try_from(run.end - run.start).unwrap_or(usize::MAX))
+    }
+
+    /// Waits for the first segment of `run` to be paid for.
+    async fn reserve_segment(&self, run: &Range<u64>, patience: Duration) -> Result<Permit, Error> {
+        let run = self.first_segment(run.clone());
+        let bytes = usize::try_from(run.end - run.start).unwrap_or(usize::MAX);
+        timeout(patience, self.budget.reserve(bytes)).await.map_err(|_| Error::Busy)
+    }
+}

@@ -1,0 +1,175 @@
+//! What is remembered of objects: who they are now, how long that is believed, and who is asking.
+//!
+//! An answer is fresh for `ttl`. Then, for `stale_while_revalidate`, it is still served at once while one
+//! background request asks again; after that a request waits for the store, and only when the store fails
+//! is the old answer served, up to `stale_if_error`. Missing objects are remembered for `negative_ttl`.
+//!
+//! However many ask for an unknown object, one request goes to the store (a *flight*). It is a task of its
+//! own, so a client that leaves cancels nothing but its own wait.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use moka::sync::Cache;
+use seekway_storage::{Object, ObjectKey};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::error::Error;
+use crate::segment::Identity;
+
+/// Objects remembered at most; one costs about 1 KiB.
+const OBJECTS_MAX: u64 = 100_000;
+
+/// How long metadata is believed, counted from when the store gave it.
+#[derive(Debug, Clone, Copy)]
+pub struct MetadataPolicy {
+    /// Served without asking.
+    pub ttl: Duration,
+    /// Beyond `ttl`: served at once, while one background request asks again.
+    pub stale_while_revalidate: Duration,
+    /// Beyond `ttl`: served when the store was asked and failed.
+    pub stale_if_error: Duration,
+    /// How long a missing object stays missing without asking.
+    pub negative_ttl: Duration,
+}
+
+/// One version of an object, ready to be read.
+#[derive(Debug)]
+pub struct OpenObject {
+    /// Names the version in cache keys.
+    pub identity: Arc<Identity>,
+    /// What the store said of it.
+    pub object: Object,
+}
+
+/// How an object's metadata came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// Asked of the store for this request.
+    Live,
+    /// Remembered, and believed for `ttl` more.
+    Fresh {
+        /// Since the store gave it.
+        age: Duration,
+        /// Until it must be asked again.
+        ttl: Duration,
+    },
+    /// Remembered, past its time, and served all the same.
+    Stale {
+        /// Since the store gave it.
+        age: Duration,
+    },
+}
+
+/// The register of known objects.
+pub(crate) struct Metadata {
+    policy: MetadataPolicy,
+    known: Cache<ObjectKey, Known>,
+    flights: Mutex<HashMap<ObjectKey, Landing>>,
+}
+
+type Answer = Result<Arc<OpenObject>, Error>;
+type Landing = watch::Receiver<Option<Answer>>;
+
+#[derive(Clone)]
+enum Known {
+    Present(Arc<OpenObject>, Instant),
+    Missing(Instant),
+}
+
+/// What is remembered of a key.
+pub(crate) enum Lookup {
+    Fresh(Arc<OpenObject>, Freshness),
+    /// Serve it, and ask again in the background.
+    Revalidate(Arc<OpenObject>, Freshness),
+    /// Ask first, and serve it if the store fails.
+    IfError(Arc<OpenObject>, Freshness),
+    Missing,
+    Unknown,
+}
+
+/// A flight that this caller has to fly.
+pub(crate) struct Flight {
+    key: ObjectKey,
+    landed: watch::Sender<Option<Answer>>,
+}
+
+// === impl Metadata ===
+
+impl Metadata {
+    pub(crate) fn new(policy: MetadataPolicy) -> Self {
+        Self { policy, known: Cache::new(OBJECTS_MAX), flights: Mutex::default() }
+    }
+
+    pub(crate) fn lookup(&self, key: &ObjectKey) -> Lookup {
+        let policy = &self.policy;
+        match self.known.get(key) {
+            Some(Known::Present(object, learned)) => {
+                let age = learned.elapsed();
+                let stale = Freshness::Stale { age };
+                if age < policy.ttl {
+                    Lookup::Fresh(object, Freshness::Fresh { age, ttl: policy.ttl.saturating_sub(age) })
+                } else if age < policy.ttl + policy.stale_while_revalidate {
+                    Lookup::Revalidate(object, stale)
+                } else if age < policy.ttl + policy.stale_if_error {
+                    Lookup::IfError(object, stale)
+                } else {
+                    Lookup::Unknown
+                }
+            }
+            Some(Known::Missing(learned)) if learned.elapsed() < policy.negative_ttl => Lookup::Missing,
+            Some(Known::Missing(_)) | None => Lookup::Unknown,
+        }
+    }
+
+    /// Joins the running flight for `key`, or becomes the one who has to fly it.
+    pub(crate) fn board(&self, key: &ObjectKey) -> (Landing, Option<Flight>) {
+        let mut flights = self.flights.lock().expect("no code panics under this lock");
+        // A flight that ended without landing (its task was dropped) is flown again.
+        if let Some(landing) = flights.get(key).filter(|landing| landing.has_changed().is_ok()) {
+            return (landing.clone(), None);
+        }
+        let (landed, landing) = watch::channel(None);
+        flights.insert(key.clone(), landing.clone());
+        (landing, Some(Flight { key: key.clone(), landed }))
+    }
+
+    /// Remembers what the store said of `key` just now. The same version keeps its identity.
+    pub(crate) fn remember(&self, key: &ObjectKey, object: Object) -> Arc<OpenObject> {
+        let identity = match self.known.get(key) {
+            Some(Known::Present(old, _)) if old.identity.version == object.version => old.identity.clone(),
+            _ => Arc::new(Identity::new(key.clone(), object.version.clone())),
+        };
+        let object = Arc::new(OpenObject { identity, object });
+        self.known.insert(key.clone(), Known::Present(object.clone(), Instant::now()));
+        object
+    }
+
+    /// Drops what is known of this version; a newer one stays.
+    pub(crate) fn forget(&self, identity: &Identity) {
+        if let Some(Known::Present(known, _)) = self.known.get(&identity.key)
+            && *known.identity == *identity
+        {
+            self.known.invalidate(&identity.key);
+        }
+    }
+
+    /// Ends a flight: everybody who waits for it gets `answer`.
+    pub(crate) fn land(&self, flight: Flight, answer: Answer) {
+        match &answer {
+            Err(error) if error.is_not_found() => {
+                self.known.insert(flight.key.clone(), Known::Missing(Instant::now()));
+            }
+            _ => {}
+        }
+        self.flights.lock().expect("no code panics under this lock").remove(&flight.key);
+        flight.landed.send_replace(Some(answer));
+    }
+}
+
+/// Waits for a flight; `None` if it was dropped in the air.
+pub(crate) async fn landed(mut landing: Landing) -> Option<Answer> {
+    landing.wait_for(Option::is_some).await.ok()?.clone()
+}

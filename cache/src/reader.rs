@@ -1,0 +1,228 @@
+//! The reader: one pass over a range of one version, from wherever its bytes are.
+//!
+//! For each segment: a fill it already follows, then memory, then a running fill, then a fill of its own.
+//! What comes next is brought under way while this segment is read (`readahead.rs`). A reader pulls: while
+//! nobody polls it, it starts nothing, so a paused client holds at most its window.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::Inner;
+use crate::budget::Permit;
+use crate::error::Error;
+use crate::fill::{Ended, Follower};
+use crate::fills::Claim;
+use crate::filler;
+use crate::metadata::OpenObject;
+use crate::readahead::{Window, first_run_bytes};
+use crate::segment::SegmentKey;
+
+/// Once the first bytes have left, a response waits this long for memory before it is cut: longer than a
+/// new one, because cutting it wastes what was sent.
+const PATIENCE_MIDWAY: Duration = Duration::from_secs(30);
+/// Fills in a row that may stop under a reader, without a byte, before it gives up.
+const STOPS_MAX: u32 = 8;
+
+/// Yields a range of one version in order, in slices of cached segments, without copying.
+pub struct Reader {
+    inner: Arc<Inner>,
+    object: Arc<OpenObject>,
+    position: u64,
+    end: u64,
+    window: Window,
+    /// Fills under way, in order; the first may cover `position`.
+    following: VecDeque<Follower<Error>>,
+    /// Up to here everything is in memory or under way.
+    scheduled: u64,
+    waiting: Option<Pin<Box<dyn Future<Output = Result<Permit, Error>> + Send>>>,
+    first_source: Option<Source>,
+    stops: u32,
+}
+
+/// Where bytes came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The memory tier.
+    Memory,
+    /// A fill that another reader had started.
+    Joined,
+    /// A fill of this reader's own.
+    Filled,
+}
+
+// === impl Reader ===
+
+impl Reader {
+    pub(crate) fn new(inner: Arc<Inner>, object: Arc<OpenObject>, range: Range<u64>) -> Self {
+        let size = object.object.size;
+        assert!(range.start <= range.end && range.end <= size, "{range:?} is outside of 0..{size}");
+        Self {
+            inner,
+            object,
+            position: range.start,
+            end: range.end,
+            window: Window::new(),
+            following: VecDeque::new(),
+            scheduled: range.start,
+            waiting: None,
+            first_source: None,
+            stops: 0,
+        }
+    }
+
+    /// The next bytes; `None` after the last. Cancel-safe: a dropped call loses nothing.
+    pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Where the first bytes came from, once they came.
+    pub fn first_source(&self) -> Option<Source> {
+        self.first_source
+    }
+
+    /// Bytes that `next` has not yet returned.
+    pub fn remaining(&self) -> u64 {
+        self.end - self.position
+    }
+
+    /// See [`next`](Self::next).
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        if self.position == self.end {
+            return Poll::Ready(None);
+        }
+        loop {
+            while self.following.front().is_some_and(|fill| fill.range().end <= self.position) {
+                self.following.pop_front();
+            }
+            if let Some(fill) = self.following.front().filter(|fill| fill.range().contains(&self.position)) {
+                match ready!(fill.poll_read(self.position, cx)) {
+                    Ok(bytes) => return Poll::Ready(Some(Ok(self.deliver(bytes, Source::Filled)))),
+                    Err(Ended::Failed(error)) => return Poll::Ready(Some(Err(error))),
+                    Err(Ended::Stopped) => {
+                        self.following.pop_front();
+                        self.stops += 1;
+                        if self.stops > STOPS_MAX {
+                            return Poll::Ready(Some(Err(Error::Busy)));
+                        }
+                    }
+                }
+            }
+            if let Some(segment) = self.inner.memory.get(&self.segment_key()) {
+                return Poll::Ready(Some(Ok(self.deliver_segment(&segment))));
+            }
+            if let Some(fill) = self.inner.fills.join(&self.object.identity, self.position) {
+                self.follow(fill, Source::Joined);
+                continue;
+            }
+            match ready!(self.poll_claim(cx)) {
+                Ok(Claim::Memory(segment)) => return Poll::Ready(Some(Ok(self.deliver_segment(&segment)))),
+                Ok(Claim::Joined(fill)) => self.follow(fill, Source::Joined),
+                Ok(Claim::Started(fill, writer)) => {
+                    filler::spawn(&self.inner, &self.object, writer, None);
+                    self.follow(fill, Source::Filled);
+                }
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+
+    /// Claims the run that starts with the wanted segment, as long as the budget allows, but at least it.
+    fn poll_claim(&mut self, cx: &mut Context<'_>) -> Poll<Result<Claim, Error>> {
+        let wanted = if self.first_source.is_none() {
+            first_run_bytes(self.remaining())
+        } else {
+            self.window.run_bytes().min(self.remaining())
+        };
+        let mut run = self.inner.align(self.position..self.position + wanted, self.object.object.size);
+        let permit = if let Some(waiting) = &mut self.waiting {
+            let permit = ready!(waiting.as_mut().poll(cx));
+            self.waiting = None;
+            run = self.inner.first_segment(run);
+            permit?
+        } else if let Some(permit) = self.inner.try_reserve_run(&mut run) {
+            permit
+        } else {
+            // Whoever waits for memory holds none, or two readers could wait for each other.
+            self.following.clear();
+            self.scheduled = self.position;
+            let patience = if self.first_source.is_some() { PATIENCE_MIDWAY } else { crate::PATIENCE };
+            let inner = self.inner.clone();
+            self.waiting = Some(Box::pin(async move { inner.reserve_segment(&run, patience).await }));
+            return self.poll_claim(cx);
+        };
+        Poll::Ready(Ok(self.inner.fills.claim(&self.inner.memory, &self.object.identity, run, permit)))
+    }
+
+    fn follow(&mut self, fill: Follower<Error>, source: Source) {
+        if source == Source::Joined {
+            self.inner.counters.fills_joined.increment();
+        }
+        self.first_source.get_or_insert(source);
+        self.scheduled = self.scheduled.max(fill.range().end);
+        self.following.push_front(fill);
+    }
+
+    fn deliver_segment(&mut self, segment: &Bytes) -> Bytes {
+        let skip = self.position - self.inner.segmentation.align_down(self.position);
+        let bytes = segment.slice(usize::try_from(skip).expect("a segment is at most 16 MiB")..);
+        self.deliver(bytes, Source::Memory)
+    }
+
+    fn deliver(&mut self, mut bytes: Bytes, source: Source) -> Bytes {
+        if let Ok(remaining) = usize::try_from(self.remaining()) {
+            bytes.truncate(remaining);
+        }
+        let len = bytes.len() as u64;
+        match source {
+            Source::Memory => self.inner.counters.memory_hit_bytes.add(len),
+            Source::Joined | Source::Filled => self.inner.counters.fill_hit_bytes.add(len),
+        }
+        self.first_source.get_or_insert(source);
+        self.stops = 0;
+        self.position += len;
+        self.window.advance(len);
+        self.read_ahead();
+        bytes
+    }
+
+    /// Brings the window's missing runs under way, as far as memory lies free for it.
+    fn read_ahead(&mut self) {
+        let size = self.object.object.size;
+        let segment_bytes = self.inner.segmentation.segment_bytes();
+        let end = self.inner.segmentation.align_up(self.end).min(size);
+        let horizon = end.min(self.position.saturating_add(self.window.bytes()));
+        self.scheduled = self.inner.segmentation.align_up(self.scheduled.max(self.position));
+        while self.scheduled < horizon {
+            if self.inner.fills.provides(&self.inner.memory, &self.object.identity, self.scheduled) {
+                self.scheduled += segment_bytes;
+                continue;
+            }
+            let run = self.scheduled..end.min(self.scheduled + self.window.run_bytes());
+            if horizon < run.end {
+                return; // A short run now would cost a request; a full one fits a little later.
+            }
+            let bytes = usize::try_from(run.end - run.start).expect("a run is at most 8 MiB");
+            let Some(permit) = self.inner.budget.try_reserve_spare(bytes) else { return };
+            match self.inner.fills.claim(&self.inner.memory, &self.object.identity, run, permit) {
+                Claim::Started(fill, writer) => {
+                    filler::spawn(&self.inner, &self.object, writer, None);
+                    self.scheduled = fill.range().end;
+                    self.following.push_back(fill);
+                }
+                Claim::Joined(_) | Claim::Memory(_) => self.scheduled += segment_bytes,
+            }
+        }
+    }
+
+    fn segment_key(&self) -> SegmentKey {
+        let index = self.inner.segmentation.containing(self.position);
+        SegmentKey { identity: self.object.identity.clone(), index }
+    }
+}
