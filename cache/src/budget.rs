@@ -89,7 +89,7 @@ impl Budget {
 
 impl Permit {
     /// A permit for nothing.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "shuttle"))]
     pub(crate) fn none() -> Self {
         Self(None)
     }

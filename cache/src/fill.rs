@@ -42,8 +42,9 @@ struct State<E> {
     status: Status<E>,
     /// One place for each follower, with its waker while it waits.
     followers: Slab<Option<Waker>>,
-    /// The filler's own waker, while it waits to be abandoned.
-    abandoned: Option<Waker>,
+    followers_ever: u64,
+    /// The filler's own waker, while it waits to be abandoned or joined.
+    watcher: Option<Waker>,
 }
 
 enum Status<E> {
@@ -86,7 +87,8 @@ impl<E> Fill<E> {
             landed: range.start,
             status: Status::Running,
             followers: Slab::new(),
-            abandoned: None,
+            followers_ever: 0,
+            watcher: None,
         };
         let fill = Arc::new(Self { range, segmentation, state: Mutex::new(state) });
         FillWriter { fill, permit, segment: None }
@@ -104,28 +106,45 @@ impl<E> Fill<E> {
     /// Joins the fill, unless it has ended without all its bytes.
     pub(crate) fn attach(self: &Arc<Self>) -> Option<Follower<E>> {
         let mut state = lock(&self.state);
-        match state.status {
-            Status::Running | Status::Done => {
-                Some(Follower { fill: self.clone(), place: state.followers.insert(None) })
-            }
-            Status::Failed(_) | Status::Stopped => None,
+        if matches!(state.status, Status::Failed(_) | Status::Stopped) {
+            return None;
         }
+        state.followers_ever += 1;
+        let place = state.followers.insert(None);
+        let watcher = state.watcher.take();
+        drop(state);
+        watcher.into_iter().for_each(Waker::wake);
+        Some(Follower { fill: self.clone(), place })
     }
 
-    /// Ready when nobody follows the fill.
-    pub(crate) fn poll_abandoned(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when nobody follows the fill, with the number of followers that there have been.
+    pub(crate) fn poll_abandoned(&self, cx: &mut Context<'_>) -> Poll<u64> {
         let mut state = lock(&self.state);
         if state.followers.is_empty() {
-            return Poll::Ready(());
+            return Poll::Ready(state.followers_ever);
         }
-        state.abandoned = Some(cx.waker().clone());
+        state.watcher = Some(cx.waker().clone());
         Poll::Pending
     }
 
-    /// Stops the fill if nobody follows it; from then on nobody can. Says whether it did.
-    pub(crate) fn stop_if_abandoned(&self) -> bool {
+    /// Ready when somebody has joined since [`poll_abandoned`](Self::poll_abandoned) said `followers_ever`.
+    pub(crate) fn poll_joined(&self, followers_ever: u64, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = lock(&self.state);
-        let stops = state.followers.is_empty() && matches!(state.status, Status::Running);
+        if state.followers_ever != followers_ever {
+            return Poll::Ready(());
+        }
+        state.watcher = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Stops the fill if nobody has followed it since [`poll_abandoned`](Self::poll_abandoned) said
+    /// `followers_ever`; from then on nobody can. Says whether it did.
+    pub(crate) fn stop_if_abandoned(&self, followers_ever: u64) -> bool {
+        let mut state = lock(&self.state);
+        let stops = state.followers.is_empty()
+            && state.followers_ever == followers_ever
+            && state.landed < self.range.end
+            && matches!(state.status, Status::Running);
         if stops {
             state.status = Status::Stopped;
         }
@@ -259,10 +278,13 @@ impl<E> Drop for Follower<E> {
     fn drop(&mut self) {
         let mut state = lock(&self.fill.state);
         state.followers.remove(self.place);
-        let abandoned = if state.followers.is_empty() { state.abandoned.take() } else { None };
+        let watcher = if state.followers.is_empty() { state.watcher.take() } else { None };
         drop(state);
-        if let Some(waker) = abandoned {
-            waker.wake();
-        }
+        watcher.into_iter().for_each(Waker::wake);
     }
 }
+
+#[cfg(all(test, feature = "shuttle"))]
+mod interleavings;
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests;

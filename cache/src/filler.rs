@@ -146,14 +146,17 @@ async fn abandoned(inner: &Inner, fill: &Fill<Error>) {
         remaining <= inner.segmentation.segment_bytes() || to_go <= NEARLY_DONE.as_secs_f64()
     };
     loop {
-        poll_fn(|cx| fill.poll_abandoned(cx)).await;
+        let followers_ever = poll_fn(|cx| fill.poll_abandoned(cx)).await;
         if !nearly_done() {
-            sleep(GRACE).await;
+            tokio::select! {
+                () = sleep(GRACE) => {}
+                () = poll_fn(|cx| fill.poll_joined(followers_ever, cx)) => continue,
+            }
         }
         if nearly_done() {
             return std::future::pending().await;
         }
-        if fill.stop_if_abandoned() {
+        if fill.stop_if_abandoned(followers_ever) {
             return;
         }
     }

@@ -121,7 +121,12 @@ impl Cache {
             return Ok((Arc::new(OpenObject { identity, object }), Freshness::Live));
         }
         match inner.metadata.lookup(key) {
-            Lookup::Fresh(object, freshness) => Ok((object, freshness)),
+            Lookup::Serve(object, freshness) => {
+                if matches!(freshness, Freshness::Stale { .. }) {
+                    inner.counters.metadata_stale.increment();
+                }
+                Ok((object, freshness))
+            }
             Lookup::Revalidate(object, freshness) => {
                 if let (_, Some(flight)) = inner.metadata.board(key) {
                     inner.fly(key.clone(), flight, None);

@@ -9,10 +9,12 @@ use crate::segment::SegmentKey;
 /// frequency sketch, the `Bytes` and its owner. Rounded up from their sizes; it matters for tiny objects.
 const OVERHEAD_BYTES: usize = 512;
 
-/// A bounded map from segments to their bytes. It may refuse or delay an insert, so nobody relies on one.
-#[derive(Clone)]
+/// A bounded map from segments to their bytes. It may refuse or delay an insert, so nobody relies on one; and
+/// it drops what it evicts a little later (moka reclaims by epochs, some 64 entries a thread at a time), so
+/// the budget gets those bytes back late.
 pub(crate) struct Memory {
     segments: Cache<SegmentKey, Bytes>,
+    capacity_bytes: usize,
 }
 
 // === impl Memory ===
@@ -23,7 +25,7 @@ impl Memory {
             .max_capacity(capacity_bytes as u64)
             .weigher(|_, bytes: &Bytes| u32::try_from(bytes.len() + OVERHEAD_BYTES).unwrap_or(u32::MAX))
             .build();
-        Self { segments }
+        Self { segments, capacity_bytes }
     }
 
     pub(crate) fn get(&self, key: &SegmentKey) -> Option<Bytes> {
@@ -36,7 +38,9 @@ impl Memory {
     }
 
     pub(crate) fn insert(&self, key: SegmentKey, segment: Bytes) {
-        self.segments.insert(key, segment);
+        if self.capacity_bytes > 0 {
+            self.segments.insert(key, segment);
+        }
     }
 
     /// Makes evictions that are due happen now, so that their bytes return to the budget.

@@ -2,7 +2,7 @@
 //!
 //! An answer is fresh for `ttl`. Then, for `stale_while_revalidate`, it is still served at once while one
 //! background request asks again; after that a request waits for the store, and only when the store fails
-//! is the old answer served, up to `stale_if_error`. Missing objects are remembered for `negative_ttl`.
+//! is the old answer served, up to `stale_if_error`; for a second after a failure it is served without asking. Missing objects are remembered for `negative_ttl`.
 //!
 //! However many ask for an unknown object, one request goes to the store (a *flight*). It is a task of its
 //! own, so a client that leaves cancels nothing but its own wait.
@@ -21,6 +21,10 @@ use crate::segment::Identity;
 
 /// Objects remembered at most; one costs about 1 KiB.
 const OBJECTS_MAX: u64 = 100_000;
+
+/// After the store failed to answer, it is not asked again about this object for so long: a failing store is
+/// not helped by one request a client, nor is a client by waiting for it.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
 /// How long metadata is believed, counted from when the store gave it.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +64,8 @@ pub enum Freshness {
     Stale {
         /// Since the store gave it.
         age: Duration,
+        /// Since it should have been asked again.
+        past: Duration,
     },
 }
 
@@ -75,13 +81,21 @@ type Landing = watch::Receiver<Option<Answer>>;
 
 #[derive(Clone)]
 enum Known {
-    Present(Arc<OpenObject>, Instant),
+    Present(Arc<OpenObject>, Learned),
     Missing(Instant),
+}
+
+/// When the store gave an answer, and when it last failed to give a newer one.
+#[derive(Clone, Copy)]
+struct Learned {
+    at: Instant,
+    failed: Option<Instant>,
 }
 
 /// What is remembered of a key.
 pub(crate) enum Lookup {
-    Fresh(Arc<OpenObject>, Freshness),
+    /// Serve it.
+    Serve(Arc<OpenObject>, Freshness),
     /// Serve it, and ask again in the background.
     Revalidate(Arc<OpenObject>, Freshness),
     /// Ask first, and serve it if the store fails.
@@ -107,10 +121,13 @@ impl Metadata {
         let policy = &self.policy;
         match self.known.get(key) {
             Some(Known::Present(object, learned)) => {
-                let age = learned.elapsed();
-                let stale = Freshness::Stale { age };
-                if age < policy.ttl {
-                    Lookup::Fresh(object, Freshness::Fresh { age, ttl: policy.ttl.saturating_sub(age) })
+                let age = learned.at.elapsed();
+                let stale = Freshness::Stale { age, past: age.saturating_sub(policy.ttl) };
+                let paused = learned.failed.is_some_and(|failed| failed.elapsed() < PAUSE_AFTER_ERROR);
+                if age >= policy.ttl && age < policy.ttl + policy.stale_if_error && paused {
+                    Lookup::Serve(object, stale)
+                } else if age < policy.ttl {
+                    Lookup::Serve(object, Freshness::Fresh { age, ttl: policy.ttl.saturating_sub(age) })
                 } else if age < policy.ttl + policy.stale_while_revalidate {
                     Lookup::Revalidate(object, stale)
                 } else if age < policy.ttl + policy.stale_if_error {
@@ -143,7 +160,7 @@ impl Metadata {
             _ => Arc::new(Identity::new(key.clone(), object.version.clone())),
         };
         let object = Arc::new(OpenObject { identity, object });
-        self.known.insert(key.clone(), Known::Present(object.clone(), Instant::now()));
+        self.known.insert(key.clone(), Known::Present(object.clone(), Learned { at: Instant::now(), failed: None }));
         object
     }
 
@@ -161,6 +178,12 @@ impl Metadata {
         match &answer {
             Err(error) if error.is_not_found() => {
                 self.known.insert(flight.key.clone(), Known::Missing(Instant::now()));
+            }
+            Err(error) if error.is_retryable() => {
+                if let Some(Known::Present(object, learned)) = self.known.get(&flight.key) {
+                    let learned = Learned { failed: Some(Instant::now()), ..learned };
+                    self.known.insert(flight.key.clone(), Known::Present(object, learned));
+                }
             }
             _ => {}
         }

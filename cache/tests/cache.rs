@@ -1,0 +1,271 @@
+//! The cache as its users meet it: one store, many readers, and time that is paused and told.
+
+mod support;
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use seekway_cache::{Error, Freshness, Source};
+use seekway_storage::Error as StoreError;
+use support::{Fault, POLICY, SEGMENT_BYTES, TestStore, cache, key, read, unavailable};
+use tokio::time::{Instant, sleep};
+
+const MIB: usize = 1 << 20;
+const SIZE: u64 = 10 << 20;
+
+#[tokio::test(start_paused = true)]
+async fn a_cold_read_costs_one_round_trip_and_a_hot_one_none() {
+    let store = TestStore::new(1, SIZE);
+    let cache = cache(&store, 64 * MIB, 64 * MIB);
+    let begun = Instant::now();
+    read(&cache, 100_000..110_000).await.expect("good store");
+    assert_eq!(begun.elapsed(), support::FIRST_BYTE);
+    assert_eq!((store.gets(), store.state().heads), (vec![98_304..110_592], 0));
+    read(&cache, 100_000..110_000).await.expect("hot");
+    assert_eq!((store.gets().len(), begun.elapsed()), (1, support::FIRST_BYTE));
+    let (object, freshness) = cache.open(&key(), None).await.expect("known");
+    assert!(matches!(freshness, Freshness::Fresh { .. }));
+    let mut reader = cache.read(object, 100_000..100_001);
+    reader.next().await.expect("one byte").expect("hot");
+    assert_eq!(reader.first_source(), Some(Source::Memory));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_readers_of_one_cold_segment_cause_one_get() {
+    let store = TestStore::new(1, SIZE);
+    let cache = cache(&store, 64 * MIB, 64 * MIB);
+    let answers = join_all((0..1000).map(|n| read(&cache, 5000 + n..5000 + n + 1000))).await;
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!(store.gets().len(), 1, "{:?}", store.gets());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sequential_read_has_several_long_runs_under_way() {
+    let store = TestStore::new(1, 200 << 20);
+    store.state().chunk_bytes = 64 << 10;
+    store.state().bytes_per_second = Some(65_536_000);
+    let cache = cache(&store, 64 * MIB, 512 * MIB);
+    let begun = Instant::now();
+    read(&cache, 0..100_000_000).await.expect("good store");
+    let gets = store.gets();
+    assert!(gets.len() <= 24, "{} GETs", gets.len());
+    assert!(store.state().running_max >= 3);
+    // Paused time runs by the timers alone, so this counts what overlapped: one connection takes 1.556 s.
+    assert!(begun.elapsed() < Duration::from_millis(1556) / 3, "{:?}", begun.elapsed());
+    let mut asked: Vec<_> = gets.iter().map(|get| (get.start, get.end)).collect();
+    asked.sort_unstable();
+    assert!(asked.windows(2).all(|pair| pair[0].1 <= pair[1].0), "no byte is asked for twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_body_is_resumed_at_the_byte_where_it_broke() {
+    let store = TestStore::new(1, SIZE);
+    store.state().faults.extend([Fault::BreakAfter(10_001), Fault::BreakAfter(0), Fault::EndAfter(7)]);
+    let cache = cache(&store, 64 * MIB, 64 * MIB);
+    read(&cache, 0..100_000).await.expect("resumed");
+    assert_eq!(store.gets(), [0..102_400, 10_001..102_400, 10_001..102_400, 10_008..102_400]);
+    assert_eq!(cache.stats().fills_resumed, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_always_breaks_is_given_up() {
+    let store = TestStore::new(1, SIZE);
+    store.state().faults.extend(std::iter::repeat_n(Fault::BreakAfter(0), 100));
+    let cache = cache(&store, 64 * MIB, 64 * MIB);
+    let error = read(&cache, 0..100_000).await.expect_err("nothing ever comes");
+    assert!(matches!(error, Error::Store(StoreError::Interrupted(_))), "{error:?}");
+    assert!(store.gets().len() <= 5, "{}", store.gets().len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replaced_object_fails_its_readers_and_the_next_open_finds_the_new_version() {
+    let store = TestStore::new(1, SIZE);
+    let cache = cache(&store, 64 * MIB, 64 * MIB);
+    let (object, _) = cache.open(&key(), Some(0..1000)).await.expect("good store");
+    store.state().object = Some((2, SIZE / 2));
+    let error = cache.read(object, SIZE - 10..SIZE).next().await.expect("an answer").expect_err("gone");
+    assert!(error.version_changed());
+    assert_eq!(read(&cache, SIZE / 2 - 100..SIZE).await.expect("new version"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abandoned_fill_stops_after_a_while_and_keeps_its_whole_segments() {
+    let store = TestStore::new(1, SIZE);
+    store.state().bytes_per_second = Some(100_000);
+    let cache = cache(&store, 64 * MIB, 64 * MIB);
+    let (object, _) = cache.open(&key(), Some(0..100_000)).await.expect("good store");
+    let mut reader = cache.read(object.clone(), 0..100_000);
+    reader.next().await.expect("bytes").expect("good store");
+    drop(reader);
+    sleep(Duration::from_millis(240)).await;
+    assert_eq!(cache.stats().fills_running, 1, "a seek may come back");
+    sleep(Duration::from_millis(20)).await;
+    let stats = cache.stats();
+    assert_eq!((stats.fills_running, stats.fills_stopped), (0, 1));
+    let landed = stats.store_bytes;
+    assert!((20_000..40_000).contains(&landed), "{landed}");
+    let hot = cache.read(object, 0..landed / SEGMENT_BYTES * SEGMENT_BYTES);
+    let gets = store.gets().len();
+    read_all(hot).await;
+    assert_eq!(store.gets().len(), gets, "whole segments were kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abandoned_fill_that_is_nearly_done_finishes() {
+    let store = TestStore::new(1, SIZE);
+    store.state().bytes_per_second = Some(10_000);
+    let cache = cache(&store, 64 * MIB, 64 * MIB);
+    let (object, _) = cache.open(&key(), Some(0..SEGMENT_BYTES)).await.expect("good store");
+    drop(cache.read(object.clone(), 0..SEGMENT_BYTES));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((cache.stats().fills_running, cache.stats().fills_stopped), (0, 0));
+    read_all(cache.read(object, 0..SEGMENT_BYTES)).await;
+    assert_eq!(store.gets().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_cancels_only_its_own_wait() {
+    let store = TestStore::new(1, SIZE);
+    let cache = cache(&store, 64 * MIB, 64 * MIB);
+    let leader = tokio::spawn({
+        let cache = cache.clone();
+        async move { read(&cache, 0..1000).await }
+    });
+    let joiner = read(&cache, 0..1000);
+    let leave = async {
+        sleep(Duration::from_millis(10)).await;
+        leader.abort();
+    };
+    let (joined, ()) = tokio::join!(joiner, leave);
+    joined.expect("the flight went on");
+    assert_eq!(store.gets().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_reader_holds_at_most_its_window() {
+    let store = TestStore::new(1, 200 << 20);
+    store.state().chunk_bytes = 64 << 10;
+    let cache = cache(&store, 0, 1024 * MIB);
+    let (object, _) = cache.open(&key(), Some(0..u64::MAX)).await.expect("good store");
+    let mut reader = cache.read(object, 0..200 << 20);
+    let mut taken = 0;
+    while taken < 40 << 20 {
+        taken += reader.next().await.expect("more").expect("good store").len();
+    }
+    sleep(Duration::from_secs(10)).await;
+    let held = cache.stats().budget_in_use_bytes;
+    assert!(held <= 64 << 20, "{held} bytes: the window and the run that is being read");
+    drop(reader);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(cache.stats().budget_in_use_bytes, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_memory_a_reader_waits_its_turn_and_then_is_told() {
+    let store = TestStore::new(1, SIZE);
+    let cache = cache(&store, 0, 4 * 4096);
+    let (object, _) = cache.open(&key(), None).await.expect("good store");
+    let mut held = Vec::new();
+    for nth in 0..4 {
+        let mut reader = cache.read(object.clone(), nth * SEGMENT_BYTES..(nth + 1) * SEGMENT_BYTES);
+        while let Some(bytes) = reader.next().await {
+            held.push(bytes.expect("good store"));
+        }
+    }
+    let begun = Instant::now();
+    let error = cache.read(object.clone(), 100_000..100_001).next().await.expect("an answer");
+    assert!(matches!(error, Err(Error::Busy)));
+    assert_eq!(begun.elapsed(), Duration::from_secs(5));
+    let mut waiting = cache.read(object, 100_000..100_001);
+    let give = async {
+        sleep(Duration::from_secs(2)).await;
+        held.clear();
+    };
+    let (bytes, ()) = tokio::join!(waiting.next(), give);
+    bytes.expect("an answer").expect("there was memory in time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_is_fresh_then_revalidated_behind_a_stale_answer() {
+    let store = TestStore::new(1, SIZE);
+    let cache = cache(&store, 64 * MIB, 64 * MIB);
+    read(&cache, 0..10).await.expect("good store");
+    store.state().object = Some((2, SIZE));
+    sleep(POLICY.ttl - Duration::from_secs(1)).await;
+    assert_eq!(read(&cache, 0..10).await.expect("fresh"), 1);
+    sleep(Duration::from_secs(2)).await;
+    let (object, freshness) = cache.open(&key(), None).await.expect("stale");
+    assert_eq!(&*object.object.version.etag, "\"1\"");
+    assert!(matches!(freshness, Freshness::Stale { past, .. } if past < Duration::from_secs(2)));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(store.state().heads, 1, "one background request");
+    assert_eq!(read(&cache, 0..10).await.expect("revalidated"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_store_is_hidden_for_a_bounded_time() {
+    let store = TestStore::new(1, SIZE);
+    let cache = cache(&store, 64 * MIB, 64 * MIB);
+    read(&cache, 0..10).await.expect("good store");
+    store.state().failing = Some(unavailable());
+    sleep(POLICY.ttl + POLICY.stale_while_revalidate + Duration::from_secs(1)).await;
+    assert_eq!(read(&cache, 0..10).await.expect("stale if error"), 1);
+    let heads = store.state().heads;
+    assert_eq!(read(&cache, 0..10).await.expect("at once"), 1);
+    assert_eq!(store.state().heads, heads, "a store that just failed is left alone");
+    sleep(POLICY.stale_if_error).await;
+    let error = read(&cache, 0..10).await.expect_err("bounded");
+    assert!(error.is_retryable());
+    store.state().failing = None;
+    read(&cache, 0..10).await.expect("back again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_object_is_remembered_briefly_and_a_deleted_one_goes() {
+    let store = TestStore::new(1, SIZE);
+    store.state().object = None;
+    let cache = cache(&store, 64 * MIB, 64 * MIB);
+    for _ in 0..10 {
+        assert!(read(&cache, 0..10).await.expect_err("missing").is_not_found());
+    }
+    assert_eq!(store.gets().len(), 1);
+    store.state().object = Some((1, SIZE));
+    sleep(POLICY.negative_ttl).await;
+    read(&cache, 0..10).await.expect("it is there now");
+    store.state().object = None;
+    sleep(POLICY.ttl + POLICY.stale_while_revalidate).await;
+    assert!(read(&cache, 0..10).await.expect_err("deleted").is_not_found());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_object_and_an_offset_past_the_end_are_known_by_their_size() {
+    let store = TestStore::new(1, 0);
+    let cache = cache(&store, 64 * MIB, 64 * MIB);
+    let (object, _) = cache.open(&key(), Some(0..u64::MAX)).await.expect("it exists");
+    assert_eq!((object.object.size, store.gets().len(), store.state().heads), (0, 1, 1));
+    assert!(cache.read(object, 0..0).next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_shutdown_nothing_runs_and_readers_are_told() {
+    let store = TestStore::new(1, SIZE);
+    store.state().bytes_per_second = Some(100_000);
+    let cache = cache(&store, 64 * MIB, 64 * MIB);
+    let (object, _) = cache.open(&key(), Some(0..100_000)).await.expect("good store");
+    let mut reader = cache.read(object, 0..100_000);
+    reader.next().await.expect("bytes").expect("good store");
+    cache.shutdown().await;
+    assert_eq!((cache.stats().fills_running, store.state().running), (0, 0));
+    loop {
+        match reader.next().await.expect("not silently short") {
+            Ok(_) => {}
+            Err(error) => break assert!(matches!(error, Error::Busy)),
+        }
+    }
+}
+
+async fn read_all(mut reader: seekway_cache::Reader) {
+    while let Some(bytes) = reader.next().await {
+        bytes.expect("readable");
+    }
+}
