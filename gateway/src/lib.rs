@@ -1,1 +1,21 @@
-//! x
+//! The HTTP edge of Seekway: range delivery of media objects, the console page, health and metrics.
+//!
+//! In the order in which a request meets them: `server` (listeners, threads, connections), `app` (route,
+//! method, what every answer has in common), [`routes`], [`delivery`] (ranges, conditions, bodies),
+//! [`respond`] (problems), `access_log`. [`config`] is what an operator can set, `store` opens the object
+//! store that it names.
+
+mod access_log;
+mod app;
+pub mod config;
+mod console;
+pub mod delivery;
+mod metrics;
+mod objects;
+pub mod respond;
+pub mod routes;
+mod server;
+mod store;
+
+pub use config::Config;
+pub use server::{Gateway, StartError};

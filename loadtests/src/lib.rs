@@ -1,10 +1,18 @@
 //! What Seekway is measured and tested against, over nothing but HTTP.
 //!
+//! - [`origin`] is an S3-compatible server with a chosen latency, bandwidth and set of faults.
+//! - [`pattern`] makes and checks the bytes of its objects.
 //! - [`seaweed`] starts a real S3 server for tests.
-//! - [`client`] is one keep-alive HTTP/1.1 connection that times and checks what it reads.
+//! - [`gateway`] starts the gateway as a child, [`cold_seek`] measures it, and a [`report`] says what came of it.
+//! - [`client`] is one keep-alive HTTP/1.1 connection that times what it reads.
 
 pub mod client;
+pub mod cold_seek;
 mod error;
+pub mod gateway;
+pub mod origin;
+pub mod pattern;
+pub mod report;
 pub mod seaweed;
 
 pub use error::Error;

@@ -60,7 +60,11 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::Throttled(_) | Self::Unavailable(_) | Self::Timeout(_) | Self::Interrupted(_) | Self::Protocol(_)
+            Self::Throttled(_)
+                | Self::Unavailable(_)
+                | Self::Timeout(_)
+                | Self::Interrupted(_)
+                | Self::Protocol(_)
         )
     }
 

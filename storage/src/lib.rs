@@ -5,7 +5,7 @@
 //! that no caller can splice two versions together. Bodies are streams; nothing here holds a whole object.
 //!
 //! Two stores implement [`ObjectStore`]: [`local::LocalStore`] (a folder) and [`s3::S3Store`]. Both run the
-//! same suite, `tests/conformance.rs`.
+//! same suite, `tests/conformance/suite.rs`.
 
 mod error;
 mod key;
@@ -48,7 +48,8 @@ pub trait ObjectStore: Debug + Send + Sync + 'static {
     async fn list(&self, prefix: &str, page: Page) -> Result<Listing, Error>;
 
     /// Writes an object of unknown length. It becomes visible whole or not at all.
-    async fn put(&self, key: &ObjectKey, attributes: &Attributes, body: ByteStream) -> Result<Version, Error>;
+    async fn put(&self, key: &ObjectKey, attributes: &Attributes, body: ByteStream)
+    -> Result<Version, Error>;
 
     /// Begins a multipart upload. Until it is completed nothing is visible at `key`.
     async fn create_multipart(&self, key: &ObjectKey, attributes: &Attributes) -> Result<UploadId, Error>;
@@ -98,7 +99,10 @@ pub struct Get {
 
 impl Debug for Get {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Get").field("object", &self.object).field("range", &self.range).finish_non_exhaustive()
+        f.debug_struct("Get")
+            .field("object", &self.object)
+            .field("range", &self.range)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,1 +1,166 @@
-//! S3 and its relatives.
+//! S3 and its relatives, over the AWS SDK.
+//!
+//! The SDK signs, retries and finds credentials. This module checks what comes back: an answer is believed
+//! only if its status, range, length and entity tag are what was asked for, because a cache keeps what it
+//! believes. Every wait on the network has a limit.
+
+mod connect;
+mod errors;
+mod get;
+mod list;
+mod multipart;
+mod put;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use bytes::Bytes;
+
+use crate::{
+    Attributes, ByteStream, Error, Get, Listing, Object, ObjectKey, ObjectStore, Page, Part, PartNumber,
+    UploadId, Version,
+};
+
+/// Where a bucket is and how patient to be with it.
+#[derive(Debug, Clone)]
+pub struct S3Config {
+    /// The bucket's name.
+    pub bucket: String,
+    /// The URL of a server that is not AWS, or a VPC endpoint; `None` for AWS itself.
+    pub endpoint: Option<String>,
+    /// `None` asks the SDK (environment, profile, instance metadata); with an endpoint it asks the first two
+    /// only, and falls back to `us-east-1`, which such servers accept.
+    pub region: Option<String>,
+    /// `http://host/bucket/key` instead of `http://bucket.host/key`.
+    pub force_path_style: bool,
+    /// `None` uses the SDK's chain: environment, profile, web identity, container, instance.
+    pub credentials: Option<StaticCredentials>,
+    /// Time for TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// Time to the first byte of an answer, for each attempt, and the longest pause between chunks of a body.
+    pub read_timeout: Duration,
+    /// How often a request is tried in all, at least once. Bodies that break off are the caller's to resume.
+    pub attempts_max: u32,
+}
+
+/// A key pair that does not come from the SDK's chain.
+#[derive(Clone)]
+pub struct StaticCredentials {
+    /// The public half.
+    pub access_key_id: String,
+    /// The secret half.
+    pub secret_access_key: String,
+    /// For temporary credentials.
+    pub session_token: Option<String>,
+}
+
+/// One bucket as an object store. Cheap to clone; clones share connections and the retry budget.
+#[derive(Debug, Clone)]
+pub struct S3Store {
+    bucket: Arc<str>,
+    client: Client,
+    /// The longest pause between two chunks of a body.
+    idle_timeout: Duration,
+    /// For requests that send much or make the server work: they answer late without being stuck.
+    upload_config: aws_sdk_s3::config::Builder,
+}
+
+// === impl S3Config ===
+
+impl S3Config {
+    /// A bucket on AWS with the SDK's credentials, 3 s to connect, 10 s to wait and 3 attempts.
+    pub fn new(bucket: impl Into<String>) -> Self {
+        Self {
+            bucket: bucket.into(),
+            endpoint: None,
+            region: None,
+            force_path_style: false,
+            credentials: None,
+            connect_timeout: Duration::from_secs(3),
+            read_timeout: Duration::from_secs(10),
+            attempts_max: 3,
+        }
+    }
+}
+
+// === impl StaticCredentials ===
+
+impl fmt::Debug for StaticCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StaticCredentials")
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl S3Store ===
+
+impl S3Store {
+    /// Prepares a client. Nothing is asked of the bucket yet; credentials are looked up at the first request.
+    pub async fn connect(config: S3Config) -> Self {
+        connect::connect(config).await
+    }
+}
+
+#[async_trait]
+impl ObjectStore for S3Store {
+    async fn head(&self, key: &ObjectKey) -> Result<Object, Error> {
+        get::head(self, key).await
+    }
+
+    async fn get(&self, key: &ObjectKey, range: Range<u64>, expected: Option<&Object>) -> Result<Get, Error> {
+        get::get(self, key, range, expected).await
+    }
+
+    async fn list(&self, prefix: &str, page: Page) -> Result<Listing, Error> {
+        list::list(self, prefix, page).await
+    }
+
+    async fn put(
+        &self,
+        key: &ObjectKey,
+        attributes: &Attributes,
+        body: ByteStream,
+    ) -> Result<Version, Error> {
+        put::put(self, key, attributes, body).await
+    }
+
+    async fn create_multipart(&self, key: &ObjectKey, attributes: &Attributes) -> Result<UploadId, Error> {
+        multipart::create(self, key, attributes).await
+    }
+
+    async fn put_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: PartNumber,
+        body: Bytes,
+    ) -> Result<Part, Error> {
+        multipart::put_part(self, key, upload, number, body).await
+    }
+
+    async fn complete_multipart(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        parts: &[Part],
+    ) -> Result<Version, Error> {
+        multipart::complete(self, key, upload, parts).await
+    }
+
+    async fn abort_multipart(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), Error> {
+        multipart::abort(self, key, upload).await
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), Error> {
+        put::delete(self, key).await
+    }
+
+    fn head_is_cheap(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,32 @@
+# Everything a person types. Each target says what it does in `make help`.
+.DEFAULT_GOAL := help
+.PHONY: help run test check cold-seek clean
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## build and start the gateway on http://127.0.0.1:8080/, with a sample video when the media folder is empty
+	@scripts/run
+
+test: ## run every test, against real servers and a real browser
+	@scripts/setup test
+	@cargo test --workspace --locked --no-run
+	@cargo test --workspace --locked -- --quiet
+	@echo "the fills, under a model checker that tries interleavings"
+	@cargo test --locked -p seekway-cache --features shuttle --lib -- --quiet
+
+check: ## formatting, lints, dependencies, crate arrows and scripts: what review would say first
+	@scripts/check
+
+cold-seek: ## measure a seek into a cold object, on release builds (ARGS are passed on)
+	@scripts/setup run
+	@cargo build --release --locked -p seekway-gateway -p seekway-loadtests
+	@$(TARGET_DIR)/release/loadtest cold-seek $(ARGS)
+
+clean: ## remove what was built or installed here; data/ stays
+	@cargo clean --quiet
+	@rm -rf .tools tests/browser/node_modules

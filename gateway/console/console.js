@@ -1,0 +1,401 @@
+// The console: lists what the gateway can play and plays it, with nothing between the browser's own player and
+// the range requests it makes. What the delivery panel shows is measured here or read from a response, never
+// guessed.
+
+const PAGE_OBJECTS = 100;
+const SEEK_S = 5;
+const SEEK_FAR_S = 30;
+const PROBE_BYTES = 64 * 1024;
+const FILTER_PAUSE_MS = 200;
+
+const at = (id) => document.getElementById(id);
+
+const listed = new Map(); // key → what the API said about it
+let next = null; // where the following page of the list begins
+let listing = null; // aborts the list request that a newer one replaces
+let current = null; // the open object
+let media = null; // its <video> or <audio>
+let playWhenOpen = false; // a person chose it, so it may make a sound
+let seekBegan = null;
+
+// === The library ===
+
+async function list({ after }) {
+  listing?.abort();
+  const mine = new AbortController();
+  listing = mine;
+  at("more").disabled = true;
+  const query = new URLSearchParams({ prefix: at("filter").value, limit: PAGE_OBJECTS });
+  if (after) query.set("after", after);
+  try {
+    const response = await fetch(`/api/objects?${query}`, { signal: mine.signal });
+    if (response.status === 404) {
+      showNoListing("Listing is switched off on this gateway.");
+    } else if (response.status === 403) {
+      showNoListing("The store does not let this gateway list its objects.");
+    } else if (!response.ok) {
+      note("library-note", `The library could not be read: ${await inWords(response)}`, { wrong: true });
+    } else {
+      showPage(await response.json(), { append: Boolean(after) });
+    }
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    note("library-note", `The library could not be read: the gateway did not answer (${error.message}).`, { wrong: true });
+  } finally {
+    if (listing === mine) at("more").disabled = false;
+  }
+}
+
+function showPage(page, { append }) {
+  if (!append) {
+    at("objects").replaceChildren();
+    listed.clear();
+  }
+  for (const object of page.objects) {
+    listed.set(object.key, object);
+    at("objects").append(row(object));
+  }
+  next = page.next ?? null;
+  at("more").hidden = next === null;
+  markCurrent();
+  if (listed.size > 0) return note("library-note", "");
+  const filter = at("filter").value;
+  note("library-note", filter
+    ? `No key starts with “${filter}”.`
+    : "The library is empty.\nCopy a video into the media folder (./data/media, or the one LOCAL_STORAGE_DIR names), or put an object into the S3 bucket, then reload this page.");
+}
+
+/** Listing is the operator's choice; a known key plays all the same, so the filter box becomes a way to open one. */
+function showNoListing(why) {
+  at("objects").replaceChildren();
+  at("more").hidden = true;
+  at("filter-label").textContent = "Key to open";
+  at("open-key").hidden = false;
+  note("library-note", `${why} An object whose key you know still plays.`);
+}
+
+function row(object) {
+  const link = document.createElement("a");
+  link.className = "object";
+  link.href = `#${encodeURIComponent(object.key)}`;
+  link.dataset.testid = "object";
+  link.dataset.key = object.key;
+  link.addEventListener("click", () => {
+    playWhenOpen = true;
+    // The address does not change when it is open already, so no hashchange would come.
+    if (current?.key === object.key) media?.play().catch(() => {});
+  });
+
+  const nameStart = object.key.lastIndexOf("/") + 1;
+  const folder = element("span", object.key.slice(0, nameStart), "folder");
+  const facts = [bytesInWords(object.size), shortType(object.type), dateInWords(object.last_modified)];
+  link.append(folder, object.key.slice(nameStart), element("span", facts.filter(Boolean).join(" · "), "facts"));
+
+  const item = document.createElement("li");
+  item.append(link);
+  return item;
+}
+
+function markCurrent() {
+  for (const link of at("objects").querySelectorAll("a")) {
+    if (link.dataset.key === current?.key) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+// === The open object ===
+
+async function openFromAddress() {
+  const key = keyInAddress();
+  if (!key || key === current?.key) return;
+  close();
+  current = listed.get(key) ?? { key, url: mediaUrl(key) };
+  const opened = current;
+  at("title").textContent = key;
+  document.title = `${key} – Seekway`;
+  at("download").href = `${current.url}?download=1`;
+  at("download").hidden = false;
+  markCurrent();
+  if (!current.type) {
+    note("player-note", "Opening…");
+    const failure = await learn(opened);
+    if (current !== opened) return;
+    if (failure) return note("player-note", failure, { wrong: true });
+  }
+  show();
+}
+
+/** A deep link can name an object that is on no listed page: HEAD tells what the list would have. */
+async function learn(object) {
+  try {
+    const response = await fetch(object.url, { method: "HEAD" });
+    if (!response.ok) return `“${object.key}” cannot be opened: ${await inWords(response)}`;
+    object.type = response.headers.get("content-type") ?? "application/octet-stream";
+    object.size = Number(response.headers.get("content-length"));
+    return null;
+  } catch (error) {
+    return `“${object.key}” cannot be opened: the gateway did not answer (${error.message}).`;
+  }
+}
+
+function close() {
+  if (media) {
+    // Without this the browser keeps downloading for a player that nobody sees.
+    media.removeAttribute("src");
+    media.load();
+  }
+  media = null;
+  current = null;
+  seekBegan = null;
+  at("stage").replaceChildren();
+  at("probe-answer").replaceChildren();
+  at("seek-latency").textContent = "–";
+  for (const id of ["stage", "position", "delivery"]) at(id).hidden = true;
+}
+
+function show() {
+  const kind = kindOf(current.type);
+  note("player-note", "");
+  at("size").textContent = bytesInWords(current.size);
+  at("type").textContent = current.type;
+  at("delivery").hidden = false;
+  if (kind === "file") {
+    note("player-note", `The browser has no player for ${current.type}. It can be downloaded.`);
+  } else if (kind === "image") {
+    const image = new Image();
+    image.alt = current.key;
+    image.dataset.testid = "media";
+    image.addEventListener("error", () => explainFailure("The picture could not be shown."));
+    image.src = current.url;
+    stage(image);
+  } else {
+    stage(player(kind));
+    at("position").hidden = false;
+    showPosition();
+    if (playWhenOpen) media.play().catch(() => {});
+  }
+  playWhenOpen = false;
+}
+
+function stage(shown) {
+  at("stage").replaceChildren(shown);
+  at("stage").hidden = false;
+}
+
+function player(kind) {
+  const element = document.createElement(kind);
+  element.controls = true;
+  element.preload = "metadata";
+  element.playsInline = true;
+  element.dataset.testid = "media";
+  element.setAttribute("aria-label", current.key);
+  for (const event of ["timeupdate", "progress", "durationchange", "loadeddata"]) {
+    element.addEventListener(event, showPosition);
+  }
+  element.addEventListener("seeking", () => {
+    seekBegan ??= performance.now();
+    showPosition();
+  });
+  element.addEventListener("seeked", () => {
+    if (seekBegan !== null) at("seek-latency").textContent = `${Math.round(performance.now() - seekBegan)} ms`;
+    seekBegan = null;
+    showPosition();
+  });
+  element.addEventListener("error", () => {
+    if (media === element && element.error) explainFailure(mediaErrorInWords(element.error));
+  });
+  media = element;
+  element.src = current.url;
+  return element;
+}
+
+/** The player's own error does not tell a missing object from a broken one, so the gateway is asked again. */
+async function explainFailure(what) {
+  const failed = current;
+  const answer = await learn({ key: failed.key, url: failed.url });
+  if (current !== failed) return;
+  note("player-note", answer ?? `${what} The gateway itself answers for it, so the file may be damaged or of a kind this browser cannot play.`, { wrong: true });
+}
+
+function showPosition() {
+  if (!media) return;
+  const { duration, currentTime, buffered } = media;
+  const known = Number.isFinite(duration) && duration > 0;
+  at("time").textContent = known ? `${clock(currentTime)} / ${clock(duration)}` : clock(currentTime);
+  if (!known) return;
+  const marks = [];
+  const words = [];
+  for (let i = 0; i < buffered.length; i += 1) {
+    const [from, to] = [buffered.start(i), buffered.end(i)];
+    const mark = document.createElement("span");
+    mark.style.left = `${(from / duration) * 100}%`;
+    mark.style.width = `${((to - from) / duration) * 100}%`;
+    marks.push(mark);
+    words.push(`${clock(from)} to ${clock(to)}`);
+  }
+  const here = element("span", "", "here");
+  here.style.left = `${(currentTime / duration) * 100}%`;
+  at("buffered").replaceChildren(...marks, here);
+  at("buffered").setAttribute("aria-label", words.length ? `Buffered: ${words.join(", ")}` : "Nothing is buffered yet");
+}
+
+// === The delivery panel ===
+
+/** Asks for a range near what is on the screen; the byte is in proportion to the time, which is close enough to see a hit. */
+async function probe() {
+  const asked = current;
+  if (!asked) return;
+  const share = media && media.duration > 0 ? media.currentTime / media.duration : 0;
+  const first = Math.min(Math.floor(asked.size * share), Math.max(asked.size - 1, 0));
+  const range = `bytes=${first}-${first + PROBE_BYTES - 1}`;
+  const began = performance.now();
+  try {
+    // The browser's own cache would answer for the gateway.
+    const response = await fetch(asked.url, { headers: { Range: range }, cache: "no-store" });
+    const headersMs = performance.now() - began;
+    const body = await response.arrayBuffer();
+    const bodyMs = performance.now() - began;
+    if (current !== asked) return;
+    const header = (name) => response.headers.get(name);
+    showAnswer([
+      ["Asked", range],
+      ["Status", `${response.status} ${response.statusText}`],
+      ["Headers after", `${headersMs.toFixed(1)} ms`],
+      ["All after", `${bodyMs.toFixed(1)} ms, ${bytesInWords(body.byteLength)}`],
+      ["Content-Range", header("content-range")],
+      ["Cache-Status", header("cache-status")],
+      ["Server-Timing", header("server-timing")],
+      ["ETag", header("etag")],
+    ]);
+  } catch (error) {
+    if (current === asked) showAnswer([["Asked", range], ["Failed", error.message]]);
+  }
+}
+
+function showAnswer(pairs) {
+  at("probe-answer").replaceChildren(...pairs.filter(([, value]) => value).map(([name, value]) => {
+    const pair = document.createElement("div");
+    pair.append(element("dt", name), element("dd", value));
+    return pair;
+  }));
+}
+
+// === Words ===
+
+function note(id, words, { wrong = false } = {}) {
+  at(id).textContent = words;
+  at(id).classList.toggle("wrong", wrong);
+}
+
+async function inWords(response) {
+  // The gateway explains itself (RFC 9457); what stands between may not.
+  if (response.headers.get("content-type")?.startsWith("application/problem+json")) {
+    const problem = await response.json().catch(() => ({}));
+    if (problem.detail) return `${problem.detail} (${response.status})`;
+  }
+  const known = {
+    401: "it asks for a sign-in.",
+    403: "access is refused.",
+    404: "there is no such object.",
+    429: "the gateway is too busy; try again in a moment.",
+    502: "the store behind the gateway failed.",
+    503: "the gateway is too busy or starting; try again in a moment.",
+    504: "the store behind the gateway did not answer in time.",
+  };
+  return `${known[response.status] ?? "the gateway answered"} (${response.status} ${response.statusText})`;
+}
+
+function mediaErrorInWords(error) {
+  return {
+    [MediaError.MEDIA_ERR_NETWORK]: "The download broke off.",
+    [MediaError.MEDIA_ERR_DECODE]: "The file could not be decoded.",
+    [MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED]: "This could not be played.",
+  }[error.code] ?? "Playing failed.";
+}
+
+function bytesInWords(bytes) {
+  if (!Number.isFinite(bytes)) return "";
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  let amount = bytes;
+  while (amount >= 1024 && unit < units.length - 1) {
+    amount /= 1024;
+    unit += 1;
+  }
+  return `${unit === 0 ? amount : amount.toFixed(1)} ${units[unit]}`;
+}
+
+function dateInWords(when) {
+  const date = new Date(when ?? NaN);
+  return Number.isNaN(date.getTime()) ? "" : date.toLocaleDateString(undefined, { dateStyle: "medium" });
+}
+
+function shortType(type) {
+  return (type ?? "").split(";")[0];
+}
+
+function clock(seconds) {
+  // Tenths first, so that 59.96 reads 1:00.0 and never 0:60.0.
+  const tenths = Math.round(seconds * 10);
+  const [h, m, s] = [Math.floor(tenths / 36000), Math.floor(tenths / 600) % 60, (tenths % 600) / 10];
+  const padded = s.toFixed(1).padStart(4, "0");
+  return h ? `${h}:${String(m).padStart(2, "0")}:${padded}` : `${m}:${padded}`;
+}
+
+function kindOf(type) {
+  const [family] = type.split("/");
+  return ["video", "audio", "image"].includes(family) ? family : "file";
+}
+
+function keyInAddress() {
+  const raw = location.hash.slice(1);
+  try {
+    return decodeURIComponent(raw);
+  } catch {
+    return raw; // typed by hand with a bare %
+  }
+}
+
+function mediaUrl(key) {
+  return `/media/${key.split("/").map(encodeURIComponent).join("/")}`;
+}
+
+function element(name, text, className = "") {
+  const made = document.createElement(name);
+  made.textContent = text;
+  made.className = className;
+  return made;
+}
+
+// === What a person does ===
+
+let filterTimer = null;
+at("filter").addEventListener("input", () => {
+  if (!at("open-key").hidden) return; // it holds a key now, not a filter
+  clearTimeout(filterTimer);
+  filterTimer = setTimeout(() => list({ after: null }), FILTER_PAUSE_MS);
+});
+at("filter-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (at("open-key").hidden) return;
+  playWhenOpen = true;
+  location.hash = encodeURIComponent(at("filter").value);
+});
+at("more").addEventListener("click", () => list({ after: next }));
+at("probe").addEventListener("click", probe);
+
+function onKey(event) {
+  const direction = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (!direction || !media || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.target.closest("input, textarea, select")) return;
+  event.preventDefault();
+  event.stopPropagation();
+  const to = media.currentTime + direction * (event.shiftKey ? SEEK_FAR_S : SEEK_S);
+  media.currentTime = Math.min(Math.max(to, 0), Number.isFinite(media.duration) ? media.duration : Infinity);
+}
+// On the way down: a focused player acts on the arrow keys itself, and one press is one seek.
+document.addEventListener("keydown", onKey, { capture: true });
+window.addEventListener("hashchange", openFromAddress);
+
+await list({ after: null });
+await openFromAddress();

@@ -1,0 +1,296 @@
+//! What an operator can set: every setting is a flag with an environment variable, checked at the start.
+
+mod command_line;
+mod values;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use http::HeaderValue;
+use seekway_cache::{MetadataPolicy, Segmentation};
+
+use crate::delivery::cors::AllowOrigin;
+use values::{
+    address, boolean, endpoint, limit, log_filter, name, number, period, segment_bytes, size, size_in,
+};
+
+pub use command_line::Stop;
+pub use values::CacheRule;
+
+/// Fewer segments than this in memory or budget and one reader's window would push out another's.
+const SEGMENTS_MIN: u64 = 16;
+
+const LISTENERS: &str = "Listeners and connections";
+const STORAGE: &str = "Storage";
+const CACHE: &str = "Cache and memory";
+const DELIVERY: &str = "Delivery";
+const LOGS: &str = "Logs";
+
+/// A streaming media gateway: byte ranges of large objects, from memory or from the store.
+///
+/// Every setting is a flag and an environment variable; the flag wins, and an empty variable counts as unset.
+/// Sizes are written 64KiB, 2GiB or in plain bytes, times 500ms, 30s or 1h.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "gateway", version, max_term_width = 110)]
+pub struct Config {
+    /// Where clients connect, such as 0.0.0.0:8080 for all interfaces
+    #[arg(long, env = "SEEKWAY_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(value_parser = address, help_heading = LISTENERS)]
+    pub listen: SocketAddr,
+
+    /// Where metrics and readiness are served; not for the public
+    #[arg(long, env = "SEEKWAY_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    #[arg(value_parser = address, help_heading = LISTENERS)]
+    pub admin_listen: SocketAddr,
+
+    /// Threads that serve clients, 1 to 1024 [default: one for each core]
+    #[arg(long, env = "SEEKWAY_THREADS", value_name = "COUNT", help_heading = LISTENERS)]
+    #[arg(value_parser = |text: &str| number(text, 1..=1024usize))]
+    pub threads: Option<usize>,
+
+    /// Connections at once; further ones wait to be accepted
+    #[arg(long, env = "SEEKWAY_MAX_CONNECTIONS", value_name = "COUNT", default_value = "16384")]
+    #[arg(value_parser = |text: &str| number(text, 1..=1_000_000usize), help_heading = LISTENERS)]
+    pub max_connections: usize,
+
+    /// Bytes of a request's line and headers together; more is answered with 431
+    #[arg(long, env = "SEEKWAY_HEADER_BYTES_MAX", value_name = "SIZE", default_value = "16KiB")]
+    #[arg(value_parser = |text: &str| size_in(text, 8 << 10..=1 << 20), help_heading = LISTENERS)]
+    header_bytes_max: u64,
+
+    /// Headers of a request; more are answered with 431
+    #[arg(long, env = "SEEKWAY_HEADERS_MAX", value_name = "COUNT", default_value = "64")]
+    #[arg(value_parser = |text: &str| number(text, 16..=1024usize), help_heading = LISTENERS)]
+    pub headers_max: usize,
+
+    /// Time for a request's headers to arrive, from their first byte on
+    #[arg(long, env = "SEEKWAY_HEADER_TIMEOUT", value_name = "TIME", default_value = "10s")]
+    #[arg(value_parser = limit, help_heading = LISTENERS)]
+    pub header_timeout: humantime::Duration,
+
+    /// Time that a connection may stay open between requests
+    #[arg(long, env = "SEEKWAY_IDLE_TIMEOUT", value_name = "TIME", default_value = "60s")]
+    #[arg(value_parser = limit, help_heading = LISTENERS)]
+    pub idle_timeout: humantime::Duration,
+
+    /// Time that a client may take nothing of a response before it is cut off; a player that was paused
+    /// for longer asks again from where it stopped
+    #[arg(long, env = "SEEKWAY_WRITE_STALL_TIMEOUT", value_name = "TIME", default_value = "30s")]
+    #[arg(value_parser = limit, help_heading = LISTENERS)]
+    pub write_stall_timeout: humantime::Duration,
+
+    /// Time that running responses get to end after SIGTERM
+    #[arg(long, env = "SEEKWAY_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s")]
+    #[arg(value_parser = limit, help_heading = LISTENERS)]
+    pub drain_timeout: humantime::Duration,
+
+    /// Where objects are [default: s3 if a bucket is set, else local]
+    #[arg(long, env = "STORAGE_BACKEND", value_name = "KIND", help_heading = STORAGE)]
+    storage_backend: Option<StorageBackend>,
+
+    /// The folder of the local store
+    #[arg(long, env = "LOCAL_STORAGE_DIR", value_name = "FOLDER", default_value = "./data/media")]
+    #[arg(help_heading = STORAGE)]
+    pub local_storage_dir: PathBuf,
+
+    /// The bucket. Credentials come from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and
+    /// `AWS_SESSION_TOKEN`, or the AWS SDK's own chain (profile, web identity, container, instance)
+    #[arg(long, env = "S3_BUCKET", value_name = "NAME", value_parser = name, help_heading = STORAGE)]
+    pub s3_bucket: Option<String>,
+
+    /// An S3 server other than AWS, such as `http://localhost:9000`
+    #[arg(long, env = "S3_ENDPOINT", value_name = "URL", value_parser = endpoint, help_heading = STORAGE)]
+    pub s3_endpoint: Option<String>,
+
+    /// Ask for `http://host/bucket/key`, not `http://bucket.host/key`, as servers other than AWS mostly want
+    #[arg(long, env = "S3_FORCE_PATH_STYLE", value_name = "BOOL", default_value = "false")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
+    #[arg(help_heading = STORAGE)]
+    pub s3_force_path_style: bool,
+
+    /// The bucket's region, such as eu-central-1 [default: what the AWS SDK finds]
+    #[arg(long, env = "AWS_REGION", value_name = "NAME", value_parser = name, help_heading = STORAGE)]
+    pub aws_region: Option<String>,
+
+    /// Time for a connection to S3
+    #[arg(long, env = "SEEKWAY_S3_CONNECT_TIMEOUT", value_name = "TIME", default_value = "2s")]
+    #[arg(value_parser = limit, help_heading = STORAGE)]
+    pub s3_connect_timeout: humantime::Duration,
+
+    /// Time for S3's first byte, and between two chunks
+    #[arg(long, env = "SEEKWAY_S3_READ_TIMEOUT", value_name = "TIME", default_value = "10s")]
+    #[arg(value_parser = limit, help_heading = STORAGE)]
+    pub s3_read_timeout: humantime::Duration,
+
+    /// How often a request to S3 is tried in all, 1 to 10
+    #[arg(long, env = "SEEKWAY_S3_ATTEMPTS", value_name = "COUNT", default_value = "3")]
+    #[arg(value_parser = |text: &str| number(text, 1..=10u32), help_heading = STORAGE)]
+    pub s3_attempts: u32,
+
+    /// Memory for segments that may be asked for again; 0 keeps none
+    #[arg(long, env = "CACHE_MEMORY_BYTES", value_name = "SIZE", default_value = "512MiB")]
+    #[arg(value_parser = size, help_heading = CACHE)]
+    cache_memory_bytes: u64,
+
+    /// The unit of caching, a power of two from 4KiB to 16MiB: a seek pays for the way from its segment's start
+    #[arg(long, env = "CACHE_SEGMENT_BYTES", value_name = "SIZE", default_value = "64KiB")]
+    #[arg(value_parser = segment_bytes, help_heading = CACHE)]
+    cache_segment_bytes: u64,
+
+    /// Memory for everything else that is buffered: reads from the store, segments on their way to clients
+    #[arg(long, env = "MEMORY_BUDGET_BYTES", value_name = "SIZE", default_value = "256MiB")]
+    #[arg(value_parser = size, help_heading = CACHE)]
+    memory_budget_bytes: u64,
+
+    /// How long an object's size and version are believed without asking the store; 0s asks each time
+    #[arg(long, env = "METADATA_TTL", value_name = "TIME", default_value = "10s")]
+    #[arg(value_parser = period, help_heading = CACHE)]
+    metadata_ttl: humantime::Duration,
+
+    /// For how much longer they are served at once while the store is asked in the background
+    #[arg(long, env = "STALE_WHILE_REVALIDATE", value_name = "TIME", default_value = "30s")]
+    #[arg(value_parser = period, help_heading = CACHE)]
+    stale_while_revalidate: humantime::Duration,
+
+    /// For how much longer they are served if the store cannot be asked
+    #[arg(long, env = "STALE_IF_ERROR", value_name = "TIME", default_value = "1h")]
+    #[arg(value_parser = period, help_heading = CACHE)]
+    stale_if_error: humantime::Duration,
+
+    /// How long an object that is not there is believed to be missing
+    #[arg(long, env = "NEGATIVE_TTL", value_name = "TIME", default_value = "2s")]
+    #[arg(value_parser = period, help_heading = CACHE)]
+    negative_ttl: humantime::Duration,
+
+    /// Which sites' scripts may read media: *, or origins separated by commas
+    #[arg(long, env = "SEEKWAY_CORS_ALLOW_ORIGIN", value_name = "ORIGINS", default_value = "*")]
+    #[arg(help_heading = DELIVERY)]
+    pub cors_allow_origin: AllowOrigin,
+
+    /// Cache-Control of objects that bring none, by the start of their keys: live/=no-cache. Give it several
+    /// times, or separate rules by `;`; the longest prefix that fits wins, and an empty one fits all
+    #[arg(long, env = "SEEKWAY_CACHE_CONTROL", value_name = "PREFIX=VALUE", value_delimiter = ';')]
+    #[arg(help_heading = DELIVERY)]
+    cache_control: Vec<CacheRule>,
+
+    /// Whether keys can be listed at /api/objects; auto: only if --listen is a loopback address
+    #[arg(long, env = "SEEKWAY_LISTING", value_name = "WHEN", default_value = "auto", help_heading = DELIVERY)]
+    listing: Listing,
+
+    /// What is logged to stderr: a level, or a filter such as `info,seekway_cache=debug`
+    #[arg(long, env = "SEEKWAY_LOG", value_name = "FILTER", default_value = "info")]
+    #[arg(value_parser = log_filter, help_heading = LOGS)]
+    pub log: String,
+
+    /// Which requests are logged: errors and slow ones, all, or none
+    #[arg(long, env = "SEEKWAY_ACCESS_LOG", value_name = "WHICH", default_value = "errors")]
+    #[arg(help_heading = LOGS)]
+    pub access_log: AccessLog,
+}
+
+/// Where objects are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StorageBackend {
+    /// A folder.
+    Local,
+    /// A bucket.
+    S3,
+}
+
+/// Which requests are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AccessLog {
+    /// Failures and slow ones.
+    Errors,
+    /// Every one.
+    All,
+    /// None.
+    Off,
+}
+
+/// Whether keys can be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Listing {
+    Auto,
+    On,
+    Off,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// The store to use: what is set, else S3 if there is a bucket.
+    pub fn storage_backend(&self) -> StorageBackend {
+        let guess = if self.s3_bucket.is_some() { StorageBackend::S3 } else { StorageBackend::Local };
+        self.storage_backend.unwrap_or(guess)
+    }
+
+    /// Threads that serve clients.
+    pub fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.threads.unwrap_or_else(cores)
+    }
+
+    /// Bytes of a request's line and headers.
+    pub fn header_bytes_max(&self) -> usize {
+        in_memory(self.header_bytes_max)
+    }
+
+    /// Whether keys can be listed.
+    pub fn listing(&self) -> bool {
+        match self.listing {
+            Listing::Auto => self.listen.ip().to_canonical().is_loopback(),
+            Listing::On => true,
+            Listing::Off => false,
+        }
+    }
+
+    /// `Cache-Control` by key prefix, for objects that bring none.
+    pub fn cache_control(&self) -> Vec<(String, HeaderValue)> {
+        self.cache_control.iter().map(|rule| (rule.prefix.clone(), rule.value.clone())).collect()
+    }
+
+    /// The cache's bounds.
+    pub fn cache(&self) -> seekway_cache::Config {
+        seekway_cache::Config {
+            memory_bytes: in_memory(self.cache_memory_bytes),
+            budget_bytes: in_memory(self.memory_budget_bytes),
+            segmentation: Segmentation::new(self.cache_segment_bytes),
+            metadata: MetadataPolicy {
+                ttl: self.metadata_ttl.into(),
+                stale_while_revalidate: self.stale_while_revalidate.into(),
+                stale_if_error: self.stale_if_error.into(),
+                negative_ttl: self.negative_ttl.into(),
+            },
+        }
+    }
+
+    /// What no setting can know alone.
+    fn check(&self, settings: &command_line::Settings) -> Result<(), Stop> {
+        if self.storage_backend() == StorageBackend::S3 && self.s3_bucket.is_none() {
+            return Err(settings.wrong("s3_bucket", "the s3 backend needs the name of a bucket"));
+        }
+        if self.listen == self.admin_listen && self.listen.port() != 0 {
+            return Err(settings.wrong("admin_listen", "another address than --listen has"));
+        }
+        let least = SEGMENTS_MIN * self.cache_segment_bytes;
+        let at_least = format!("at least {}, {SEGMENTS_MIN} segments", bytesize::ByteSize(least));
+        if self.memory_budget_bytes < least {
+            return Err(settings.wrong("memory_budget_bytes", at_least));
+        }
+        if self.cache_memory_bytes != 0 && self.cache_memory_bytes < least {
+            return Err(settings.wrong("cache_memory_bytes", format!("0, or {at_least}")));
+        }
+        Ok(())
+    }
+}
+
+/// A size as memory counts it; more than can be addressed is all that can be.
+fn in_memory(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;

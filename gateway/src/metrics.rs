@@ -1,0 +1,45 @@
+//! What `/metrics` on the admin listener says, in Prometheus' text format.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use http::Response;
+use http::header::{self, HeaderValue};
+use seekway_cache::Stats;
+
+use crate::delivery::body::Payload;
+
+/// A metric: its name (with its unit), its kind, what it means, and where it is read.
+type Metric = (&'static str, &'static str, &'static str, fn(&Stats) -> u64);
+
+/// Every metric there is; `docs/http-api.md` lists the same.
+const METRICS: &[Metric] = &[
+    ("seekway_cache_memory_hit_bytes_total", "counter", "Bytes delivered from the memory tier.", |s| s.memory_hit_bytes),
+    ("seekway_cache_fill_hit_bytes_total", "counter", "Bytes delivered from running fills.", |s| s.fill_hit_bytes),
+    ("seekway_cache_store_bytes_total", "counter", "Bytes that landed from the store.", |s| s.store_bytes),
+    ("seekway_cache_fills_started_total", "counter", "Fills started.", |s| s.fills_started),
+    ("seekway_cache_fills_joined_total", "counter", "Readers that joined another reader's fill.", |s| s.fills_joined),
+    ("seekway_cache_fills_resumed_total", "counter", "Broken bodies that were resumed.", |s| s.fills_resumed),
+    ("seekway_cache_fills_failed_total", "counter", "Fills that ended with an error.", |s| s.fills_failed),
+    ("seekway_cache_fills_stopped_total", "counter", "Fills stopped because nobody wanted them.", |s| s.fills_stopped),
+    ("seekway_cache_metadata_requests_total", "counter", "Metadata requests sent to the store.", |s| s.metadata_requests),
+    ("seekway_cache_metadata_stale_total", "counter", "Answers from metadata past its time.", |s| s.metadata_stale),
+    ("seekway_cache_fills_running", "gauge", "Fills that run now.", |s| s.fills_running),
+    ("seekway_cache_memory_bytes", "gauge", "Bytes in the memory tier, with overhead.", |s| s.memory_bytes),
+    ("seekway_budget_in_use_bytes", "gauge", "Bytes held or reserved, the memory tier included.", |s| s.budget_in_use_bytes),
+    ("seekway_budget_capacity_bytes", "gauge", "Bytes that may be held.", |s| s.budget_capacity_bytes),
+    ("seekway_budget_waiting", "gauge", "Readers that wait for memory.", |s| s.budget_waiting),
+];
+
+/// All metrics.
+pub(crate) fn render(stats: &Stats) -> Response<Payload> {
+    let mut text = String::with_capacity(4096);
+    for (name, kind, help, read) in METRICS {
+        write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {}\n", read(stats))
+            .expect("writing to a string cannot fail");
+    }
+    let mut response = Response::new(Payload::Small(Bytes::from(text)));
+    let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    response
+}

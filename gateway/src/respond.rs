@@ -1,0 +1,303 @@
+//! The one place that turns what went wrong into an answer: problem documents (RFC 9457).
+//!
+//! A document says what the client can do about it and never names keys, hosts or credentials of the store;
+//! those go to the log, here too, so that the same failure is always logged at the same level.
+
+use std::error::Error as _;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, Response, StatusCode};
+use serde::Serialize;
+
+use crate::delivery::range::content_range_unsatisfied;
+use crate::routes::{BadKey, BadQuery};
+
+/// What a client is told to wait before it asks again. Short, since a player's buffer is: the causes pass
+/// within seconds, or another replica is better placed.
+const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("1");
+
+/// What went wrong.
+#[derive(Debug, Clone)]
+pub enum Problem {
+    /// The path names nothing.
+    NoRoute,
+    /// There is no such object, or none that may be known of.
+    NoObject,
+    /// The path names no possible object.
+    BadKey(BadKey),
+    /// The query makes no sense.
+    BadQuery(BadQuery),
+    /// The route has other methods.
+    MethodNotAllowed(&'static [Method]),
+    /// A condition of the request is false.
+    PreconditionFailed,
+    /// No byte of the range exists.
+    RangeNotSatisfiable {
+        /// The object's length, where known.
+        size: Option<u64>,
+    },
+    /// The request's headers are more than is read.
+    HeadersTooLarge,
+    /// The memory budget is spent, for now.
+    Busy,
+    /// The process starts or stops.
+    NotReady,
+    /// The object changed again and again while it was being answered.
+    Changing,
+    /// The store failed.
+    Storage(seekway_storage::Error),
+    /// The operator has switched listing off.
+    ListingOff,
+    /// Our own mistake.
+    Panicked,
+}
+
+impl From<seekway_cache::Error> for Problem {
+    fn from(error: seekway_cache::Error) -> Self {
+        match error {
+            seekway_cache::Error::Store(error) => Self::Storage(error),
+            seekway_cache::Error::Busy => Self::Busy,
+        }
+    }
+}
+
+/// How a problem looks from outside.
+struct Shown<'a> {
+    status: StatusCode,
+    detail: &'a str,
+    retry: bool,
+}
+
+/// The document itself (RFC 9457 §3.1). `request_id` is an extension member: it is no URI, as `instance`
+/// would have to be.
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+/// The answer to a request that went wrong. An answer to HEAD carries the same headers and no body: leaving
+/// that out is up to the caller.
+pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
+    let bad_request = match problem {
+        Problem::BadKey(why) => why.to_string(),
+        Problem::BadQuery(why) => why.to_string(),
+        _ => String::new(),
+    };
+    let shown = shown(problem, &bad_request);
+    let mut response = Response::new(document(&shown, request_id));
+    *response.status_mut() = shown.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    // No cache in front may keep an error: what it says is true of this moment and this process.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if shown.retry {
+        headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECS);
+    }
+    match problem {
+        Problem::MethodNotAllowed(methods) => {
+            // RFC 9110 §15.5.6: a 405 says what is allowed.
+            headers.insert(header::ALLOW, allow(methods));
+        }
+        Problem::RangeNotSatisfiable { size: Some(size) }
+        | Problem::Storage(seekway_storage::Error::RangeNotSatisfiable { size: Some(size) }) => {
+            // RFC 9110 §15.5.17: so that the client can ask again.
+            headers.insert(header::CONTENT_RANGE, content_range_unsatisfied(*size));
+        }
+        _ => {}
+    }
+    response
+}
+
+/// The value of `Allow` for these methods.
+pub fn allow(methods: &[Method]) -> HeaderValue {
+    let names: Vec<_> = methods.iter().map(Method::as_str).collect();
+    HeaderValue::from_str(&names.join(", ")).expect("method names are tokens")
+}
+
+/// The table of problems.
+fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
+    let is = |status, detail| Shown { status, detail, retry: false };
+    let later = |detail| Shown { status: StatusCode::SERVICE_UNAVAILABLE, detail, retry: true };
+    match problem {
+        Problem::NoRoute => is(StatusCode::NOT_FOUND, "There is nothing at this path."),
+        Problem::ListingOff => is(StatusCode::NOT_FOUND, "Listing is switched off here (--listing)."),
+        Problem::NoObject => is(StatusCode::NOT_FOUND, "There is no such object."),
+        Problem::BadKey(_) | Problem::BadQuery(_) => is(StatusCode::BAD_REQUEST, bad_request),
+        Problem::MethodNotAllowed(_) => {
+            is(StatusCode::METHOD_NOT_ALLOWED, "This path does not support the method; see the Allow header.")
+        }
+        Problem::PreconditionFailed => is(
+            StatusCode::PRECONDITION_FAILED,
+            "The object is not the one that the request's conditions name.",
+        ),
+        Problem::RangeNotSatisfiable { .. } => {
+            is(StatusCode::RANGE_NOT_SATISFIABLE, "The range selects no byte of the object.")
+        }
+        Problem::HeadersTooLarge => is(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "The request's headers are too large or too many.",
+        ),
+        Problem::Busy => later("All memory for streams is in use. Try again shortly."),
+        Problem::NotReady => later("The gateway is starting or stopping. Try again shortly."),
+        Problem::Changing => later("The object is being replaced. Try again shortly."),
+        Problem::Storage(error) => shown_storage(error),
+        Problem::Panicked => is(StatusCode::INTERNAL_SERVER_ERROR, "The gateway made a mistake."),
+    }
+}
+
+/// The table of the store's errors. `Display` of these may name keys and hosts, so none of it is shown.
+fn shown_storage<'a>(error: &seekway_storage::Error) -> Shown<'a> {
+    use seekway_storage::Error;
+    match error {
+        Error::NotFound => shown(&Problem::NoObject, ""),
+        Error::Forbidden(_) => {
+            // 404 and not 403: a client is told the same of a key that is kept from us as of one that is not
+            // there. The operator is told the truth.
+            tracing::warn!(error = %error, source = error.source(), "the store forbids us to read");
+            shown(&Problem::NoObject, "")
+        }
+        Error::InvalidKey(_) => {
+            Shown { status: StatusCode::BAD_REQUEST, detail: "The store can have no such key.", retry: false }
+        }
+        Error::VersionChanged => shown(&Problem::Changing, ""),
+        Error::RangeNotSatisfiable { .. } => shown(&Problem::RangeNotSatisfiable { size: None }, ""),
+        Error::Throttled(_) | Error::Unavailable(_) => {
+            tracing::warn!(error = %error, source = error.source(), "the store does not serve");
+            let detail = "The store does not serve at the moment. Try again shortly.";
+            Shown { status: StatusCode::SERVICE_UNAVAILABLE, detail, retry: true }
+        }
+        Error::Timeout(_) => {
+            tracing::warn!(error = %error, "the store is too slow");
+            let detail = "The store did not answer in time.";
+            Shown { status: StatusCode::GATEWAY_TIMEOUT, detail, retry: false }
+        }
+        _ => {
+            tracing::error!(error = %error, source = error.source(), "the store failed");
+            Shown { status: StatusCode::BAD_GATEWAY, detail: "The store failed.", retry: false }
+        }
+    }
+}
+
+fn document(shown: &Shown<'_>, request_id: Option<&str>) -> Bytes {
+    let document = Document {
+        r#type: "about:blank",
+        // RFC 9457 §4.2.1: with about:blank the title is the status code's name.
+        title: shown.status.canonical_reason().expect("only codes with names are used"),
+        status: shown.status.as_u16(),
+        detail: shown.detail,
+        request_id,
+    };
+    Bytes::from(serde_json::to_vec(&document).expect("strings and a number always serialize"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use seekway_storage::{Error, InvalidKey, SharedError};
+    use serde_json::Value;
+
+    use super::*;
+
+    const SECRET: &str = "bucket-of-acme/secret.mp4 at 10.0.0.7";
+
+    fn secret() -> SharedError {
+        Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(SECRET))
+    }
+
+    #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "tables read better without references")]
+    fn check(what: Problem, status: u16, retry: bool) -> Response<Bytes> {
+        let response = problem(&what, Some("id-\"1\""));
+        assert_eq!(response.status(), status, "{what:?}");
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.headers().contains_key(header::RETRY_AFTER), retry, "{what:?}");
+        let document: Value = serde_json::from_slice(response.body()).expect("JSON");
+        assert_eq!(document["type"], "about:blank");
+        assert_eq!(document["status"], status);
+        assert_eq!(document["title"], response.status().canonical_reason().expect("named"));
+        assert!(document["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{what:?}");
+        assert_eq!(document["request_id"], "id-\"1\"");
+        response
+    }
+
+    #[test]
+    fn the_stores_errors_have_statuses() {
+        for (error, status, retry) in [
+            (Error::NotFound, 404, false),
+            (Error::Forbidden(secret()), 404, false),
+            (Error::VersionChanged, 503, true),
+            (Error::RangeNotSatisfiable { size: None }, 416, false),
+            (Error::InvalidKey("it is secret.mp4"), 400, false),
+            (Error::Throttled(secret()), 503, true),
+            (Error::Unavailable(secret()), 503, true),
+            (Error::Timeout("connect to 10.0.0.7"), 504, false),
+            (Error::Interrupted(secret()), 502, false),
+            (Error::Protocol(SECRET.to_owned()), 502, false),
+            (Error::Other(secret()), 502, false),
+        ] {
+            let response = check(Problem::Storage(error), status, retry);
+            let body = std::str::from_utf8(response.body()).expect("text");
+            assert!(!body.contains("secret") && !body.contains("10.0.0.7"), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_forbidden_looks_like_what_is_not_there() {
+        let answer = |error| problem(&Problem::Storage(error), None);
+        let (missing, forbidden) = (answer(Error::NotFound), answer(Error::Forbidden(secret())));
+        assert_eq!(missing.body(), forbidden.body());
+        assert_eq!(missing.headers(), forbidden.headers());
+        assert_eq!(missing.body(), problem(&Problem::NoObject, None).body());
+    }
+
+    #[test]
+    fn our_own_problems_have_statuses() {
+        check(Problem::NoRoute, 404, false);
+        check(Problem::NoObject, 404, false);
+        check(Problem::ListingOff, 404, false);
+        check(seekway_cache::Error::Busy.into(), 503, true);
+        check(seekway_cache::Error::Store(Error::NotFound).into(), 404, false);
+        check(Problem::BadQuery(BadQuery::Limit), 400, false);
+        check(Problem::PreconditionFailed, 412, false);
+        check(Problem::HeadersTooLarge, 431, false);
+        check(Problem::Busy, 503, true);
+        check(Problem::NotReady, 503, true);
+        check(Problem::Changing, 503, true);
+        check(Problem::Panicked, 500, false);
+        let response = check(Problem::BadKey(BadKey::Invalid(InvalidKey::TooLong)), 400, false);
+        let document: Value = serde_json::from_slice(response.body()).expect("JSON");
+        assert_eq!(document["detail"], "the key is longer than 1024 bytes");
+    }
+
+    #[test]
+    fn a_405_says_what_is_allowed() {
+        let response = check(Problem::MethodNotAllowed(&[Method::GET, Method::HEAD]), 405, false);
+        assert_eq!(response.headers()["allow"], "GET, HEAD");
+    }
+
+    #[test]
+    fn a_416_says_the_size_where_it_is_known() {
+        let error = Error::RangeNotSatisfiable { size: Some(10) };
+        for what in [Problem::RangeNotSatisfiable { size: Some(10) }, Problem::Storage(error)] {
+            assert_eq!(check(what, 416, false).headers()["content-range"], "bytes */10");
+        }
+        let unknown = check(Problem::RangeNotSatisfiable { size: None }, 416, false);
+        assert!(unknown.headers().get(header::CONTENT_RANGE).is_none());
+    }
+
+    #[test]
+    fn without_an_id_none_is_shown() {
+        let response = problem(&Problem::NoRoute, None);
+        let expected = r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"There is nothing at this path."}"#;
+        assert_eq!(response.body(), expected);
+    }
+}

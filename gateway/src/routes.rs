@@ -1,0 +1,316 @@
+//! The gateway's URLs: one enum, one pure function from path to variant.
+
+use http::Method;
+use seekway_storage::{InvalidKey, ObjectKey};
+
+/// What a path names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// `/media/{key}`: an object's bytes.
+    Media(ObjectKey),
+    /// `/api/health`: the process answers.
+    Health,
+    /// `/api/ready`: the process wants traffic.
+    Ready,
+    /// `/api/objects`: a page of the store's keys.
+    Objects,
+    /// `/`: the console page.
+    Console,
+    /// `/assets/{name}`: a file of the console page. The name is one path segment of letters, digits, `.`,
+    /// `-` and `_`.
+    ConsoleAsset(Box<str>),
+    /// Nothing that there is.
+    NotFound,
+    /// `/media/` and something that cannot be a key.
+    BadKey(BadKey),
+}
+
+/// Why the rest of a `/media/` path is no key. The texts are for clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadKey {
+    /// A `%` without two hexadecimal digits (RFC 3986 §2.1).
+    #[error(
+        "the path has a `%` that is not followed by two hexadecimal digits; write `%25` for a percent sign"
+    )]
+    Encoding,
+    /// The decoded bytes are not text.
+    #[error("the key is not UTF-8 once percent-decoded")]
+    NotUtf8,
+    /// Text, but not a key.
+    #[error(transparent)]
+    Invalid(InvalidKey),
+}
+
+/// The query of [`Route::Objects`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectsQuery {
+    /// Only keys that start with this.
+    pub prefix: String,
+    /// The `next` of the page before.
+    pub after: Option<String>,
+    /// At most so many keys, 1 to [`OBJECTS_LIMIT_MAX`].
+    pub limit: usize,
+}
+
+/// Why a query is refused. The texts are for clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadQuery {
+    /// `limit` is not a number in range.
+    #[error("`limit` must be a number from 1 to {OBJECTS_LIMIT_MAX}")]
+    Limit,
+    /// A parameter does not decode to text.
+    #[error("the query is not percent-encoded UTF-8")]
+    Encoding,
+}
+
+/// As many keys as a store gives in one page.
+pub const OBJECTS_LIMIT_MAX: usize = 1000;
+
+/// Without a `limit`: a screenful or two.
+const OBJECTS_LIMIT_DEFAULT: usize = 100;
+
+/// Decodes a request's path (without its query).
+///
+/// The key is percent-decoded exactly once and otherwise taken as it was sent: `+` is a plus, and `//`, `.`
+/// and `..` are for the store to judge, since in a bucket they are plain parts of a key.
+pub fn decode(path: &str) -> Route {
+    if let Some(encoded) = path.strip_prefix("/media/") {
+        return decode_key(encoded).map_or_else(Route::BadKey, Route::Media);
+    }
+    match path {
+        "/" => Route::Console,
+        "/api/health" => Route::Health,
+        "/api/ready" => Route::Ready,
+        "/api/objects" => Route::Objects,
+        _ => match path.strip_prefix("/assets/") {
+            Some(name) if is_asset_name(name) => Route::ConsoleAsset(name.into()),
+            _ => Route::NotFound,
+        },
+    }
+}
+
+/// The methods that a route answers (for `Allow`); empty where there is nothing to ask.
+pub fn allowed_methods(route: &Route) -> &'static [Method] {
+    static MEDIA: [Method; 3] = [Method::GET, Method::HEAD, Method::OPTIONS];
+    static PAGES: [Method; 2] = [Method::GET, Method::HEAD];
+    match route {
+        Route::Media(_) | Route::BadKey(_) => &MEDIA,
+        Route::Health | Route::Ready | Route::Objects | Route::Console | Route::ConsoleAsset(_) => &PAGES,
+        Route::NotFound => &[],
+    }
+}
+
+/// Whether a media request's query asks for a download: `download=1`.
+pub fn wants_download(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.split('&').any(|pair| pair == "download=1"))
+}
+
+/// Reads `prefix`, `after` and `limit`. Of a parameter sent twice the first counts; unknown and empty ones
+/// are ignored.
+pub fn objects_query(query: Option<&str>) -> Result<ObjectsQuery, BadQuery> {
+    let query = query.unwrap_or_default();
+    let limit = match parameter(query, "limit")? {
+        None => OBJECTS_LIMIT_DEFAULT,
+        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            let limit = text.parse().map_err(|_| BadQuery::Limit)?;
+            if !(1..=OBJECTS_LIMIT_MAX).contains(&limit) {
+                return Err(BadQuery::Limit);
+            }
+            limit
+        }
+        Some(_) => return Err(BadQuery::Limit),
+    };
+    let prefix = parameter(query, "prefix")?.unwrap_or_default();
+    Ok(ObjectsQuery { prefix, after: parameter(query, "after")?, limit })
+}
+
+/// A query parameter, decoded as forms are written: unlike in a path, `+` is a space (WHATWG URL §5.1), which
+/// is what `URLSearchParams` sends.
+fn parameter(query: &str, name: &str) -> Result<Option<String>, BadQuery> {
+    let found = query.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name));
+    let Some((_, encoded)) = found.filter(|(_, value)| !value.is_empty()) else { return Ok(None) };
+    let spaced = encoded.replace('+', " ");
+    let bytes = percent_decode(&spaced).ok_or(BadQuery::Encoding)?;
+    String::from_utf8(bytes).map(Some).map_err(|_| BadQuery::Encoding)
+}
+
+fn decode_key(encoded: &str) -> Result<ObjectKey, BadKey> {
+    if !encoded.contains('%') {
+        return ObjectKey::new(encoded).map_err(BadKey::Invalid);
+    }
+    let bytes = percent_decode(encoded).ok_or(BadKey::Encoding)?;
+    let key = std::str::from_utf8(&bytes).map_err(|_| BadKey::NotUtf8)?;
+    ObjectKey::new(key).map_err(BadKey::Invalid)
+}
+
+/// Decodes once; `None` if a `%` starts no escape. Checked here, because `percent_encoding` passes such a `%`
+/// through, and `%zz` would be another name of `%25zz`.
+fn percent_decode(encoded: &str) -> Option<Vec<u8>> {
+    let is_hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
+    let bytes = encoded.as_bytes();
+    let starts_escape = |at: usize| is_hex(bytes.get(at + 1)) && is_hex(bytes.get(at + 2));
+    let well_formed = bytes.iter().enumerate().all(|(at, byte)| *byte != b'%' || starts_escape(at));
+    well_formed.then(|| percent_encoding::percent_decode(bytes).collect())
+}
+
+fn is_asset_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use seekway_storage::KEY_BYTES_MAX;
+
+    use super::*;
+
+    #[track_caller]
+    fn media(path: &str, key: &str) {
+        assert_eq!(decode(path), Route::Media(ObjectKey::new(key).expect("a key")), "{path}");
+    }
+
+    #[test]
+    fn fixed_paths_are_exact() {
+        for (path, route) in [
+            ("/", Route::Console),
+            ("/assets/app.js", Route::ConsoleAsset("app.js".into())),
+            ("/assets/icon-32_a.png", Route::ConsoleAsset("icon-32_a.png".into())),
+            ("/api/health", Route::Health),
+            ("/api/ready", Route::Ready),
+            ("/api/objects", Route::Objects),
+        ] {
+            assert_eq!(decode(path), route, "{path}");
+        }
+        for path in [
+            "",
+            "*",
+            "/media",
+            "/Media/a",
+            "media/a",
+            "//media/a",
+            "/api",
+            "/api/health/",
+            "/api/Health",
+            "/assets",
+            "/assets/",
+            "/assets/a/b",
+            "/assets/..",
+            "/assets/.env",
+            "/assets/%2e%2e",
+            "/assets/a%2Fb",
+            "/index.html",
+        ] {
+            assert_eq!(decode(path), Route::NotFound, "{path}");
+        }
+    }
+
+    #[test]
+    fn keys_are_decoded_exactly_once() {
+        media("/media/a.mp4", "a.mp4");
+        media("/media/a/b/c.mp4", "a/b/c.mp4");
+        media("/media/a%20b.mp4", "a b.mp4");
+        media("/media/a+b.mp4", "a+b.mp4");
+        media("/media/a%2Bb.mp4", "a+b.mp4");
+        media("/media/100%25.mp4", "100%.mp4");
+        media("/media/%2525", "%25");
+        media("/media/%252e%252e", "%2e%2e");
+        media("/media/a%2Fb", "a/b");
+        media("/media/a%3Fb%23c", "a?b#c");
+        media("/media/it's%22%27(1)@2&=;,!$*~:", "it's\"'(1)@2&=;,!$*~:");
+        media("/media/%E6%97%A5%e6%9c%ac.mp4", "日本.mp4");
+        media("/media/日本.mp4", "日本.mp4");
+        media("/media/日%25", "日%");
+        media("/media/%0A%7F", "\n\u{7f}");
+    }
+
+    #[test]
+    fn dots_and_double_slashes_stay() {
+        media("/media//a", "/a");
+        media("/media/a//b", "a//b");
+        media("/media/../a", "../a");
+        media("/media/a/./b", "a/./b");
+        media("/media/%2e%2E/a", "../a");
+        media("/media/a/", "a/");
+        media("/media/.", ".");
+    }
+
+    #[test]
+    fn what_cannot_be_a_key_says_why() {
+        let long = |length| format!("/media/{}", "a".repeat(length));
+        let encoded = |length| format!("/media/{}", "%61".repeat(length));
+        for (path, why) in [
+            ("/media/", BadKey::Invalid(InvalidKey::Empty)),
+            ("/media/%", BadKey::Encoding),
+            ("/media/a%", BadKey::Encoding),
+            ("/media/a%4", BadKey::Encoding),
+            ("/media/%zz", BadKey::Encoding),
+            ("/media/%4z", BadKey::Encoding),
+            ("/media/%%41", BadKey::Encoding),
+            ("/media/%+1", BadKey::Encoding),
+            ("/media/%é", BadKey::Encoding),
+            ("/media/%ff", BadKey::NotUtf8),
+            ("/media/%c0%af", BadKey::NotUtf8),
+            ("/media/%ed%a0%80", BadKey::NotUtf8),
+            ("/media/a%00b", BadKey::Invalid(InvalidKey::Nul)),
+            (&long(KEY_BYTES_MAX + 1), BadKey::Invalid(InvalidKey::TooLong)),
+            (&encoded(KEY_BYTES_MAX + 1), BadKey::Invalid(InvalidKey::TooLong)),
+        ] {
+            assert_eq!(decode(path), Route::BadKey(why), "{path}");
+            assert!(!why.to_string().is_empty());
+        }
+        media(&encoded(KEY_BYTES_MAX), &"a".repeat(KEY_BYTES_MAX));
+    }
+
+    #[test]
+    fn methods_are_those_of_the_route() {
+        assert_eq!(allowed_methods(&decode("/media/a")), [Method::GET, Method::HEAD, Method::OPTIONS]);
+        assert_eq!(allowed_methods(&decode("/media/%")), [Method::GET, Method::HEAD, Method::OPTIONS]);
+        assert_eq!(allowed_methods(&decode("/api/health")), [Method::GET, Method::HEAD]);
+        assert!(allowed_methods(&decode("/nowhere")).is_empty());
+    }
+
+    #[test]
+    fn downloads_are_asked_for_plainly() {
+        for query in ["download=1", "a=b&download=1", "download=1&a"] {
+            assert!(wants_download(Some(query)), "{query}");
+        }
+        for query in ["", "download", "download=", "download=0", "download=11", "xdownload=1", "Download=1"] {
+            assert!(!wants_download(Some(query)), "{query}");
+        }
+        assert!(!wants_download(None));
+    }
+
+    #[test]
+    fn listings_are_asked_for_by_prefix_and_page() {
+        let query = |prefix: &str, after: Option<&str>, limit| {
+            Ok(ObjectsQuery { prefix: prefix.to_owned(), after: after.map(str::to_owned), limit })
+        };
+        assert_eq!(objects_query(None), query("", None, 100));
+        assert_eq!(objects_query(Some("")), query("", None, 100));
+        assert_eq!(
+            objects_query(Some("prefix=a%2Fb+c%2B&after=x%3D%3D&limit=7")),
+            query("a/b c+", Some("x=="), 7)
+        );
+        assert_eq!(objects_query(Some("after=a=b&after=c&&x&prefix=")), query("", Some("a=b"), 100));
+        assert_eq!(objects_query(Some("limit=1000&limit=x")), query("", None, 1000));
+        assert_eq!(objects_query(Some("limit=")), query("", None, 100));
+        for limit in ["0", "1001", "-1", "%2B5", "x", "99999999999999999999", "1e2"] {
+            assert_eq!(objects_query(Some(&format!("limit={limit}"))), Err(BadQuery::Limit), "{limit}");
+        }
+        for broken in ["prefix=%", "after=%ff", "limit=%4"] {
+            assert_eq!(objects_query(Some(broken)), Err(BadQuery::Encoding), "{broken}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever is encoded comes back, and nothing panics.
+        #[test]
+        fn encoded_keys_come_back(key in "[^\0]{1,40}", junk in ".*") {
+            let encoded = percent_encoding::utf8_percent_encode(&key, percent_encoding::NON_ALPHANUMERIC);
+            media(&format!("/media/{encoded}"), &key);
+            let _ = decode(&junk);
+            let _ = decode(&format!("/media/{junk}"));
+            let _ = objects_query(Some(&junk));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Multipart uploads: a folder for each, with one file per part and one that names the key.
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cap_std::fs::Dir;
+
+use super::errors::{from_io, from_write};
+use super::file::Stat;
+use super::paths::KeyPath;
+use super::publish::{Permission, TempFile, random_name, sync};
+use super::root::Root;
+use crate::{Error, Part, PartNumber, UploadId, Version};
+
+/// The file in an upload's folder that holds the key.
+const KEY_FILE: &str = "key";
+/// How often the removal of an upload starts again because a part arrived meanwhile.
+const REMOVE_ATTEMPTS: usize = 10;
+
+pub(super) fn create(root: &Arc<Root>, path: &KeyPath) -> Result<UploadId, Error> {
+    let id = random_name().map_err(from_write)?;
+    root.uploads.create_dir(&id).map_err(from_write)?;
+    let folder = root.uploads.open_dir(&id).map_err(from_write)?;
+    folder.write(KEY_FILE, path.as_str()).map_err(from_write)?;
+    folder.open(KEY_FILE).and_then(|file| file.sync_all()).map_err(from_write)?;
+    sync(&folder).and_then(|()| sync(&root.uploads)).map_err(from_write)?;
+    Ok(UploadId(id))
+}
+
+pub(super) fn put_part(
+    root: &Arc<Root>,
+    path: &KeyPath,
+    upload: &UploadId,
+    number: PartNumber,
+    body: &Bytes,
+    permission: &Permission,
+) -> Result<Part, Error> {
+    let folder = open(root, path, upload)?;
+    let mut temp = TempFile::create(root)?;
+    temp.write(std::slice::from_ref(body))?;
+    temp.file().sync_all().map_err(from_write)?;
+    // The rename replaces an earlier part of this number. It fails when the upload was dropped meanwhile.
+    temp.rename(&folder, &part_name(number), permission).map_err(from_io)?;
+    sync(&folder).map_err(from_io)?;
+    let etag = temp.version()?.etag.to_string();
+    Ok(Part { number, etag, size: u64::try_from(body.len()).expect("usize fits in u64") })
+}
+
+pub(super) fn complete(
+    root: &Arc<Root>,
+    path: &KeyPath,
+    upload: &UploadId,
+    parts: &[Part],
+    permission: &Permission,
+) -> Result<Version, Error> {
+    let folder = open(root, path, upload)?;
+    if parts.is_empty() || !parts.is_sorted_by(|a, b| a.number < b.number) {
+        return Err(invalid("parts must be listed once each, in the order of their numbers"));
+    }
+    let mut object = TempFile::create(root)?;
+    for part in parts {
+        permission.check()?;
+        append(&mut object, &folder, part)?;
+    }
+    let version = object.publish(path, permission)?;
+    // The object is there, so a leftover only takes space.
+    if let Err(error) = remove(root, upload) {
+        tracing::warn!(%error, upload = upload.0, "parts of a completed upload not removed");
+    }
+    Ok(version)
+}
+
+pub(super) fn abort(root: &Arc<Root>, path: &KeyPath, upload: &UploadId) -> Result<(), Error> {
+    match open(root, path, upload) {
+        Ok(_) => remove(root, upload).map_err(from_io),
+        Err(Error::NotFound) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Copies one part behind the ones before it, after a look whether it is the part that was meant.
+fn append(object: &mut TempFile, folder: &Dir, part: &Part) -> Result<(), Error> {
+    let mut file = match folder.open(part_name(part.number)) {
+        Ok(file) => file.into_std(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(invalid("a listed part is missing")),
+        Err(error) => return Err(from_io(error)),
+    };
+    let stat = Stat::of(&file).map_err(from_io)?;
+    if stat.etag() != part.etag || stat.size != part.size {
+        return Err(invalid("a listed part has been replaced"));
+    }
+    // In the kernel where it can (`copy_file_range`).
+    let copied = io::copy(&mut file, object.file()).map_err(from_write)?;
+    if copied == part.size { Ok(()) } else { Err(invalid("a part changed while it was copied")) }
+}
+
+/// The folder of an upload that exists and is for this key. The id comes from outside: only a name of our
+/// own making may become part of a path.
+fn open(root: &Root, path: &KeyPath, upload: &UploadId) -> Result<Dir, Error> {
+    let id = upload.0.as_str();
+    if id.len() != 32 || !id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err(Error::NotFound);
+    }
+    let folder = root.uploads.open_dir(id).map_err(from_io)?;
+    let key = folder.read_to_string(KEY_FILE).map_err(from_io)?;
+    if key == path.as_str() { Ok(folder) } else { Err(Error::NotFound) }
+}
+
+/// The caller has checked the upload's id.
+fn remove(root: &Root, upload: &UploadId) -> io::Result<()> {
+    for _ in 0..REMOVE_ATTEMPTS {
+        match root.uploads.remove_dir_all(&upload.0) {
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            done => return done,
+        }
+    }
+    Err(ErrorKind::DirectoryNotEmpty.into())
+}
+
+fn part_name(number: PartNumber) -> String {
+    format!("{:05}", number.get())
+}
+
+fn invalid(reason: &'static str) -> Error {
+    Error::Other(Error::shared(io::Error::new(ErrorKind::InvalidInput, reason)))
+}

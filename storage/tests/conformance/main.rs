@@ -1,0 +1,21 @@
+//! What every store promises, tried on each of them, and what only one of them can get wrong.
+
+mod local;
+mod objects;
+mod s3;
+mod s3_answers;
+mod suite;
+mod suite_writes;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_local_folder_conforms() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = seekway_storage::local::LocalStore::open(folder.path()).expect("opens");
+    suite::conformance(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_s3_server_conforms() {
+    let (_server, store) = s3::bucket("conformance").await;
+    suite::conformance(&store).await;
+}
