@@ -87,12 +87,11 @@ async fn bring(
     let (mut breaks, mut breaks_in_a_row) = (0, 0);
     loop {
         let before = writer.landed();
-        let opened = match body.take() {
-            Some(body) => Ok(body),
-            None => {
-                let wanted = before..range.end;
-                inner.store.get(&object.identity.key, wanted, Some(&object.object)).await.map(|get| get.body)
-            }
+        let opened = if let Some(body) = body.take() {
+            Ok(body)
+        } else {
+            let wanted = before..range.end;
+            inner.store.get(&object.identity.key, wanted, Some(&object.object)).await.map(|get| get.body)
         };
         let error = match opened {
             Ok(body) => match pump(inner, object, writer, body).await {

@@ -135,9 +135,8 @@ impl Cache {
                 Ok((object, freshness))
             }
             Lookup::IfError(object, freshness) => {
-                let wanted = wanted.filter(|wanted| {
-                    !inner.fills.provides(&inner.memory, &object.identity, wanted.start)
-                });
+                let wanted = wanted
+                    .filter(|wanted| !inner.fills.provides(&inner.memory, &object.identity, wanted.start));
                 match inner.ask(key, wanted).await {
                     Err(error) if error.is_retryable() => {
                         inner.counters.metadata_stale.increment();
@@ -185,7 +184,11 @@ impl Cache {
 
 impl Inner {
     /// Asks the store, together with everybody who asks for the same key.
-    async fn ask(self: &Arc<Self>, key: &ObjectKey, wanted: Option<Range<u64>>) -> Result<Arc<OpenObject>, Error> {
+    async fn ask(
+        self: &Arc<Self>,
+        key: &ObjectKey,
+        wanted: Option<Range<u64>>,
+    ) -> Result<Arc<OpenObject>, Error> {
         let (landing, flight) = self.metadata.board(key);
         if let Some(flight) = flight {
             self.fly(key.clone(), flight, wanted);
@@ -201,7 +204,7 @@ impl Inner {
                 answer = inner.discover(&key, wanted) => answer,
                 () = inner.cancel.cancelled() => Err(Error::Busy),
             };
-            inner.metadata.land(flight, answer);
+            inner.metadata.land(&flight, answer);
         };
         self.tasks.spawn(task.instrument(span));
     }

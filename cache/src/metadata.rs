@@ -160,7 +160,10 @@ impl Metadata {
             _ => Arc::new(Identity::new(key.clone(), object.version.clone())),
         };
         let object = Arc::new(OpenObject { identity, object });
-        self.known.insert(key.clone(), Known::Present(object.clone(), Learned { at: Instant::now(), failed: None }));
+        self.known.insert(
+            key.clone(),
+            Known::Present(object.clone(), Learned { at: Instant::now(), failed: None }),
+        );
         object
     }
 
@@ -174,7 +177,7 @@ impl Metadata {
     }
 
     /// Ends a flight: everybody who waits for it gets `answer`.
-    pub(crate) fn land(&self, flight: Flight, answer: Answer) {
+    pub(crate) fn land(&self, flight: &Flight, answer: Answer) {
         match &answer {
             Err(error) if error.is_not_found() => {
                 self.known.insert(flight.key.clone(), Known::Missing(Instant::now()));

@@ -18,8 +18,8 @@ use crate::Inner;
 use crate::budget::Permit;
 use crate::error::Error;
 use crate::fill::{Ended, Follower};
-use crate::fills::Claim;
 use crate::filler;
+use crate::fills::Claim;
 use crate::metadata::OpenObject;
 use crate::readahead::{Window, first_run_bytes};
 use crate::segment::SegmentKey;
@@ -29,6 +29,8 @@ use crate::segment::SegmentKey;
 const PATIENCE_MIDWAY: Duration = Duration::from_secs(30);
 /// Fills in a row that may stop under a reader, without a byte, before it gives up.
 const STOPS_MAX: u32 = 8;
+
+type WaitingForMemory = Pin<Box<dyn Future<Output = Result<Permit, Error>> + Send>>;
 
 /// Yields a range of one version in order, in slices of cached segments, without copying.
 pub struct Reader {
@@ -41,7 +43,7 @@ pub struct Reader {
     following: VecDeque<Follower<Error>>,
     /// Up to here everything is in memory or under way.
     scheduled: u64,
-    waiting: Option<Pin<Box<dyn Future<Output = Result<Permit, Error>> + Send>>>,
+    waiting: Option<WaitingForMemory>,
     first_source: Option<Source>,
     stops: u32,
 }

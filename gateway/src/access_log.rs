@@ -88,8 +88,17 @@ impl Entry {
         macro_rules! write_at {
             ($level:ident) => {
                 $level!(
-                    id, method, target, range, status = status.as_u16(), bytes = self.sent, first_byte_ms,
-                    total_ms, outcome, error, "request"
+                    id,
+                    method,
+                    target,
+                    range,
+                    status = status.as_u16(),
+                    bytes = self.sent,
+                    first_byte_ms,
+                    total_ms,
+                    outcome,
+                    error,
+                    "request"
                 )
             };
         }
@@ -100,4 +109,3 @@ impl Entry {
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
-

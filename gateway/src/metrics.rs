@@ -14,19 +14,33 @@ type Metric = (&'static str, &'static str, &'static str, fn(&Stats) -> u64);
 
 /// Every metric there is; `docs/http-api.md` lists the same.
 const METRICS: &[Metric] = &[
-    ("seekway_cache_memory_hit_bytes_total", "counter", "Bytes delivered from the memory tier.", |s| s.memory_hit_bytes),
-    ("seekway_cache_fill_hit_bytes_total", "counter", "Bytes delivered from running fills.", |s| s.fill_hit_bytes),
+    ("seekway_cache_memory_hit_bytes_total", "counter", "Bytes delivered from the memory tier.", |s| {
+        s.memory_hit_bytes
+    }),
+    ("seekway_cache_fill_hit_bytes_total", "counter", "Bytes delivered from running fills.", |s| {
+        s.fill_hit_bytes
+    }),
     ("seekway_cache_store_bytes_total", "counter", "Bytes that landed from the store.", |s| s.store_bytes),
     ("seekway_cache_fills_started_total", "counter", "Fills started.", |s| s.fills_started),
-    ("seekway_cache_fills_joined_total", "counter", "Readers that joined another reader's fill.", |s| s.fills_joined),
+    ("seekway_cache_fills_joined_total", "counter", "Readers that joined another reader's fill.", |s| {
+        s.fills_joined
+    }),
     ("seekway_cache_fills_resumed_total", "counter", "Broken bodies that were resumed.", |s| s.fills_resumed),
     ("seekway_cache_fills_failed_total", "counter", "Fills that ended with an error.", |s| s.fills_failed),
-    ("seekway_cache_fills_stopped_total", "counter", "Fills stopped because nobody wanted them.", |s| s.fills_stopped),
-    ("seekway_cache_metadata_requests_total", "counter", "Metadata requests sent to the store.", |s| s.metadata_requests),
-    ("seekway_cache_metadata_stale_total", "counter", "Answers from metadata past its time.", |s| s.metadata_stale),
+    ("seekway_cache_fills_stopped_total", "counter", "Fills stopped because nobody wanted them.", |s| {
+        s.fills_stopped
+    }),
+    ("seekway_cache_metadata_requests_total", "counter", "Metadata requests sent to the store.", |s| {
+        s.metadata_requests
+    }),
+    ("seekway_cache_metadata_stale_total", "counter", "Answers from metadata past its time.", |s| {
+        s.metadata_stale
+    }),
     ("seekway_cache_fills_running", "gauge", "Fills that run now.", |s| s.fills_running),
     ("seekway_cache_memory_bytes", "gauge", "Bytes in the memory tier, with overhead.", |s| s.memory_bytes),
-    ("seekway_budget_in_use_bytes", "gauge", "Bytes held or reserved, the memory tier included.", |s| s.budget_in_use_bytes),
+    ("seekway_budget_in_use_bytes", "gauge", "Bytes held or reserved, the memory tier included.", |s| {
+        s.budget_in_use_bytes
+    }),
     ("seekway_budget_capacity_bytes", "gauge", "Bytes that may be held.", |s| s.budget_capacity_bytes),
     ("seekway_budget_waiting", "gauge", "Readers that wait for memory.", |s| s.budget_waiting),
 ];

@@ -231,7 +231,8 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 
 fn bind(setting: &'static str, address: SocketAddr) -> Result<StdListener, StartError> {
     let bound = || -> io::Result<StdListener> {
-        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+        let socket =
+            socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;

@@ -13,7 +13,9 @@ use crate::config::{Config, StorageBackend};
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The media folder is not one, or may not be used.
-    #[error("--local-storage-dir (LOCAL_STORAGE_DIR) is \"{path}\": {source}; a folder that can be read and written")]
+    #[error(
+        "--local-storage-dir (LOCAL_STORAGE_DIR) is \"{path}\": {source}; a folder that can be read and written"
+    )]
     Folder {
         /// What the setting says.
         path: PathBuf,
@@ -27,8 +29,8 @@ pub(crate) async fn connect(config: &Config) -> Result<Arc<dyn ObjectStore>, Sto
     match config.storage_backend() {
         StorageBackend::Local => {
             let path = &config.local_storage_dir;
-            let store = LocalStore::open(path)
-                .map_err(|source| StoreError::Folder { path: path.clone(), source })?;
+            let store =
+                LocalStore::open(path).map_err(|source| StoreError::Folder { path: path.clone(), source })?;
             Ok(Arc::new(store))
         }
         StorageBackend::S3 => Ok(Arc::new(S3Store::connect(s3(config)).await)),

@@ -99,13 +99,14 @@ impl Ranges {
                     self.pieces.pop();
                     bytes
                 }
-                Some(Piece::Read(reader)) => match ready!(reader.poll_next(cx)) {
-                    Some(bytes) => bytes?,
-                    None => {
+                Some(Piece::Read(reader)) => {
+                    if let Some(bytes) = ready!(reader.poll_next(cx)) {
+                        bytes?
+                    } else {
                         self.pieces.pop();
                         continue;
                     }
-                },
+                }
             };
             if bytes.is_empty() {
                 continue;

@@ -4,26 +4,38 @@
 //! delivered is the opened version's byte at that place, a body is never silently short, only a replaced
 //! object is reported as changed, and in the end nothing runs and no budget is held.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::store::{Fault, TestStore, byte, cache, key};
 use proptest::prelude::*;
 use seekway_cache::{Cache, Reader};
-use support::{Fault, TestStore, byte, cache, key};
 use tokio::time::sleep;
 
 const SIZE: u64 = 3_000_000;
 
 #[derive(Debug, Clone)]
 enum Operation {
-    Open { start: u64, len: u64 },
+    Open {
+        start: u64,
+        len: u64,
+    },
     /// Reads up to so many chunks with one of the open readers.
-    Read { reader: usize, chunks: usize },
-    Leave { reader: usize },
-    Replace { size: u64 },
-    Break { after: u64 },
-    Wait { ms: u64 },
+    Read {
+        reader: usize,
+        chunks: usize,
+    },
+    Leave {
+        reader: usize,
+    },
+    Replace {
+        size: u64,
+    },
+    Break {
+        after: u64,
+    },
+    Wait {
+        ms: u64,
+    },
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -47,7 +59,8 @@ struct Open {
 }
 
 async fn open(cache: &Cache, start: u64, len: u64) -> Option<Open> {
-    let (object, _) = cache.open(&key(), Some(start..start + len)).await.expect("the store never fails for long");
+    let (object, _) =
+        cache.open(&key(), Some(start..start + len)).await.expect("the store never fails for long");
     let version = object.object.version.etag.trim_matches('"').parse().expect("a number");
     let size = object.object.size;
     (start < size).then(|| {
@@ -117,7 +130,7 @@ async fn run(operations: Vec<Operation>, memory_bytes: usize) {
     let stats = cache.stats();
     assert_eq!((stats.fills_running, store.state().running), (0, 0), "orphans");
     // The memory tier drops what it evicts a little late.
-    let late_bytes = 128 * support::SEGMENT_BYTES;
+    let late_bytes = 128 * crate::store::SEGMENT_BYTES;
     assert!(stats.budget_in_use_bytes <= stats.memory_bytes + late_bytes, "{stats:?}");
     if memory_bytes == 0 {
         assert_eq!(stats.budget_in_use_bytes, 0, "leaked budget");

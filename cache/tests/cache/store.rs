@@ -208,7 +208,7 @@ impl ObjectStore for Handle {
 pub(crate) const POLICY: MetadataPolicy = MetadataPolicy {
     ttl: Duration::from_secs(10),
     stale_while_revalidate: Duration::from_secs(30),
-    stale_if_error: Duration::from_secs(3600),
+    stale_if_error: Duration::from_hours(1),
     negative_ttl: Duration::from_secs(2),
 };
 
