@@ -60,6 +60,8 @@ impl Fills {
         mut run: Range<u64>,
         mut permit: Permit,
     ) -> Claim {
+        let whole = |offset| offset == identity.size() || offset == self.segmentation.align_down(offset);
+        assert!(whole(run.start) && whole(run.end), "{run:?} is not made of whole segments");
         let mut running = self.running.lock().expect("no code panics under this lock");
         let fills = running.entry(identity.clone()).or_default();
         if let Some(follower) = attach(fills, run.start) {

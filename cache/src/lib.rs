@@ -117,7 +117,7 @@ impl Cache {
         let inner = &self.inner;
         if inner.store.head_is_cheap() {
             let object = inner.store.head(key).await?;
-            let identity = Arc::new(Identity::new(key.clone(), object.version.clone()));
+            let identity = Arc::new(Identity::new(key.clone(), object.version.clone(), object.size));
             return Ok((Arc::new(OpenObject { identity, object }), Freshness::Live));
         }
         match inner.metadata.lookup(key) {

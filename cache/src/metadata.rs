@@ -156,8 +156,12 @@ impl Metadata {
     /// Remembers what the store said of `key` just now. The same version keeps its identity.
     pub(crate) fn remember(&self, key: &ObjectKey, object: Object) -> Arc<OpenObject> {
         let identity = match self.known.get(key) {
-            Some(Known::Present(old, _)) if old.identity.version == object.version => old.identity.clone(),
-            _ => Arc::new(Identity::new(key.clone(), object.version.clone())),
+            Some(Known::Present(old, _))
+                if old.identity.version == object.version && old.identity.size() == object.size =>
+            {
+                old.identity.clone()
+            }
+            _ => Arc::new(Identity::new(key.clone(), object.version.clone(), object.size)),
         };
         let object = Arc::new(OpenObject { identity, object });
         self.known.insert(

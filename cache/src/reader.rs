@@ -206,11 +206,12 @@ impl Reader {
                 self.scheduled += segment_bytes;
                 continue;
             }
-            let run = self.scheduled..end.min(self.scheduled + self.window.run_bytes());
+            let run_end = self.inner.segmentation.align_up(self.scheduled + self.window.run_bytes());
+            let run = self.scheduled..run_end.min(end);
             if horizon < run.end {
                 return; // A short run now would cost a request; a full one fits a little later.
             }
-            let bytes = usize::try_from(run.end - run.start).expect("a run is at most 8 MiB");
+            let bytes = usize::try_from(run.end - run.start).expect("a run is at most 16 MiB");
             let Some(permit) = self.inner.budget.try_reserve_spare(bytes) else { return };
             match self.inner.fills.claim(&self.inner.memory, &self.object.identity, run, permit) {
                 Claim::Started(fill, writer) => {

@@ -25,9 +25,11 @@ pub struct Segmentation {
 
 /// One version of one object, named once and compared by address first.
 ///
-/// Cache keys contain it, so a segment can never be taken for one of another version.
+/// Cache keys contain it, so a segment can never be taken for one of another version. The size is part of it:
+/// it decides how long the last segment is, and a store may be wrong about it once.
 pub struct Identity {
     hash: u64,
+    size: u64,
     /// The object's key.
     pub key: ObjectKey,
     /// The version of its bytes.
@@ -100,18 +102,26 @@ impl Segmentation {
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 impl Identity {
-    /// Names `version` of `key`.
-    pub fn new(key: ObjectKey, version: Version) -> Self {
+    /// Names `version` of `key`, which is `size` bytes long.
+    pub fn new(key: ObjectKey, version: Version, size: u64) -> Self {
         // Keyed, so that uploaders cannot choose keys that collide; equality still compares everything.
-        let hash = HASHER.hash_one((&key, &version));
-        Self { hash, key, version }
+        let hash = HASHER.hash_one((&key, &version, size));
+        Self { hash, size, key, version }
+    }
+
+    /// The object's length in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
     }
 }
 
 impl PartialEq for Identity {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
-            || (self.hash == other.hash && self.key == other.key && self.version == other.version)
+            || (self.hash == other.hash
+                && self.size == other.size
+                && self.key == other.key
+                && self.version == other.version)
     }
 }
 
@@ -214,12 +224,13 @@ mod tests {
 
     #[test]
     fn identities_are_equal_by_content() {
-        let named = |key: &str, etag: &str| {
+        let named = |key: &str, etag: &str, size| {
             let version = Version { etag: etag.into(), version_id: None };
-            Identity::new(ObjectKey::new(key).expect("valid"), version)
+            Identity::new(ObjectKey::new(key).expect("valid"), version, size)
         };
-        assert_eq!(named("a", "\"1\""), named("a", "\"1\""));
-        assert_ne!(named("a", "\"1\""), named("a", "\"2\""));
-        assert_ne!(named("a", "\"1\""), named("b", "\"1\""));
+        assert_eq!(named("a", "\"1\"", 5), named("a", "\"1\"", 5));
+        assert_ne!(named("a", "\"1\"", 5), named("a", "\"2\"", 5));
+        assert_ne!(named("a", "\"1\"", 5), named("b", "\"1\"", 5));
+        assert_ne!(named("a", "\"1\"", 5), named("a", "\"1\"", 6));
     }
 }

@@ -19,6 +19,7 @@ use seekway_loadtests::{
     origin::{Object, Origin, Shape, Tail},
     report::ColdSeekReport,
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Measure the gateway against an object store whose slowness is known.
 ///
@@ -205,6 +206,8 @@ fn write_json(path: &Path, report: &ColdSeekReport) -> std::io::Result<()> {
 
 impl OriginArgs {
     async fn run(&self) -> Result<ExitCode, Error> {
+        // Before anybody can know of the origin: a Ctrl-C from then on gets its counters.
+        let mut interrupts = signal(SignalKind::interrupt())?;
         let origin = Origin::listen(self.listen, self.shape.shape())?;
         origin.create_bucket(&self.bucket);
         for index in 0..self.objects {
@@ -220,7 +223,7 @@ impl OriginArgs {
             "  STORAGE_BACKEND=s3 S3_ENDPOINT={endpoint} S3_BUCKET={bucket} S3_FORCE_PATH_STYLE=true \\\n  \
              AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x gateway"
         );
-        tokio::signal::ctrl_c().await?;
+        interrupts.recv().await;
         let counts = serde_json::to_string_pretty(&origin.counts()).map_err(std::io::Error::from)?;
         println!("\n{counts}");
         Ok(ExitCode::SUCCESS)

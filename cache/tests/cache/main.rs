@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use seekway_cache::{Error, Freshness, Source};
 use seekway_storage::Error as StoreError;
-use store::{Fault, POLICY, SEGMENT_BYTES, TestStore, cache, key, read, unavailable};
+use store::{Fault, POLICY, SEGMENT_BYTES, TestStore, cache, cache_of, key, read, unavailable};
 use tokio::time::{Instant, sleep};
 
 const MIB: usize = 1 << 20;
@@ -56,6 +56,28 @@ async fn a_sequential_read_has_several_long_runs_under_way() {
     let mut asked: Vec<_> = gets.iter().map(|get| (get.start, get.end)).collect();
     asked.sort_unstable();
     assert!(asked.windows(2).all(|pair| pair[0].1 <= pair[1].0), "no byte is asked for twice");
+}
+
+/// A run is made of whole segments also when one segment is longer than a run would be.
+#[tokio::test(start_paused = true)]
+async fn segments_may_be_longer_than_runs() {
+    for segment_bytes in [1 << 12, 1 << 16, 1 << 18, 1 << 19, 1 << 20, 1 << 22, 1 << 24] {
+        let store = TestStore::new(1, SIZE * 4 + 12_345);
+        store.state().chunk_bytes = 64 << 10;
+        let cache = cache_of(&store, 64 * MIB, 256 * MIB, segment_bytes);
+        read(&cache, 0..u64::MAX).await.expect("good store");
+    }
+}
+
+/// A store that once said a wrong size of the right version must not poison what is remembered.
+#[tokio::test(start_paused = true)]
+async fn a_version_whose_size_was_wrong_once_is_read_right_later() {
+    let store = TestStore::new(1, 10_000);
+    let cache = cache(&store, 64 * MIB, 64 * MIB);
+    read(&cache, 0..u64::MAX).await.expect("good store");
+    store.state().object = Some((1, SIZE));
+    sleep(POLICY.ttl + POLICY.stale_while_revalidate).await;
+    read(&cache, 0..u64::MAX).await.expect("good store");
 }
 
 #[tokio::test(start_paused = true)]

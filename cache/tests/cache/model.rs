@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::store::{Fault, TestStore, byte, cache, key};
+use crate::store::{Fault, TestStore, byte, cache_of, key};
 use proptest::prelude::*;
 use seekway_cache::{Cache, Reader};
 use tokio::time::sleep;
@@ -94,11 +94,11 @@ async fn read(open: &mut Open, chunks: usize, current: u64) -> bool {
     true
 }
 
-async fn run(operations: Vec<Operation>, memory_bytes: usize) {
+async fn run(operations: Vec<Operation>, memory_bytes: usize, segment_bytes: u64) {
     let mut version = 1;
     let store = TestStore::new(version, SIZE);
     store.state().bytes_per_second = Some(20_000_000);
-    let cache = cache(&store, memory_bytes, 64 << 20);
+    let cache = cache_of(&store, memory_bytes, 64 << 20, segment_bytes);
     let mut readers: Vec<Open> = Vec::new();
     for operation in operations {
         match operation {
@@ -130,7 +130,7 @@ async fn run(operations: Vec<Operation>, memory_bytes: usize) {
     let stats = cache.stats();
     assert_eq!((stats.fills_running, store.state().running), (0, 0), "orphans");
     // The memory tier drops what it evicts a little late.
-    let late_bytes = 128 * crate::store::SEGMENT_BYTES;
+    let late_bytes = 128 * segment_bytes;
     assert!(stats.budget_in_use_bytes <= stats.memory_bytes + late_bytes, "{stats:?}");
     if memory_bytes == 0 {
         assert_eq!(stats.budget_in_use_bytes, 0, "leaked budget");
@@ -143,8 +143,9 @@ proptest! {
     fn every_byte_is_right_and_nothing_leaks(
         operations in prop::collection::vec(operation(), 1..60),
         memory_bytes in prop_oneof![Just(0_usize), Just(200_000), Just(64 << 20)],
+        segment_bytes in prop_oneof![3 => Just(4096_u64), 1 => Just(1 << 16), 1 => Just(1 << 20), 1 => Just(1 << 24)],
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        runtime.expect("a runtime").block_on(run(operations, memory_bytes));
+        runtime.expect("a runtime").block_on(run(operations, memory_bytes, segment_bytes));
     }
 }

@@ -214,7 +214,17 @@ pub(crate) const POLICY: MetadataPolicy = MetadataPolicy {
 
 /// A cache in front of `store`, with so much memory.
 pub(crate) fn cache(store: &Arc<TestStore>, memory_bytes: usize, budget_bytes: usize) -> Cache {
-    let segmentation = Segmentation::new(SEGMENT_BYTES);
+    cache_of(store, memory_bytes, budget_bytes, SEGMENT_BYTES)
+}
+
+/// The same with another segment length.
+pub(crate) fn cache_of(
+    store: &Arc<TestStore>,
+    memory_bytes: usize,
+    budget_bytes: usize,
+    segment_bytes: u64,
+) -> Cache {
+    let segmentation = Segmentation::new(segment_bytes);
     let config = Config { memory_bytes, budget_bytes, segmentation, metadata: POLICY };
     Cache::new(Arc::new(Handle(store.clone())), config)
 }

@@ -108,14 +108,14 @@ impl Ranges {
                     }
                 }
             };
-            if bytes.is_empty() {
-                continue;
-            }
-            match self.remaining.checked_sub(bytes.len() as u64) {
-                Some(remaining) => self.remaining = remaining,
-                None => return Poll::Ready(Some(Err(BodyError::Length))),
-            }
-            return Poll::Ready(Some(Ok(bytes)));
+            // A piece without bytes would be asked for again, for ever.
+            return Poll::Ready(Some(match self.remaining.checked_sub(bytes.len() as u64) {
+                Some(remaining) if !bytes.is_empty() => {
+                    self.remaining = remaining;
+                    Ok(bytes)
+                }
+                _ => Err(BodyError::Length),
+            }));
         }
     }
 }
