@@ -1,6 +1,6 @@
 # Everything a person types. Each target says what it does in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check cold-seek clean
+.PHONY: help run test check docs cold-seek clean
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -21,6 +21,9 @@ test: ## run every test, against real servers and a real browser
 
 check: ## formatting, lints, dependencies, crate arrows and scripts: what review would say first
 	@scripts/check
+
+docs: ## write the tables of docs/configuration.md anew, from what --help says
+	@SEEKWAY_WRITE_DOCS=1 cargo test --quiet --locked -p seekway-gateway --lib config::documentation
 
 cold-seek: ## measure a seek into a cold object, on release builds (ARGS are passed on)
 	@scripts/setup run

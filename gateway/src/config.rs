@@ -144,7 +144,7 @@ pub struct Config {
     #[arg(value_parser = size, help_heading = CACHE)]
     memory_budget_bytes: u64,
 
-    /// How long an object's size and version are believed without asking the store; 0s asks each time
+    /// How long an object's size and version are believed without asking the store
     #[arg(long, env = "METADATA_TTL", value_name = "TIME", default_value = "10s")]
     #[arg(value_parser = period, help_heading = CACHE)]
     metadata_ttl: humantime::Duration,
@@ -292,5 +292,7 @@ fn in_memory(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
+#[cfg(test)]
+mod documentation;
 #[cfg(test)]
 mod tests;

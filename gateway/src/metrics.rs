@@ -57,3 +57,17 @@ pub(crate) fn render(stats: &Stats) -> Response<Payload> {
     response.headers_mut().insert(header::CONTENT_TYPE, media_type);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_every_metric_as_it_is() {
+        let page = include_str!("../../docs/http-api.md");
+        let documented: Vec<_> = page.lines().filter(|line| line.starts_with("| `seekway_")).collect();
+        let rows: Vec<_> =
+            METRICS.iter().map(|(name, kind, help, _)| format!("| `{name}` | {kind} | {help} |")).collect();
+        assert_eq!(documented, rows, "docs/http-api.md and METRICS differ");
+    }
+}
