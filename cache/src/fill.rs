@@ -65,6 +65,7 @@ pub(crate) struct FillWriter<E> {
 pub(crate) struct Follower<E> {
     fill: Arc<Fill<E>>,
     place: usize,
+    is_first: bool,
 }
 
 /// Why a follower got no bytes.
@@ -110,11 +111,12 @@ impl<E> Fill<E> {
             return None;
         }
         state.followers_ever += 1;
+        let is_first = state.followers_ever == 1;
         let place = state.followers.insert(None);
         let watcher = state.watcher.take();
         drop(state);
         watcher.into_iter().for_each(Waker::wake);
-        Some(Follower { fill: self.clone(), place })
+        Some(Follower { fill: self.clone(), place, is_first })
     }
 
     /// Ready when nobody follows the fill, with the number of followers that there have been.
@@ -247,6 +249,11 @@ impl<E> Drop for FillWriter<E> {
 impl<E: Clone> Follower<E> {
     pub(crate) fn range(&self) -> Range<u64> {
         self.fill.range()
+    }
+
+    /// Whether nobody had followed the fill before: it was started for this follower.
+    pub(crate) fn is_first(&self) -> bool {
+        self.is_first
     }
 
     /// The bytes from `offset` to wherever has landed, at most to the end of `offset`'s segment.

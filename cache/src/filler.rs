@@ -16,7 +16,7 @@ use tracing::{Instrument, debug, debug_span, warn};
 
 use crate::Inner;
 use crate::error::Error;
-use crate::fill::{Fill, FillWriter};
+use crate::fill::{Fill, FillWriter, Follower};
 use crate::metadata::OpenObject;
 use crate::segment::SegmentKey;
 
@@ -31,8 +31,19 @@ const BREAKS_MAX: u32 = 20;
 /// The first pause after a break; each one after it is twice as long.
 const BACKOFF: Duration = Duration::from_millis(20);
 
-/// Starts the task of a new fill. `body` is its first answer where one is already open.
+/// Starts the task of a new fill for its first follower.
 pub(crate) fn spawn(
+    inner: &Arc<Inner>,
+    object: &Arc<OpenObject>,
+    writer: FillWriter<Error>,
+) -> Follower<Error> {
+    let follower = writer.fill().attach().expect("a fill that just started is running");
+    spawn_with(inner, object, writer, None);
+    follower
+}
+
+/// The same for whoever comes first. `body` is the fill's first answer where it is already open.
+pub(crate) fn spawn_with(
     inner: &Arc<Inner>,
     object: &Arc<OpenObject>,
     writer: FillWriter<Error>,

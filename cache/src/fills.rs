@@ -26,8 +26,8 @@ pub(crate) enum Claim {
     Memory(Bytes),
     /// A running fill brings it.
     Joined(Follower<Error>),
-    /// This is a new fill: the caller drives the writer.
-    Started(Follower<Error>, FillWriter<Error>),
+    /// This is a new fill, which nobody follows yet: the caller drives the writer.
+    Started(FillWriter<Error>),
 }
 
 // === impl Fills ===
@@ -81,9 +81,8 @@ impl Fills {
         }
         permit.shrink_to(usize::try_from(run.end - run.start).unwrap_or(usize::MAX));
         let writer = Fill::start(run, self.segmentation, permit);
-        let follower = writer.fill().attach().expect("a fill that just started is running");
         fills.push(writer.fill().clone());
-        Claim::Started(follower, writer)
+        Claim::Started(writer)
     }
 
     /// Forgets an ended fill.

@@ -228,8 +228,8 @@ impl Inner {
                     let object = self.metadata.remember(key, get.object);
                     permit.shrink_to(usize::try_from(get.range.end - get.range.start).unwrap_or(usize::MAX));
                     let claim = self.fills.claim(&self.memory, &object.identity, get.range, permit);
-                    if let Claim::Started(_, writer) = claim {
-                        filler::spawn(self, &object, writer, Some(get.body));
+                    if let Claim::Started(writer) = claim {
+                        filler::spawn_with(self, &object, writer, Some(get.body));
                     }
                     return Ok(object);
                 }

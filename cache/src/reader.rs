@@ -120,15 +120,15 @@ impl Reader {
                 return Poll::Ready(Some(Ok(self.deliver_segment(&segment))));
             }
             if let Some(fill) = self.inner.fills.join(&self.object.identity, self.position) {
-                self.follow(fill, Source::Joined);
+                self.follow(fill);
                 continue;
             }
             match ready!(self.poll_claim(cx)) {
                 Ok(Claim::Memory(segment)) => return Poll::Ready(Some(Ok(self.deliver_segment(&segment)))),
-                Ok(Claim::Joined(fill)) => self.follow(fill, Source::Joined),
-                Ok(Claim::Started(fill, writer)) => {
-                    filler::spawn(&self.inner, &self.object, writer, None);
-                    self.follow(fill, Source::Filled);
+                Ok(Claim::Joined(fill)) => self.follow(fill),
+                Ok(Claim::Started(writer)) => {
+                    let fill = filler::spawn(&self.inner, &self.object, writer);
+                    self.follow(fill);
                 }
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
@@ -162,11 +162,11 @@ impl Reader {
         Poll::Ready(Ok(self.inner.fills.claim(&self.inner.memory, &self.object.identity, run, permit)))
     }
 
-    fn follow(&mut self, fill: Follower<Error>, source: Source) {
-        if source == Source::Joined {
+    fn follow(&mut self, fill: Follower<Error>) {
+        if !fill.is_first() {
             self.inner.counters.fills_joined.increment();
         }
-        self.first_source.get_or_insert(source);
+        self.first_source.get_or_insert(if fill.is_first() { Source::Filled } else { Source::Joined });
         self.scheduled = self.scheduled.max(fill.range().end);
         self.following.push_front(fill);
     }
@@ -214,8 +214,8 @@ impl Reader {
             let bytes = usize::try_from(run.end - run.start).expect("a run is at most 16 MiB");
             let Some(permit) = self.inner.budget.try_reserve_spare(bytes) else { return };
             match self.inner.fills.claim(&self.inner.memory, &self.object.identity, run, permit) {
-                Claim::Started(fill, writer) => {
-                    filler::spawn(&self.inner, &self.object, writer, None);
+                Claim::Started(writer) => {
+                    let fill = filler::spawn(&self.inner, &self.object, writer);
                     self.scheduled = fill.range().end;
                     self.following.push_back(fill);
                 }
