@@ -349,6 +349,21 @@ async fn listings_follow_the_bytes_of_the_keys_and_skip_what_is_no_object() {
     }
     put(&store, "empty/~", b"x").await;
     assert_eq!(list_all(&store, "empty/", 2).await, ["empty/~"]);
+    // An object that is the last name for which a page had room, behind folders that hold nothing.
+    for number in 0..9 {
+        if number % 3 == 2 {
+            put(&store, &format!("mixed/{number}"), b"x").await;
+        } else {
+            fs::create_dir_all(folder.path().join(format!("mixed/{number}"))).expect("made");
+        }
+    }
+    for limit in 1..=4 {
+        assert_eq!(
+            list_all(&store, "mixed/", limit).await,
+            ["mixed/2", "mixed/5", "mixed/8"],
+            "pages of {limit}"
+        );
+    }
 }
 
 #[tokio::test]
