@@ -69,9 +69,12 @@ impl LocalStore {
 
 #[async_trait]
 impl ObjectStore for LocalStore {
-    /// One hop: the file is opened and looked at once, and stays open as the object's pin.
+    /// The file is opened and looked at once, in one hop at most, and stays open as the object's pin.
     async fn head(&self, key: &ObjectKey) -> Result<Object, Error> {
         let path = KeyPath::new(key)?;
+        if let Some(file) = OpenFile::open_cached(&self.root.objects, &path) {
+            return Ok(Arc::new(file).object());
+        }
         self.on_root(move |root| Ok(Arc::new(OpenFile::open(&root.objects, &path)?).object())).await
     }
 
