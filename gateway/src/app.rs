@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use seekway_cache::Cache;
@@ -156,6 +156,9 @@ impl App {
 
     async fn answer(&self, surface: Surface, request: &Request<Incoming>) -> Response<Payload> {
         let handled = async {
+            if !has_its_host(request) {
+                return Err(Problem::BadHost);
+            }
             match surface {
                 Surface::Public => self.public(request).await,
                 Surface::Admin => self.admin(request),
@@ -215,6 +218,11 @@ pub(crate) fn service(
                 Ok(track(response, entry, phase))
             }
         })
+}
+
+/// RFC 9112 §3.2: an HTTP/1.1 request has one Host, or is refused.
+fn has_its_host(request: &Request<Incoming>) -> bool {
+    request.version() != Version::HTTP_11 || request.headers().get_all(header::HOST).iter().count() == 1
 }
 
 fn track(response: Response<Payload>, mut entry: Entry, phase: Arc<Phase>) -> Response<Tracked> {

@@ -28,6 +28,8 @@ pub enum Problem {
     BadKey(BadKey),
     /// The query makes no sense.
     BadQuery(BadQuery),
+    /// The request names no host, or several.
+    BadHost,
     /// The route has other methods.
     MethodNotAllowed(&'static [Method]),
     /// A condition of the request is false.
@@ -130,6 +132,7 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
         Problem::ListingOff => is(StatusCode::NOT_FOUND, "Listing is switched off here (--listing)."),
         Problem::NoObject => is(StatusCode::NOT_FOUND, "There is no such object."),
         Problem::BadKey(_) | Problem::BadQuery(_) => is(StatusCode::BAD_REQUEST, bad_request),
+        Problem::BadHost => is(StatusCode::BAD_REQUEST, "The request must have exactly one Host header."),
         Problem::MethodNotAllowed(_) => {
             is(StatusCode::METHOD_NOT_ALLOWED, "This path does not support the method; see the Allow header.")
         }
@@ -267,6 +270,7 @@ mod tests {
         check(seekway_cache::Error::Busy.into(), 503, true);
         check(seekway_cache::Error::Store(Error::NotFound).into(), 404, false);
         check(Problem::BadQuery(BadQuery::Limit), 400, false);
+        check(Problem::BadHost, 400, false);
         check(Problem::PreconditionFailed, 412, false);
         check(Problem::HeadersTooLarge, 431, false);
         check(Problem::Busy, 503, true);

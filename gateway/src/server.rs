@@ -292,9 +292,11 @@ impl Worker {
             let service = TowerToHyperService::new(app::service(app.clone(), phase.clone(), surface));
             let io = TokioIo::new(GuardedStream::new(stream, patience, phase));
             let mut connection = std::pin::pin!(http.serve_connection(io, service));
+            // Probes come on new connections while the public ones drain, and must find out that they do.
+            let ending = if surface == Surface::Admin { &app.drained } else { &app.draining };
             let served = tokio::select! {
                 served = connection.as_mut() => served,
-                () = app.draining.cancelled() => {
+                () = ending.cancelled() => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }
