@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use http::HeaderValue;
 use seekway_cache::{MetadataPolicy, Segmentation};
+use seekway_storage::s3::StaticCredentials;
 
 use crate::delivery::cors::AllowOrigin;
 use values::{
@@ -113,6 +114,11 @@ pub struct Config {
     /// The bucket's region, such as eu-central-1 [default: what the AWS SDK finds]
     #[arg(long, env = "AWS_REGION", value_name = "NAME", value_parser = name, help_heading = STORAGE)]
     pub aws_region: Option<String>,
+
+    /// What `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` say; without them the SDK
+    /// looks further.
+    #[arg(skip)]
+    pub s3_credentials: Option<StaticCredentials>,
 
     /// Time for a connection to S3
     #[arg(long, env = "SEEKWAY_S3_CONNECT_TIMEOUT", value_name = "TIME", default_value = "2s")]

@@ -36,6 +36,8 @@ pub(crate) use guarded_stream::Phase;
 
 /// Connections handed to a runtime that it has not begun to serve; more than that wait in the kernel.
 const HANDOVERS_MAX: usize = 256;
+/// What a connection gets for its first request when it was accepted just before the drain.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 /// The admin listener serves probes and scrapes: a handful of connections.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 
@@ -290,13 +292,13 @@ impl Worker {
             };
             let phase = Arc::new(Phase::default());
             let service = TowerToHyperService::new(app::service(app.clone(), phase.clone(), surface));
-            let io = TokioIo::new(GuardedStream::new(stream, patience, phase));
+            let io = TokioIo::new(GuardedStream::new(stream, patience, phase.clone()));
             let mut connection = std::pin::pin!(http.serve_connection(io, service));
             // Probes come on new connections while the public ones drain, and must find out that they do.
             let ending = if surface == Surface::Admin { &app.drained } else { &app.draining };
             let served = tokio::select! {
                 served = connection.as_mut() => served,
-                () = ending.cancelled() => {
+                () = until_ending(ending, &phase) => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }
@@ -305,5 +307,14 @@ impl Worker {
                 debug!(%error, "connection ended");
             }
         }
+    }
+}
+
+/// Completes when a connection is to end after what it is doing: when `ending` says so, but not before its first
+/// request had a moment to arrive. A client that has just connected would otherwise be hung up on.
+async fn until_ending(ending: &CancellationToken, phase: &Phase) {
+    ending.cancelled().await;
+    if phase.is_new() {
+        sleep(FIRST_REQUEST_GRACE).await;
     }
 }

@@ -43,7 +43,7 @@ fn s3(config: &Config) -> S3Config {
         endpoint: config.s3_endpoint.clone(),
         region: config.aws_region.clone(),
         force_path_style: config.s3_force_path_style,
-        credentials: None,
+        credentials: config.s3_credentials.clone(),
         connect_timeout: config.s3_connect_timeout.into(),
         read_timeout: config.s3_read_timeout.into(),
         attempts_max: config.s3_attempts,

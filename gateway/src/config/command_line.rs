@@ -12,6 +12,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 
+use seekway_storage::s3::StaticCredentials;
+
 use super::Config;
 
 /// `EX_USAGE` of sysexits.h: the configuration is wrong, so starting again will not help.
@@ -69,7 +71,8 @@ impl Config {
         }
         with_env.extend(args.into_iter().skip(1));
         let matches = command.try_get_matches_from(with_env).map_err(stop)?;
-        let config = Self::from_arg_matches(&matches).map_err(stop)?;
+        let mut config = Self::from_arg_matches(&matches).map_err(stop)?;
+        config.s3_credentials = credentials(env)?;
         config.check(&Settings { all, matches })?;
         Ok(config)
     }
@@ -90,6 +93,27 @@ fn command() -> (Command, Vec<Setting>) {
         if let Some(full) = full { arg.long_help(full) } else { arg }
     });
     (command, settings)
+}
+
+/// The key pair, which is no flag: arguments are shown to everybody on the machine.
+fn credentials(env: impl Fn(&str) -> Option<OsString>) -> Result<Option<StaticCredentials>, Stop> {
+    let read = |name| {
+        let value = env(name).filter(|value| !value.is_empty());
+        value.map(OsString::into_string).transpose().map_err(|_| Stop::Wrong(format!("{name} is not UTF-8")))
+    };
+    match (read("AWS_ACCESS_KEY_ID")?, read("AWS_SECRET_ACCESS_KEY")?) {
+        (None, None) => Ok(None),
+        (Some(access_key_id), Some(secret_access_key)) => {
+            let session_token = read("AWS_SESSION_TOKEN")?;
+            Ok(Some(StaticCredentials { access_key_id, secret_access_key, session_token }))
+        }
+        (Some(_), None) => {
+            Err(Stop::Wrong("AWS_SECRET_ACCESS_KEY is not set: AWS_ACCESS_KEY_ID needs it".into()))
+        }
+        (None, Some(_)) => {
+            Err(Stop::Wrong("AWS_ACCESS_KEY_ID is not set: AWS_SECRET_ACCESS_KEY needs it".into()))
+        }
+    }
 }
 
 // === impl Settings ===

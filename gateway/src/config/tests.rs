@@ -260,3 +260,32 @@ fn help_and_version_are_no_mistakes() {
     assert!(flags > 30);
     assert_eq!(help.matches("[env: ").count(), flags, "{help}");
 }
+
+#[test]
+fn credentials_come_as_a_pair_and_never_as_arguments() {
+    let pair = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+    let read = config(&[], &pair).s3_credentials.expect("they are set");
+    assert_eq!((&*read.access_key_id, &*read.secret_access_key, read.session_token), ("id", "secret", None));
+    assert!(config(&[], &[]).s3_credentials.is_none());
+    assert!(
+        config(&[], &[("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")]).s3_credentials.is_none()
+    );
+    for (set, missing) in [(pair[0], "AWS_SECRET_ACCESS_KEY"), (pair[1], "AWS_ACCESS_KEY_ID")] {
+        let line = line(&[], &[set]);
+        assert!(
+            line.starts_with(&format!("gateway: {missing} is not set")) && !line.contains("\"secret\""),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_mistyped_log_level_is_refused() {
+    let allowed = "a level (error, warn, info, debug, trace) or a filter such as info,seekway_cache=debug";
+    for value in ["loud", "info,seekway_cache", "verbose=", "wrong \u{1}"] {
+        wrong("--log", "SEEKWAY_LOG", value, allowed);
+    }
+    for value in ["info", "off", "DEBUG", "warn,seekway_cache=trace", "[request]=debug"] {
+        assert_eq!(config(&[], &[("SEEKWAY_LOG", value)]).log, value);
+    }
+}

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use http::{HeaderValue, Uri};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Durations end here: far enough for every use, and sums with a clock cannot overflow.
 const DURATION_MAX: Duration = Duration::from_hours(365 * 24);
@@ -106,7 +107,10 @@ pub(super) fn endpoint(text: &str) -> Result<String, String> {
 
 /// A filter of log lines.
 pub(super) fn log_filter(text: &str) -> Result<String, String> {
-    let is_filter = !text.is_empty() && EnvFilter::try_new(text).is_ok();
+    // `EnvFilter` takes a mistyped level for the name of a module, and then logs nothing at all.
+    let is_level = |word: &str| !word.is_empty() && word.trim().parse::<LevelFilter>().is_ok();
+    let is_directive = |word: &str| is_level(word.rsplit_once('=').map_or(word, |(_, level)| level));
+    let is_filter = text.split(',').all(is_directive) && EnvFilter::try_new(text).is_ok();
     let allowed = || "a level (error, warn, info, debug, trace) or a filter such as info,seekway_cache=debug";
     if is_filter { Ok(text.to_owned()) } else { Err(allowed().to_owned()) }
 }

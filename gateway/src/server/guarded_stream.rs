@@ -33,9 +33,14 @@ pub(crate) struct Patience {
 #[derive(Debug, Default)]
 pub(crate) struct Phase(AtomicU8);
 
-const IDLE: u8 = 0;
-const HEAD: u8 = 1;
-const BUSY: u8 = 2;
+/// Accepted, and nothing has come yet.
+const NEW: u8 = 0;
+/// Between requests.
+const IDLE: u8 = 1;
+/// A request head has begun.
+const HEAD: u8 = 2;
+/// A request is being answered.
+const BUSY: u8 = 3;
 
 /// A TCP stream that fails with `TimedOut` when its client does nothing for too long.
 pub(crate) struct GuardedStream {
@@ -64,6 +69,11 @@ impl Phase {
     /// The response is complete.
     pub(crate) fn finished(&self) {
         self.0.store(IDLE, Ordering::Relaxed);
+    }
+
+    /// No request has begun on this connection.
+    pub(crate) fn is_new(&self) -> bool {
+        self.get() == NEW
     }
 
     fn get(&self) -> u8 {
@@ -107,7 +117,7 @@ impl GuardedStream {
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let phase = self.phase.get();
         let (limit, what) = match phase {
-            IDLE => (self.patience.idle, "no request came"),
+            NEW | IDLE => (self.patience.idle, "no request came"),
             HEAD => (self.patience.header, "the request head did not end"),
             _ => return Poll::Pending,
         };
@@ -144,7 +154,7 @@ impl AsyncRead for GuardedStream {
         let before = buf.filled().len();
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Ready(read) => {
-                if buf.filled().len() > before && self.phase.get() == IDLE {
+                if buf.filled().len() > before && matches!(self.phase.get(), NEW | IDLE) {
                     self.phase.0.store(HEAD, Ordering::Relaxed);
                 }
                 Poll::Ready(read)

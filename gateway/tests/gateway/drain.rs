@@ -35,6 +35,21 @@ async fn body(mut wire: Wire) -> Vec<u8> {
     wire.until_closed().await
 }
 
+/// A client that connected just before has not been told anything yet, and cannot know that it must go elsewhere.
+#[tokio::test]
+async fn a_connection_from_just_before_the_drain_gets_its_first_answer() {
+    let (stand, running) = with_a_running_response(&[]).await;
+    let mut new = stand.connect().await;
+    // The connection is in a serving thread's hands once a later one has been answered by it.
+    for _ in 0..2 {
+        assert_eq!(stand.connect().await.ask("GET", "/api/health", &[]).await.status, 200);
+    }
+    stand.gateway().drain();
+    assert_eq!(new.ask("GET", "/api/health", &[]).await.status, 200);
+    stand.origin().release_hung();
+    assert_eq!(body(running).await.len() as u64, SIZE);
+}
+
 #[tokio::test]
 async fn draining_finishes_what_runs_and_takes_nothing_new() {
     let (mut stand, running) = with_a_running_response(&[("SEEKWAY_DRAIN_TIMEOUT", "1h")]).await;
