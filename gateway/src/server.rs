@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -36,6 +37,8 @@ pub(crate) use guarded_stream::Phase;
 
 /// Connections handed to a runtime that it has not begun to serve; more than that wait in the kernel.
 const HANDOVERS_MAX: usize = 256;
+/// Connections that the kernel completes before we accept them.
+const BACKLOG_MAX: i32 = 1024;
 /// What a connection gets for its first request when it was accepted just before the drain.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 /// The admin listener serves probes and scrapes: a handful of connections.
@@ -112,7 +115,11 @@ impl Gateway {
             let worker = Worker::new(app.clone(), Surface::Public, config);
             lanes.push(Lane { sender, connections: worker.connections.clone() });
             let runtime = self::runtime()?;
-            let serve = move || runtime.block_on(worker.run(receiver));
+            let serve = move || {
+                runtime.block_on(worker.run(receiver));
+                // A read that hangs in a dead network file system must not hold up the exit.
+                runtime.shutdown_background();
+            };
             threads.push(std::thread::Builder::new().name(format!("serve-{nth}")).spawn(serve)?);
         }
         let limits = (config.max_connections, config.drain_timeout.into());
@@ -190,36 +197,46 @@ async fn supervise(app: Arc<App>, listener: StdListener, lanes: Vec<Lane>, limit
     app.cache.shutdown().await;
 }
 
-/// Hands each new connection to the lane with the fewest, until `stop`.
+/// Hands each new connection to the lane with the fewest, until `stop`; and then those that the kernel has
+/// completed already, because closing the listener would reset them.
 async fn accept(listener: StdListener, lanes: Vec<Lane>, permits: Arc<Semaphore>, stop: CancellationToken) {
-    let accepting = async {
-        let listener = TcpListener::from_std(listener).expect("a runtime with I/O runs this");
-        loop {
-            // Taken before accepting: above the limit, clients wait in the kernel's backlog.
-            let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
-            let stream = match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
-                Ok(stream) => stream,
-                Err(error) => {
-                    // Out of descriptors, most likely; the next accept would fail at once, too.
-                    warn!(%error, "cannot accept");
-                    sleep(Duration::from_millis(50)).await;
-                    continue;
+    let listener = TcpListener::from_std(listener).expect("a runtime with I/O runs this");
+    let mut left_in_backlog = BACKLOG_MAX;
+    while left_in_backlog > 0 {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                left_in_backlog -= 1;
+                next(&listener, &permits).now_or_never()
+            }
+            accepted = next(&listener, &permits) => Some(accepted),
+        };
+        match accepted {
+            None => return,
+            Some(Ok(handover)) => {
+                let lane = lanes
+                    .iter()
+                    .min_by_key(|lane| lane.connections.load(Ordering::Relaxed))
+                    .expect("there is at least one lane");
+                lane.connections.fetch_add(1, Ordering::Relaxed);
+                if lane.sender.send(handover).await.is_err() {
+                    return;
                 }
-            };
-            let lane = lanes
-                .iter()
-                .min_by_key(|lane| lane.connections.load(Ordering::Relaxed))
-                .expect("there is at least one lane");
-            lane.connections.fetch_add(1, Ordering::Relaxed);
-            if lane.sender.send(Handover { stream, permit }).await.is_err() {
-                return;
+            }
+            Some(Err(error)) => {
+                // Out of descriptors, most likely; the next accept would fail at once, too.
+                warn!(%error, "cannot accept");
+                sleep(Duration::from_millis(50)).await;
             }
         }
-    };
-    tokio::select! {
-        () = accepting => {}
-        () = stop.cancelled() => {}
     }
+}
+
+/// The next connection. Its permit is taken before: above the limit, clients wait in the kernel's backlog.
+async fn next(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<Handover> {
+    let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+    let (stream, _) = listener.accept().await?;
+    Ok(Handover { stream: stream.into_std()?, permit })
 }
 
 fn admin_lane(admin: &Worker) -> (Lane, mpsc::Receiver<Handover>) {
@@ -238,7 +255,7 @@ fn bind(setting: &'static str, address: SocketAddr) -> Result<StdListener, Start
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
-        socket.listen(1024)?;
+        socket.listen(BACKLOG_MAX)?;
         Ok(socket.into())
     };
     bound().map_err(|source| StartError::Listen { setting, address, source })
