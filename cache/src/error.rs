@@ -9,6 +9,9 @@ pub enum Error {
     /// Other responses hold all the memory there is; a later request may find some.
     #[error("no memory was free in time")]
     Busy,
+    /// The cache is being shut down.
+    #[error("shutting down")]
+    ShuttingDown,
 }
 
 impl Error {
@@ -22,11 +25,17 @@ impl Error {
         matches!(self, Self::Store(error) if error.is_not_found())
     }
 
+    /// The store knows the key and will not give it: it is missing, or forbidden to us.
+    pub(crate) fn is_refusal(&self) -> bool {
+        use seekway_storage::Error::{Forbidden, NotFound};
+        matches!(self, Self::Store(NotFound | Forbidden(_)))
+    }
+
     /// The same request may succeed a little later.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Store(error) => error.is_retryable(),
-            Self::Busy => true,
+            Self::Busy | Self::ShuttingDown => true,
         }
     }
 }

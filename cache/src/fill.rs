@@ -104,6 +104,11 @@ impl<E> Fill<E> {
         self.range.end - lock(&self.state).landed
     }
 
+    /// Whether [`attach`](Self::attach) would succeed now.
+    pub(crate) fn is_joinable(&self) -> bool {
+        matches!(lock(&self.state).status, Status::Running | Status::Done)
+    }
+
     /// Joins the fill, unless it has ended without all its bytes.
     pub(crate) fn attach(self: &Arc<Self>) -> Option<Follower<E>> {
         let mut state = lock(&self.state);

@@ -70,11 +70,12 @@ async fn run(
         Some(Ok(())) => writer.finish(),
         Some(Err(error)) => {
             inner.counters.fills_failed.increment();
-            if error.version_changed() {
-                debug!("the object has changed");
+            let key = &object.identity.key;
+            if error.version_changed() || error.is_not_found() {
+                debug!(%key, "the object has changed");
                 inner.metadata.forget(&object.identity);
             } else {
-                warn!(error = %chain(&error), landed = writer.landed(), "fill failed");
+                warn!(%key, range = ?fill.range(), landed = writer.landed(), error = %chain(&error), "fill failed");
             }
             writer.fail(Error::Store(error));
         }

@@ -104,8 +104,9 @@ impl Fills {
     }
 }
 
+/// The fills that bring `offset`; an ended one stays in the register for a moment, but brings nothing.
 fn covering(fills: &[SharedFill], offset: u64) -> impl Iterator<Item = &SharedFill> {
-    fills.iter().filter(move |fill| fill.range().contains(&offset))
+    fills.iter().filter(move |fill| fill.range().contains(&offset) && fill.is_joinable())
 }
 
 fn attach(fills: &[SharedFill], offset: u64) -> Option<Follower<Error>> {

@@ -43,7 +43,7 @@ pub use stats::Stats;
 
 use fills::{Claim, Fills};
 use memory::Memory;
-use metadata::{Flight, Lookup, Metadata};
+use metadata::{Flight, Lookup, Metadata, STALE_PATIENCE};
 use readahead::first_run_bytes;
 use stats::Counters;
 
@@ -137,15 +137,16 @@ impl Cache {
             Lookup::IfError(object, freshness) => {
                 let wanted = wanted
                     .filter(|wanted| !inner.fills.provides(&inner.memory, &object.identity, wanted.start));
-                match inner.ask(key, wanted).await {
-                    Err(error) if error.is_retryable() => {
-                        inner.counters.metadata_stale.increment();
-                        Ok((object, freshness))
-                    }
-                    answer => answer.map(|object| (object, Freshness::Live)),
+                match timeout(STALE_PATIENCE, inner.ask(key, wanted)).await {
+                    Ok(Err(error)) if error.is_retryable() => {}
+                    Ok(answer) => return answer.map(|object| (object, Freshness::Live)),
+                    // The flight goes on; whoever comes next need not wait for it.
+                    Err(_) => inner.metadata.store_failed(key),
                 }
+                inner.counters.metadata_stale.increment();
+                Ok((object, freshness))
             }
-            Lookup::Missing => Err(Error::Store(seekway_storage::Error::NotFound)),
+            Lookup::Refused(error) => Err(error),
             Lookup::Unknown => inner.ask(key, wanted).await.map(|object| (object, Freshness::Live)),
         }
     }
@@ -194,7 +195,7 @@ impl Inner {
             self.fly(key.clone(), flight, wanted);
         }
         // A flight is dropped in the air only when the cache shuts down.
-        metadata::landed(landing).await.unwrap_or(Err(Error::Busy))
+        metadata::landed(landing).await.unwrap_or(Err(Error::ShuttingDown))
     }
 
     fn fly(self: &Arc<Self>, key: ObjectKey, flight: Flight, wanted: Option<Range<u64>>) {
@@ -202,7 +203,7 @@ impl Inner {
         let task = async move {
             let answer = tokio::select! {
                 answer = inner.discover(&key, wanted) => answer,
-                () = inner.cancel.cancelled() => Err(Error::Busy),
+                () = inner.cancel.cancelled() => Err(Error::ShuttingDown),
             };
             inner.metadata.land(&flight, answer);
         };

@@ -1,8 +1,10 @@
 //! What is remembered of objects: who they are now, how long that is believed, and who is asking.
 //!
 //! An answer is fresh for `ttl`. Then, for `stale_while_revalidate`, it is still served at once while one
-//! background request asks again; after that a request waits for the store, and only when the store fails
-//! is the old answer served, up to `stale_if_error`; for a second after a failure it is served without asking. Missing objects are remembered for `negative_ttl`.
+//! background request asks again; after that a request asks the store first, and gets the old answer when the
+//! store fails or takes longer than [`STALE_PATIENCE`], up to `stale_if_error`. While the store is known to fail,
+//! the old answer is served at once and the store asked in the background, with pauses. Missing and forbidden
+//! objects are remembered for `negative_ttl`.
 //!
 //! However many ask for an unknown object, one request goes to the store (a *flight*). It is a task of its
 //! own, so a client that leaves cancels nothing but its own wait.
@@ -11,6 +13,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use moka::Entry;
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 use seekway_storage::{Object, ObjectKey};
 use tokio::sync::watch;
@@ -25,6 +29,9 @@ const OBJECTS_MAX: u64 = 100_000;
 /// After the store failed to answer, it is not asked again about this object for so long: a failing store is
 /// not helped by one request a client, nor is a client by waiting for it.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// How long a request waits for the store while there is an old answer to give.
+pub(crate) const STALE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long metadata is believed, counted from when the store gave it.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +89,8 @@ type Landing = watch::Receiver<Option<Answer>>;
 #[derive(Clone)]
 enum Known {
     Present(Arc<OpenObject>, Learned),
-    Missing(Instant),
+    /// Missing or forbidden, as the store said then.
+    Refused(Error, Instant),
 }
 
 /// When the store gave an answer, and when it last failed to give a newer one.
@@ -100,7 +108,7 @@ pub(crate) enum Lookup {
     Revalidate(Arc<OpenObject>, Freshness),
     /// Ask first, and serve it if the store fails.
     IfError(Arc<OpenObject>, Freshness),
-    Missing,
+    Refused(Error),
     Unknown,
 }
 
@@ -124,8 +132,8 @@ impl Metadata {
                 let age = learned.at.elapsed();
                 let stale = Freshness::Stale { age, past: age.saturating_sub(policy.ttl) };
                 let paused = learned.failed.is_some_and(|failed| failed.elapsed() < PAUSE_AFTER_ERROR);
-                if age >= policy.ttl && age < policy.ttl + policy.stale_if_error && paused {
-                    Lookup::Serve(object, stale)
+                if age >= policy.ttl && age < policy.ttl + policy.stale_if_error && learned.failed.is_some() {
+                    if paused { Lookup::Serve(object, stale) } else { Lookup::Revalidate(object, stale) }
                 } else if age < policy.ttl {
                     Lookup::Serve(object, Freshness::Fresh { age, ttl: policy.ttl.saturating_sub(age) })
                 } else if age < policy.ttl + policy.stale_while_revalidate {
@@ -136,8 +144,10 @@ impl Metadata {
                     Lookup::Unknown
                 }
             }
-            Some(Known::Missing(learned)) if learned.elapsed() < policy.negative_ttl => Lookup::Missing,
-            Some(Known::Missing(_)) | None => Lookup::Unknown,
+            Some(Known::Refused(error, learned)) if learned.elapsed() < policy.negative_ttl => {
+                Lookup::Refused(error)
+            }
+            Some(Known::Refused(..)) | None => Lookup::Unknown,
         }
     }
 
@@ -173,25 +183,29 @@ impl Metadata {
 
     /// Drops what is known of this version; a newer one stays.
     pub(crate) fn forget(&self, identity: &Identity) {
-        if let Some(Known::Present(known, _)) = self.known.get(&identity.key)
-            && *known.identity == *identity
-        {
-            self.known.invalidate(&identity.key);
-        }
+        self.known.entry_by_ref(&identity.key).and_compute_with(|entry| match entry.map(Entry::into_value) {
+            Some(Known::Present(known, _)) if *known.identity == *identity => Op::Remove,
+            _ => Op::Nop,
+        });
+    }
+
+    /// The store did not answer about `key`: until it does, what is known is served at once.
+    pub(crate) fn store_failed(&self, key: &ObjectKey) {
+        self.known.entry_by_ref(key).and_compute_with(|entry| match entry.map(Entry::into_value) {
+            Some(Known::Present(object, learned)) => {
+                Op::Put(Known::Present(object, Learned { failed: Some(Instant::now()), ..learned }))
+            }
+            _ => Op::Nop,
+        });
     }
 
     /// Ends a flight: everybody who waits for it gets `answer`.
     pub(crate) fn land(&self, flight: &Flight, answer: Answer) {
         match &answer {
-            Err(error) if error.is_not_found() => {
-                self.known.insert(flight.key.clone(), Known::Missing(Instant::now()));
+            Err(error) if error.is_refusal() => {
+                self.known.insert(flight.key.clone(), Known::Refused(error.clone(), Instant::now()));
             }
-            Err(error) if error.is_retryable() => {
-                if let Some(Known::Present(object, learned)) = self.known.get(&flight.key) {
-                    let learned = Learned { failed: Some(Instant::now()), ..learned };
-                    self.known.insert(flight.key.clone(), Known::Present(object, learned));
-                }
-            }
+            Err(error) if error.is_retryable() => self.store_failed(&flight.key),
             _ => {}
         }
         self.flights.lock().expect("no code panics under this lock").remove(&flight.key);

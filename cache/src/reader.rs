@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use tokio::time::{Sleep, sleep};
+
 use crate::Inner;
 use crate::budget::Permit;
 use crate::error::Error;
@@ -27,8 +29,12 @@ use crate::segment::SegmentKey;
 /// Once the first bytes have left, a response waits this long for memory before it is cut: longer than a
 /// new one, because cutting it wastes what was sent.
 const PATIENCE_MIDWAY: Duration = Duration::from_secs(30);
-/// Fills in a row that may stop under a reader, without a byte, before it gives up.
-const STOPS_MAX: u32 = 8;
+/// Fills in a row that may end under a reader, without a byte, before it gives up: with the pauses between
+/// them, and the store's own retries, a store may be away for some seconds in mid-response.
+const ENDS_MAX: u32 = 8;
+/// The pause after a fill failed in mid-response; each one after it is twice as long, up to the last.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 type WaitingForMemory = Pin<Box<dyn Future<Output = Result<Permit, Error>> + Send>>;
 
@@ -36,6 +42,7 @@ type WaitingForMemory = Pin<Box<dyn Future<Output = Result<Permit, Error>> + Sen
 pub struct Reader {
     inner: Arc<Inner>,
     object: Arc<OpenObject>,
+    start: u64,
     position: u64,
     end: u64,
     window: Window,
@@ -45,7 +52,11 @@ pub struct Reader {
     scheduled: u64,
     waiting: Option<WaitingForMemory>,
     first_source: Option<Source>,
-    stops: u32,
+    /// Whether the reader has waited for the fill at `position`, so that its failure is news of now.
+    waited: bool,
+    /// Fills that ended since the last byte.
+    ends: u32,
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 /// Where bytes came from.
@@ -68,6 +79,7 @@ impl Reader {
         Self {
             inner,
             object,
+            start: range.start,
             position: range.start,
             end: range.end,
             window: Window::new(),
@@ -75,7 +87,9 @@ impl Reader {
             scheduled: range.start,
             waiting: None,
             first_source: None,
-            stops: 0,
+            waited: false,
+            ends: 0,
+            pause: None,
         }
     }
 
@@ -100,23 +114,31 @@ impl Reader {
             return Poll::Ready(None);
         }
         loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
             while self.following.front().is_some_and(|fill| fill.range().end <= self.position) {
                 self.following.pop_front();
             }
             if let Some(fill) = self.following.front().filter(|fill| fill.range().contains(&self.position)) {
-                match ready!(fill.poll_read(self.position, cx)) {
-                    Ok(bytes) => return Poll::Ready(Some(Ok(self.deliver(bytes, Source::Filled)))),
-                    Err(Ended::Failed(error)) => return Poll::Ready(Some(Err(error))),
-                    Err(Ended::Stopped) => {
-                        self.following.pop_front();
-                        self.stops += 1;
-                        if self.stops > STOPS_MAX {
-                            return Poll::Ready(Some(Err(Error::Busy)));
+                match fill.poll_read(self.position, cx) {
+                    Poll::Ready(Ok(bytes)) => {
+                        return Poll::Ready(Some(Ok(self.deliver(bytes, Source::Filled))));
+                    }
+                    Poll::Ready(Err(ended)) => {
+                        if let Err(error) = self.survive(ended) {
+                            return Poll::Ready(Some(Err(error)));
                         }
+                        continue;
+                    }
+                    Poll::Pending => {
+                        self.waited = true;
+                        return Poll::Pending;
                     }
                 }
             }
-            if let Some(segment) = self.inner.memory.get(&self.segment_key()) {
+            if let Some(segment) = self.inner.memory.get(&self.segment_key(self.position)) {
                 return Poll::Ready(Some(Ok(self.deliver_segment(&segment))));
             }
             if let Some(fill) = self.inner.fills.join(&self.object.identity, self.position) {
@@ -135,8 +157,36 @@ impl Reader {
         }
     }
 
+    /// Gives up the fill at `position`, which ended without it, unless the reader must give up with it.
+    ///
+    /// A fill that nobody followed any more is started again. One that failed is so, too: at once if it failed
+    /// while this reader was elsewhere, after a pause if the reader waited for it. Only before the first byte
+    /// the failure is the reader's: it can still become a status code.
+    fn survive(&mut self, ended: Ended<Error>) -> Result<(), Error> {
+        let waited = std::mem::take(&mut self.waited);
+        self.following.pop_front();
+        self.ends += 1;
+        match ended {
+            Ended::Stopped if self.ends > ENDS_MAX => Err(Error::ShuttingDown),
+            Ended::Stopped => Ok(()),
+            Ended::Failed(error) => {
+                let begun = self.position > self.start;
+                if !error.is_retryable() || self.ends > ENDS_MAX || (waited && !begun) {
+                    return Err(error);
+                }
+                if waited {
+                    let pause = PAUSE_MIN.saturating_mul(1 << (self.ends - 1)).min(PAUSE_MAX);
+                    self.pause = Some(Box::pin(sleep(pause)));
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// Claims the run that starts with the wanted segment, as long as the budget allows, but at least it.
     fn poll_claim(&mut self, cx: &mut Context<'_>) -> Poll<Result<Claim, Error>> {
+        // What was scheduled beyond here may be gone with the fill that was to bring this.
+        self.scheduled = self.position;
         let wanted = if self.first_source.is_none() {
             first_run_bytes(self.remaining())
         } else {
@@ -153,8 +203,7 @@ impl Reader {
         } else {
             // Whoever waits for memory holds none, or two readers could wait for each other.
             self.following.clear();
-            self.scheduled = self.position;
-            let patience = if self.first_source.is_some() { PATIENCE_MIDWAY } else { crate::PATIENCE };
+            let patience = if self.position > self.start { PATIENCE_MIDWAY } else { crate::PATIENCE };
             let inner = self.inner.clone();
             self.waiting = Some(Box::pin(async move { inner.reserve_segment(&run, patience).await }));
             return self.poll_claim(cx);
@@ -163,6 +212,7 @@ impl Reader {
     }
 
     fn follow(&mut self, fill: Follower<Error>) {
+        self.waiting = None;
         if !fill.is_first() {
             self.inner.counters.fills_joined.increment();
         }
@@ -187,7 +237,7 @@ impl Reader {
             Source::Joined | Source::Filled => self.inner.counters.fill_hit_bytes.add(len),
         }
         self.first_source.get_or_insert(source);
-        self.stops = 0;
+        (self.waiting, self.waited, self.ends) = (None, false, 0);
         self.position += len;
         self.window.advance(len);
         self.read_ahead();
@@ -202,8 +252,14 @@ impl Reader {
         let horizon = end.min(self.position.saturating_add(self.window.bytes()));
         self.scheduled = self.inner.segmentation.align_up(self.scheduled.max(self.position));
         while self.scheduled < horizon {
-            if self.inner.fills.provides(&self.inner.memory, &self.object.identity, self.scheduled) {
+            if self.inner.memory.contains(&self.segment_key(self.scheduled)) {
                 self.scheduled += segment_bytes;
+                continue;
+            }
+            // Followed also when another reader started it, or it would stop when that one leaves.
+            if let Some(fill) = self.inner.fills.join(&self.object.identity, self.scheduled) {
+                self.scheduled = fill.range().end;
+                self.following.push_back(fill);
                 continue;
             }
             let run_end = self.inner.segmentation.align_up(self.scheduled + self.window.run_bytes());
@@ -224,8 +280,8 @@ impl Reader {
         }
     }
 
-    fn segment_key(&self) -> SegmentKey {
-        let index = self.inner.segmentation.containing(self.position);
+    fn segment_key(&self, offset: u64) -> SegmentKey {
+        let index = self.inner.segmentation.containing(offset);
         SegmentKey { identity: self.object.identity.clone(), index }
     }
 }

@@ -70,15 +70,16 @@ impl Entry {
         self.error = Some(error.to_string());
     }
 
-    /// Writes the line, if it is to be written.
-    pub(crate) fn write(&mut self) {
+    /// Writes the line, if it is to be written. `client_stalled`: the client was cut off because it read nothing.
+    pub(crate) fn write(&mut self, client_stalled: bool) {
         let (Some(line), Some((status, first_byte))) = (self.request.take(), self.answered) else { return };
         let outcome = match &self.error {
             Some(_) => "cut",
+            None if client_stalled => "client stalled",
             None if self.sent < self.announced => "client left",
             None => "complete",
         };
-        let failed = status.is_server_error() || self.error.is_some();
+        let failed = status.is_server_error() || self.error.is_some() || client_stalled;
         if self.mode == AccessLog::Errors && !failed && first_byte < SLOW {
             return;
         }

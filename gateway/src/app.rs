@@ -21,7 +21,7 @@ use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, 
 use tracing::Instrument;
 
 use crate::access_log::Entry;
-use crate::config::{AccessLog, Config};
+use crate::config::{AccessLog, Config, Listing};
 use crate::delivery::body::{BodyError, Payload};
 use crate::delivery::cors::AllowOrigin;
 use crate::delivery::{Delivery, MediaRequest};
@@ -39,7 +39,7 @@ pub(crate) struct App {
     store: Arc<dyn ObjectStore>,
     delivery: Delivery,
     cors: AllowOrigin,
-    listing: bool,
+    listing: Listing,
     access_log: AccessLog,
     is_ready: AtomicBool,
     request_ids: RequestIds,
@@ -107,6 +107,10 @@ impl App {
         let route = routes::decode(request.uri().path());
         let (method, query) = (request.method(), request.uri().query());
         let allowed = routes::allowed_methods(&route);
+        if method == Method::OPTIONS && request.uri().path() == "*" {
+            // RFC 9110 §9.3.7: what the server can do at all.
+            return Ok(self.options(request.headers(), routes::allowed_methods(&Route::Health)));
+        }
         if !allowed.is_empty() && !allowed.contains(method) {
             return Err(Problem::MethodNotAllowed(allowed));
         }
@@ -119,12 +123,20 @@ impl App {
             }
             Route::Health => Ok(json(StatusCode::OK, r#"{"status":"ok"}"#)),
             Route::Ready => Ok(self.readiness()),
-            Route::Objects if self.listing => objects::list(self.store.as_ref(), query).await,
+            Route::Objects if self.may_list(request) => objects::list(self.store.as_ref(), query).await,
             Route::Objects => Err(Problem::ListingOff),
             Route::Console => Ok(console::page(request.headers())),
             Route::ConsoleAsset(name) => console::asset(&name, request.headers()).ok_or(Problem::NoRoute),
             Route::BadKey(why) => Err(Problem::BadKey(why)),
             Route::NotFound => Err(Problem::NoRoute),
+        }
+    }
+
+    fn may_list(&self, request: &Request<Incoming>) -> bool {
+        match self.listing {
+            Listing::Everybody => true,
+            Listing::ThisMachine => routes::names_this_machine(request.headers()),
+            Listing::Nobody => false,
         }
     }
 
@@ -138,6 +150,10 @@ impl App {
     }
 
     fn admin(&self, request: &Request<Incoming>) -> Result<Response<Payload>, Problem> {
+        let allowed = routes::allowed_methods(&Route::Health);
+        if !allowed.contains(request.method()) {
+            return Err(Problem::MethodNotAllowed(allowed));
+        }
         match request.uri().path() {
             "/metrics" => Ok(metrics::render(&self.cache.stats())),
             "/api/health" => Ok(json(StatusCode::OK, r#"{"status":"ok"}"#)),
@@ -169,6 +185,7 @@ impl App {
         let mut response = match handled.unwrap_or(Err(Problem::Panicked)) {
             Ok(response) => response,
             Err(problem) => {
+                respond::report(&problem, request.uri().path());
                 let id = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok());
                 respond::problem(&problem, id).map(Payload::Small)
             }
@@ -270,7 +287,7 @@ impl http_body::Body for Tracked {
 impl Drop for Tracked {
     fn drop(&mut self) {
         self.phase.finished();
-        self.entry.write();
+        self.entry.write(self.phase.is_stalled());
     }
 }
 

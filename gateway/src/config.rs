@@ -76,8 +76,8 @@ pub struct Config {
     #[arg(value_parser = limit, help_heading = LISTENERS)]
     pub idle_timeout: humantime::Duration,
 
-    /// Time that a client may take nothing of a response before it is cut off; a player that was paused
-    /// for longer asks again from where it stopped
+    /// Time in which a client must take at least 64 KiB of its response, or is cut off; a player that was
+    /// paused for longer asks again from where it stopped
     #[arg(long, env = "SEEKWAY_WRITE_STALL_TIMEOUT", value_name = "TIME", default_value = "30s")]
     #[arg(value_parser = limit, help_heading = LISTENERS)]
     pub write_stall_timeout: humantime::Duration,
@@ -181,9 +181,9 @@ pub struct Config {
     #[arg(help_heading = DELIVERY)]
     cache_control: Vec<CacheRule>,
 
-    /// Whether keys can be listed at /api/objects; auto: only if --listen is a loopback address
+    /// Whether keys can be listed at /api/objects; auto: only for this machine itself, as localhost or 127.0.0.1
     #[arg(long, env = "SEEKWAY_LISTING", value_name = "WHEN", default_value = "auto", help_heading = DELIVERY)]
-    listing: Listing,
+    listing: ListingMode,
 
     /// What is logged to stderr: a level, or a filter such as `info,seekway_cache=debug`
     #[arg(long, env = "SEEKWAY_LOG", value_name = "FILTER", default_value = "info")]
@@ -216,9 +216,20 @@ pub enum AccessLog {
     Off,
 }
 
+/// Who may list keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// Whoever can connect.
+    Everybody,
+    /// Requests that name this machine as their host, so none that came through a proxy from elsewhere.
+    ThisMachine,
+    /// Nobody.
+    Nobody,
+}
+
 /// Whether keys can be listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Listing {
+enum ListingMode {
     Auto,
     On,
     Off,
@@ -244,12 +255,12 @@ impl Config {
         in_memory(self.header_bytes_max)
     }
 
-    /// Whether keys can be listed.
-    pub fn listing(&self) -> bool {
+    /// Who may list keys.
+    pub fn listing(&self) -> Listing {
         match self.listing {
-            Listing::Auto => self.listen.ip().to_canonical().is_loopback(),
-            Listing::On => true,
-            Listing::Off => false,
+            ListingMode::Auto if self.listen.ip().to_canonical().is_loopback() => Listing::ThisMachine,
+            ListingMode::On => Listing::Everybody,
+            ListingMode::Auto | ListingMode::Off => Listing::Nobody,
         }
     }
 

@@ -15,7 +15,7 @@ pub mod range;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -91,6 +91,7 @@ impl Delivery {
             match conditional::evaluate(request.method, request.headers, validators, SystemTime::now()) {
                 Outcome::PreconditionFailed => return Err(Problem::PreconditionFailed),
                 Outcome::NotModified => {
+                    source_headers(headers, None, freshness, opened, begun);
                     *response.status_mut() = StatusCode::NOT_MODIFIED;
                     return Ok(response);
                 }
@@ -127,14 +128,7 @@ impl Delivery {
             source = Some(first);
             *response.body_mut() = Payload::Ranges(Box::new(Ranges::new(pieces, length)));
         }
-        let timings = Timings {
-            metadata: matches!(freshness, Freshness::Live).then_some(opened),
-            first_byte: source.map(|_| begun.elapsed()),
-        };
-        let served = served(source, freshness);
-        let headers = response.headers_mut();
-        headers.insert(CACHE_STATUS.clone(), served.cache_status());
-        headers.insert(SERVER_TIMING.clone(), served.server_timing(timings));
+        source_headers(response.headers_mut(), source, freshness, opened, begun);
         *response.status_mut() = status;
         Ok(response)
     }
@@ -218,11 +212,29 @@ async fn begin(
     Ok((pieces, source))
 }
 
+/// Says where the answer came from, and what its time went to.
+fn source_headers(
+    headers: &mut HeaderMap,
+    source: Option<Source>,
+    freshness: Freshness,
+    opened: Duration,
+    begun: Instant,
+) {
+    let timings = Timings {
+        metadata: matches!(freshness, Freshness::Live).then_some(opened),
+        first_byte: source.map(|_| begun.elapsed()),
+    };
+    let served = served(source, freshness);
+    headers.insert(CACHE_STATUS.clone(), served.cache_status());
+    headers.insert(SERVER_TIMING.clone(), served.server_timing(timings));
+}
+
 /// Where the answer came from: its first byte, or without a body what is known of the object.
 fn served(source: Option<Source>, freshness: Freshness) -> Served {
     match (source, freshness) {
         (Some(Source::Joined), _) => Served::Joined,
-        (Some(Source::Filled), _) => Served::Filled,
+        (Some(Source::Filled), Freshness::Live) => Served::Filled,
+        (Some(Source::Filled), _) => Served::FilledPart,
         (None, Freshness::Live) => Served::Asked,
         (Some(Source::Memory), Freshness::Live) => Served::Memory { ttl: None },
         (_, Freshness::Fresh { ttl, .. }) => Served::Memory { ttl: Some(ttl) },

@@ -4,12 +4,14 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use seekway_gateway::{Config, Gateway};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 /// `EX_USAGE` of sysexits.h: the configuration is wrong, so starting again will not help.
 const EXIT_USAGE: u8 = 64;
+/// Ended by a second signal, with responses under way.
+const EXIT_CUT: i32 = 1;
 
 fn main() -> ExitCode {
     let config = match Config::from_process() {
@@ -25,9 +27,16 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    wait_for_signal();
-    info!("draining");
+    let mut signals = Signals::new();
+    signals.wait();
+    info!("draining; another signal ends it at once");
     gateway.drain();
+    let impatient = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        signals.wait();
+        warn!("ended before the drain was over");
+        std::process::exit(EXIT_CUT);
+    });
+    impatient.expect("the gateway's threads have just got theirs");
     gateway.join();
     info!("stopped");
     ExitCode::SUCCESS
@@ -49,12 +58,28 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn wait_for_signal() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.expect("the gateway's threads have just got theirs");
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be handled");
-        let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be handled");
-        tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
-    });
+/// SIGTERM and SIGINT.
+struct Signals {
+    runtime: tokio::runtime::Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("the gateway's threads have just got theirs");
+        let context = runtime.enter();
+        let terminate = signal(SignalKind::terminate()).expect("SIGTERM can be handled");
+        let interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be handled");
+        drop(context);
+        Self { runtime, terminate, interrupt }
+    }
+
+    fn wait(&mut self) {
+        let Self { runtime, terminate, interrupt } = self;
+        runtime.block_on(async {
+            tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+        });
+    }
 }

@@ -39,8 +39,6 @@ pub enum Problem {
         /// The object's length, where known.
         size: Option<u64>,
     },
-    /// The request's headers are more than is read.
-    HeadersTooLarge,
     /// The memory budget is spent, for now.
     Busy,
     /// The process starts or stops.
@@ -60,6 +58,7 @@ impl From<seekway_cache::Error> for Problem {
         match error {
             seekway_cache::Error::Store(error) => Self::Storage(error),
             seekway_cache::Error::Busy => Self::Busy,
+            seekway_cache::Error::ShuttingDown => Self::NotReady,
         }
     }
 }
@@ -117,6 +116,29 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
     response
 }
 
+/// Tells the operator what the client is not told: which object it was about, and what the store said.
+pub fn report(problem: &Problem, path: &str) {
+    use seekway_storage::Error;
+    let Problem::Storage(error) = problem else { return };
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    match error {
+        Error::NotFound
+        | Error::InvalidKey(_)
+        | Error::VersionChanged
+        | Error::RangeNotSatisfiable { .. } => {}
+        Error::Forbidden(_) => tracing::warn!(path, error = text, "the store forbids us to read"),
+        Error::Throttled(_) | Error::Unavailable(_) => {
+            tracing::warn!(path, error = text, "the store does not serve");
+        }
+        Error::Timeout(_) => tracing::warn!(path, error = text, "the store is too slow"),
+        _ => tracing::error!(path, error = text, "the store failed"),
+    }
+}
+
 /// The value of `Allow` for these methods.
 pub fn allow(methods: &[Method]) -> HeaderValue {
     let names: Vec<_> = methods.iter().map(Method::as_str).collect();
@@ -143,10 +165,6 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
         Problem::RangeNotSatisfiable { .. } => {
             is(StatusCode::RANGE_NOT_SATISFIABLE, "The range selects no byte of the object.")
         }
-        Problem::HeadersTooLarge => is(
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "The request's headers are too large or too many.",
-        ),
         Problem::Busy => later("All memory for streams is in use. Try again shortly."),
         Problem::NotReady => later("The gateway is starting or stopping. Try again shortly."),
         Problem::Changing => later("The object is being replaced. Try again shortly."),
@@ -162,8 +180,7 @@ fn shown_storage<'a>(error: &seekway_storage::Error) -> Shown<'a> {
         Error::NotFound => shown(&Problem::NoObject, ""),
         Error::Forbidden(_) => {
             // 404 and not 403: a client is told the same of a key that is kept from us as of one that is not
-            // there. The operator is told the truth.
-            tracing::warn!(error = %error, source = error.source(), "the store forbids us to read");
+            // there. The operator is told the truth by `report`.
             shown(&Problem::NoObject, "")
         }
         Error::InvalidKey(_) => {
@@ -172,19 +189,14 @@ fn shown_storage<'a>(error: &seekway_storage::Error) -> Shown<'a> {
         Error::VersionChanged => shown(&Problem::Changing, ""),
         Error::RangeNotSatisfiable { .. } => shown(&Problem::RangeNotSatisfiable { size: None }, ""),
         Error::Throttled(_) | Error::Unavailable(_) => {
-            tracing::warn!(error = %error, source = error.source(), "the store does not serve");
             let detail = "The store does not serve at the moment. Try again shortly.";
             Shown { status: StatusCode::SERVICE_UNAVAILABLE, detail, retry: true }
         }
         Error::Timeout(_) => {
-            tracing::warn!(error = %error, "the store is too slow");
             let detail = "The store did not answer in time.";
             Shown { status: StatusCode::GATEWAY_TIMEOUT, detail, retry: false }
         }
-        _ => {
-            tracing::error!(error = %error, source = error.source(), "the store failed");
-            Shown { status: StatusCode::BAD_GATEWAY, detail: "The store failed.", retry: false }
-        }
+        _ => Shown { status: StatusCode::BAD_GATEWAY, detail: "The store failed.", retry: false },
     }
 }
 
@@ -272,7 +284,6 @@ mod tests {
         check(Problem::BadQuery(BadQuery::Limit), 400, false);
         check(Problem::BadHost, 400, false);
         check(Problem::PreconditionFailed, 412, false);
-        check(Problem::HeadersTooLarge, 431, false);
         check(Problem::Busy, 503, true);
         check(Problem::NotReady, 503, true);
         check(Problem::Changing, 503, true);

@@ -1,6 +1,10 @@
 //! The gateway's URLs: one enum, one pure function from path to variant.
 
+use std::net::IpAddr;
+
 use http::Method;
+use http::header::{self, HeaderMap};
+use http::uri::Authority;
 use seekway_storage::{InvalidKey, ObjectKey};
 
 /// What a path names.
@@ -98,6 +102,18 @@ pub fn allowed_methods(route: &Route) -> &'static [Method] {
         Route::Health | Route::Ready | Route::Objects | Route::Console | Route::ConsoleAsset(_) => &PAGES,
         Route::NotFound => &[],
     }
+}
+
+/// Whether a request came straight from this machine: its `Host` is a loopback name or address, and no proxy has
+/// left its mark.
+pub fn names_this_machine(headers: &HeaderMap) -> bool {
+    let forwarded = ["forwarded", "x-forwarded-for", "x-forwarded-host", "via"];
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    let is_local = host.is_some_and(|host| {
+        let name = host.host().trim_start_matches('[').trim_end_matches(']');
+        name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    });
+    is_local && !forwarded.iter().any(|name| headers.contains_key(*name))
 }
 
 /// Whether a media request's query asks for a download: `download=1`.
@@ -312,5 +328,29 @@ mod tests {
             let _ = decode(&format!("/media/{junk}"));
             let _ = objects_query(Some(&junk));
         }
+    }
+
+    #[test]
+    fn only_a_request_straight_from_this_machine_names_it() {
+        for (host, more, expected) in [
+            ("localhost", None, true),
+            ("localhost:8080", None, true),
+            ("127.0.0.1:8080", None, true),
+            ("[::1]:8080", None, true),
+            ("10.0.0.1", None, false),
+            ("media.example", None, false),
+            ("localhost.example", None, false),
+            ("", None, false),
+            ("localhost", Some("x-forwarded-for"), false),
+            ("localhost", Some("forwarded"), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().expect("a value"));
+            if let Some(name) = more {
+                headers.insert(name, "10.0.0.1".parse().expect("a value"));
+            }
+            assert_eq!(names_this_machine(&headers), expected, "{host} {more:?}");
+        }
+        assert!(!names_this_machine(&HeaderMap::new()));
     }
 }

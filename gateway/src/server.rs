@@ -23,6 +23,7 @@ use hyper_util::service::TowerToHyperService;
 use seekway_cache::Cache;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::unconstrained;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,6 +42,10 @@ const HANDOVERS_MAX: usize = 256;
 const BACKLOG_MAX: i32 = 1024;
 /// What a connection gets for its first request when it was accepted just before the drain.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+/// Unsent bytes that the kernel takes from us for one connection (`TCP_NOTSENT_LOWAT`). Without it a paused
+/// client has megabytes in the kernel, and a slow one looks stalled: the kernel says that it can be written to
+/// again only when a third of its buffer is empty; with it, when half of this is.
+const NOTSENT_BYTES_MAX: u32 = 128 * 1024;
 /// The admin listener serves probes and scrapes: a handful of connections.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 
@@ -207,7 +212,8 @@ async fn accept(listener: StdListener, lanes: Vec<Lane>, permits: Arc<Semaphore>
             biased;
             () = stop.cancelled() => {
                 left_in_backlog -= 1;
-                next(&listener, &permits).now_or_never()
+                // Without tokio's own yielding, which would make it look as if nobody was waiting.
+                unconstrained(next(&listener, &permits)).now_or_never()
             }
             accepted = next(&listener, &permits) => Some(accepted),
         };
@@ -223,6 +229,7 @@ async fn accept(listener: StdListener, lanes: Vec<Lane>, permits: Arc<Semaphore>
                     return;
                 }
             }
+            Some(Err(_)) if stop.is_cancelled() => return,
             Some(Err(error)) => {
                 // Out of descriptors, most likely; the next accept would fail at once, too.
                 warn!(%error, "cannot accept");
@@ -293,17 +300,15 @@ impl Worker {
                 drop(permit);
             });
         }
+        // Also with no connection left: fills and store connections that other threads' responses use live here.
         tasks.close();
-        tokio::select! {
-            () = tasks.wait() => {}
-            () = drained.cancelled() => {}
-        }
+        drained.cancelled().await;
     }
 
     fn serve(&self, stream: StdStream, app: Arc<App>) -> impl Future<Output = ()> + use<> {
         let (http, patience, surface) = (self.http.clone(), self.patience, self.surface);
         async move {
-            let stream = match TcpStream::from_std(stream).and_then(|s| s.set_nodelay(true).map(|()| s)) {
+            let stream = match prepared(stream) {
                 Ok(stream) => stream,
                 Err(error) => return debug!(%error, "a connection ended before it began"),
             };
@@ -325,6 +330,13 @@ impl Worker {
             }
         }
     }
+}
+
+/// A connection as it should be for media: answers leave at once, and little of them waits in the kernel.
+fn prepared(stream: StdStream) -> io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOTSENT_BYTES_MAX)?;
+    TcpStream::from_std(stream)
 }
 
 /// Completes when a connection is to end after what it is doing: when `ending` says so, but not before its first

@@ -12,7 +12,8 @@ pub type SharedError = Arc<dyn std::error::Error + Send + Sync>;
 /// `Display` may name keys and hosts: it is for logs, never for clients.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// There is no such object, upload or bucket.
+    /// There is no such object or upload. A missing bucket is a mistake in the configuration: [`Error::Other`],
+    /// unless the store says no more than 404, as S3 does to HEAD.
     #[error("not found")]
     NotFound,
     /// The store refused our credentials, or this key.

@@ -3,7 +3,8 @@
 //! A key is a path below the root. Keys that are no plain path (`..`, empty components, a backslash) are
 //! refused, and every file is opened with `openat2` and `RESOLVE_BENEATH`, so that a symbolic link cannot lead
 //! out either. Only regular files are objects. The folder `.seekway` in the root is the store's own: files
-//! that are being written, and multipart uploads.
+//! that are being written, and multipart uploads. The first write makes it, so a folder may be read-only for a
+//! store that only reads.
 //!
 //! What a file system cannot do as S3 does:
 //! - It has no place for [`Attributes`]: they are not stored and come back empty.
@@ -52,7 +53,7 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
-    /// Opens the folder, makes it if it is not there, and removes what a crash left behind. Blocks.
+    /// Opens the folder, makes it if it is not there, and removes what a crash left behind if it can. Blocks.
     pub fn open(root: &Path) -> Result<Self, io::Error> {
         Ok(Self { root: Arc::new(Root::open(root)?) })
     }

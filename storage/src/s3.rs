@@ -72,7 +72,7 @@ pub struct S3Store {
 // === impl S3Config ===
 
 impl S3Config {
-    /// A bucket on AWS with the SDK's credentials, 3 s to connect, 10 s to wait and 3 attempts.
+    /// A bucket on AWS with the SDK's credentials, 2 s to connect, 10 s to wait and 3 attempts.
     pub fn new(bucket: impl Into<String>) -> Self {
         Self {
             bucket: bucket.into(),
@@ -80,7 +80,7 @@ impl S3Config {
             region: None,
             force_path_style: false,
             credentials: None,
-            connect_timeout: Duration::from_secs(3),
+            connect_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(10),
             attempts_max: 3,
         }
@@ -162,5 +162,16 @@ impl ObjectStore for S3Store {
 
     fn head_is_cheap(&self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The gateway's own default is the same.
+    #[test]
+    fn connecting_takes_two_seconds_at_most() {
+        assert_eq!(S3Config::new("bucket").connect_timeout, Duration::from_secs(2));
     }
 }

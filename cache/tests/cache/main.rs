@@ -99,6 +99,94 @@ async fn a_request_that_fails_while_resuming_is_tried_again() {
     assert_eq!(store.gets().len(), 3);
 }
 
+/// Read-ahead that failed long ago, and a failure that the reader does wait for: neither cuts what is under way.
+#[tokio::test(start_paused = true)]
+async fn a_response_under_way_outlives_a_store_that_fails_for_a_while() {
+    for (pause, outage) in [(Duration::from_millis(100), 9), (Duration::ZERO, 2)] {
+        let store = TestStore::new(1, SIZE);
+        store.state().bytes_per_second = Some(10_000_000);
+        let cache = cache(&store, 64 * MIB, 64 * MIB);
+        let (object, _) = cache.open(&key(), Some(0..u64::MAX)).await.expect("good store");
+        let mut reader = cache.read(object, 0..SIZE);
+        let outage = async {
+            sleep(Duration::from_millis(150)).await;
+            store.state().failing = Some(unavailable());
+            sleep(Duration::from_secs(outage)).await;
+            store.state().failing = None;
+        };
+        let reading = async {
+            let mut offset = 0;
+            while let Some(bytes) = reader.next().await {
+                for got in bytes.expect("the response goes on") {
+                    assert_eq!(got, store::byte(1, offset));
+                    offset += 1;
+                }
+                sleep(pause).await;
+            }
+            assert_eq!(offset, SIZE);
+        };
+        tokio::join!(outage, reading);
+        assert!(cache.stats().fills_failed > 0, "the test must see the outage");
+    }
+}
+
+/// Whoever trails another reader relies on its fills, and must not be left alone with its window empty.
+#[tokio::test(start_paused = true)]
+async fn read_ahead_of_a_reader_that_leaves_goes_on_for_the_one_behind() {
+    let store = TestStore::new(1, 64 << 20);
+    store.state().chunk_bytes = 64 << 10;
+    store.state().bytes_per_second = Some(4_000_000);
+    let cache = cache(&store, 0, 1024 * MIB);
+    let (object, _) = cache.open(&key(), Some(0..u64::MAX)).await.expect("good store");
+    let (mut ahead, mut behind) = (cache.read(object.clone(), 0..64 << 20), cache.read(object, 0..64 << 20));
+    for reader in [&mut ahead, &mut behind] {
+        let mut taken = 0;
+        while taken < 4 << 20 {
+            taken += reader.next().await.expect("more").expect("good store").len();
+        }
+    }
+    let running = cache.stats().fills_running;
+    assert!(running > 1, "{running} fills: the window is open");
+    drop(ahead);
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!((cache.stats().fills_running, cache.stats().fills_stopped), (running, 0));
+    read_all(behind).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_hardly_delays_what_is_known() {
+    let store = TestStore::new(1, SIZE);
+    let cache = cache(&store, 64 * MIB, 64 * MIB);
+    read(&cache, 0..10).await.expect("good store");
+    store.state().first_byte = Duration::from_mins(10);
+    sleep(POLICY.ttl + POLICY.stale_while_revalidate).await;
+    let begun = Instant::now();
+    read(&cache, 0..10).await.expect("stale");
+    assert_eq!(begun.elapsed(), Duration::from_secs(1));
+    for _ in 0..100 {
+        read(&cache, 0..10).await.expect("stale");
+        sleep(Duration::from_secs(2)).await;
+    }
+    assert_eq!(begun.elapsed(), Duration::from_secs(201), "nobody else waited");
+    assert_eq!(store.state().heads, 1, "and nobody else asked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forbidden_is_remembered_briefly() {
+    let store = TestStore::new(1, SIZE);
+    let denied = std::io::Error::other("denied");
+    store.state().failing = Some(StoreError::Forbidden(std::sync::Arc::new(denied)));
+    let cache = cache(&store, 64 * MIB, 64 * MIB);
+    for _ in 0..10 {
+        let error = read(&cache, 0..10).await.expect_err("forbidden");
+        assert!(matches!(error, Error::Store(StoreError::Forbidden(_))));
+    }
+    assert_eq!(store.gets().len(), 1);
+    store.state().failing = None;
+    sleep(POLICY.negative_ttl).await;
+    read(&cache, 0..10).await.expect("allowed now");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_store_that_always_breaks_is_given_up() {
     let store = TestStore::new(1, SIZE);
@@ -291,7 +379,7 @@ async fn after_shutdown_nothing_runs_and_readers_are_told() {
     loop {
         match reader.next().await.expect("not silently short") {
             Ok(_) => {}
-            Err(error) => break assert!(matches!(error, Error::Busy)),
+            Err(error) => break assert!(matches!(error, Error::ShuttingDown)),
         }
     }
 }

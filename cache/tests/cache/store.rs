@@ -32,6 +32,8 @@ pub(crate) struct State {
     pub(crate) faults: VecDeque<Fault>,
     /// What every HEAD and GET answers while it is set.
     pub(crate) failing: Option<Error>,
+    /// From a request to its answer.
+    pub(crate) first_byte: Duration,
     /// Bytes a second of each body; `None` is as fast as it goes.
     pub(crate) bytes_per_second: Option<u64>,
     pub(crate) chunk_bytes: u64,
@@ -72,6 +74,7 @@ impl TestStore {
                 object: Some((version, size)),
                 faults: VecDeque::new(),
                 failing: None,
+                first_byte: FIRST_BYTE,
                 bytes_per_second: None,
                 chunk_bytes: 1500,
                 heads: 0,
@@ -117,8 +120,12 @@ pub(crate) struct Handle(pub Arc<TestStore>);
 #[async_trait]
 impl ObjectStore for Handle {
     async fn head(&self, _: &ObjectKey) -> Result<Object, Error> {
-        self.0.state().heads += 1;
-        sleep(FIRST_BYTE).await;
+        let first_byte = {
+            let mut state = self.0.state();
+            state.heads += 1;
+            state.first_byte
+        };
+        sleep(first_byte).await;
         let state = self.0.state();
         if let Some(error) = &state.failing {
             return Err(error.clone());
@@ -128,14 +135,14 @@ impl ObjectStore for Handle {
     }
 
     async fn get(&self, _: &ObjectKey, range: Range<u64>, expected: Option<&Object>) -> Result<Get, Error> {
-        let (fault, running) = {
+        let (fault, running, first_byte) = {
             let mut state = self.0.state();
             state.gets.push(range.clone());
             state.running += 1;
             state.running_max = state.running_max.max(state.running);
-            (state.faults.pop_front(), Running(self.0.clone()))
+            (state.faults.pop_front(), Running(self.0.clone()), state.first_byte)
         };
-        sleep(FIRST_BYTE).await;
+        sleep(first_byte).await;
         let state = self.0.state();
         if let Some(error) = &state.failing {
             return Err(error.clone());

@@ -52,7 +52,11 @@ fn defaults_are_those_of_the_design() {
         (16_384, 16 << 10, 64)
     );
     assert_eq!(config.cors_allow_origin, AllowOrigin::Any);
-    assert!(config.cache_control().is_empty() && config.listing() && !config.s3_force_path_style);
+    assert!(
+        config.cache_control().is_empty()
+            && config.listing() == Listing::ThisMachine
+            && !config.s3_force_path_style
+    );
     assert!(config.threads() >= 1);
     let secs = |duration: humantime::Duration| Duration::from(duration).as_secs();
     assert_eq!(secs(config.header_timeout), 10);
@@ -114,9 +118,10 @@ fn listing_is_for_the_own_machine_unless_said_otherwise() {
     for (listen, listed) in
         [("127.0.0.2:80", true), ("[::1]:80", true), ("0.0.0.0:80", false), ("[::]:80", false)]
     {
-        assert_eq!(config(&["--listen", listen], &[]).listing(), listed, "{listen}");
-        assert!(config(&["--listen", listen, "--listing=on"], &[]).listing());
-        assert!(!config(&["--listen", listen], &[("SEEKWAY_LISTING", "off")]).listing());
+        let auto = if listed { Listing::ThisMachine } else { Listing::Nobody };
+        assert_eq!(config(&["--listen", listen], &[]).listing(), auto, "{listen}");
+        assert_eq!(config(&["--listen", listen, "--listing=on"], &[]).listing(), Listing::Everybody);
+        assert_eq!(config(&["--listen", listen], &[("SEEKWAY_LISTING", "off")]).listing(), Listing::Nobody);
     }
 }
 

@@ -24,6 +24,8 @@ pub enum Served {
     Joined,
     /// A fill of its own, kept for others.
     Filled,
+    /// The same for a part of an object that was known already (RFC 9211 §2.2, `partial`).
+    FilledPart,
     /// No bytes: the store was asked about the object, for HEAD or 304.
     Asked,
     /// Memory, with metadata `past` their time (RFC 5861).
@@ -52,6 +54,7 @@ impl Served {
             Self::Memory { ttl: Some(ttl) } => value(format_args!("seekway; hit; ttl={}", whole_secs(ttl))),
             Self::Joined => HeaderValue::from_static("seekway; fwd=uri-miss; collapsed"),
             Self::Filled => HeaderValue::from_static("seekway; fwd=uri-miss; stored"),
+            Self::FilledPart => HeaderValue::from_static("seekway; fwd=partial; stored"),
             Self::Asked => HeaderValue::from_static("seekway; fwd=uri-miss"),
             // RFC 9211 §2.4: a negative ttl says that the answer is stale.
             Self::Stale { past } => value(format_args!("seekway; hit; ttl=-{}", whole_secs(past).max(1))),
@@ -76,7 +79,7 @@ impl Served {
         match self {
             Self::Memory { .. } => "memory",
             Self::Joined => "joined",
-            Self::Filled => "filled",
+            Self::Filled | Self::FilledPart => "filled",
             Self::Asked => "asked",
             Self::Stale { .. } => "stale",
         }
@@ -98,7 +101,13 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn every_served() -> Vec<Served> {
-        let mut all = vec![Served::Joined, Served::Filled, Served::Asked, Served::Memory { ttl: None }];
+        let mut all = vec![
+            Served::Joined,
+            Served::Filled,
+            Served::FilledPart,
+            Served::Asked,
+            Served::Memory { ttl: None },
+        ];
         for time in [Duration::ZERO, SECOND * 8, Duration::MAX] {
             all.push(Served::Memory { ttl: Some(time) });
             all.push(Served::Stale { past: time });

@@ -11,6 +11,9 @@ const UNKNOWN: &str = "application/octet-stream";
 /// Longer endings are no extensions; the longest that `mime_guess` knows has 12 letters.
 const EXTENSION_BYTES_MAX: usize = 12;
 
+/// A longer stored type is nobody's honest description; it would stand in the head of each part.
+const STORED_BYTES_MAX: usize = 100;
+
 /// The media type for `key`, whose store says `stored`. Allocates only when the stored type is used.
 pub fn for_key(key: &str, stored: Option<&str>) -> HeaderValue {
     match extension(key).and_then(by_extension) {
@@ -63,7 +66,8 @@ fn usable(stored: &str) -> Option<HeaderValue> {
     let stored = stored.trim_ascii();
     let (kind, rest) = stored.split_once('/')?;
     let visible = stored.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    if kind.is_empty() || rest.is_empty() || kind.contains(' ') || !visible {
+    if stored.len() > STORED_BYTES_MAX || kind.is_empty() || rest.is_empty() || kind.contains(' ') || !visible
+    {
         return None;
     }
     HeaderValue::from_str(stored).ok()

@@ -10,7 +10,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,7 +31,10 @@ pub(crate) struct Patience {
 
 /// What a connection is doing, shared by its transport and its service.
 #[derive(Debug, Default)]
-pub(crate) struct Phase(AtomicU8);
+pub(crate) struct Phase {
+    state: AtomicU8,
+    stalled: AtomicBool,
+}
 
 /// Accepted, and nothing has come yet.
 const NEW: u8 = 0;
@@ -63,12 +66,12 @@ struct Alarm(Option<Pin<Box<Sleep>>>);
 impl Phase {
     /// A request head is complete; until [`finished`](Self::finished) only the response is timed.
     pub(crate) fn begun(&self) {
-        self.0.store(BUSY, Ordering::Relaxed);
+        self.state.store(BUSY, Ordering::Relaxed);
     }
 
     /// The response is complete.
     pub(crate) fn finished(&self) {
-        self.0.store(IDLE, Ordering::Relaxed);
+        self.state.store(IDLE, Ordering::Relaxed);
     }
 
     /// No request has begun on this connection.
@@ -76,8 +79,13 @@ impl Phase {
         self.get() == NEW
     }
 
+    /// The connection was ended because its client took nothing for too long.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+
     fn get(&self) -> u8 {
-        self.0.load(Ordering::Relaxed)
+        self.state.load(Ordering::Relaxed)
     }
 }
 
@@ -117,9 +125,14 @@ impl GuardedStream {
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let phase = self.phase.get();
         let (limit, what) = match phase {
+            // hyper has taken the whole response, but the client has not: it is the client's turn to read.
+            _ if self.stalled_since.is_some() => return Poll::Pending,
             NEW | IDLE => (self.patience.idle, "no request came"),
             HEAD => (self.patience.header, "the request head did not end"),
-            _ => return Poll::Pending,
+            _ => {
+                self.waiting_since = None;
+                return Poll::Pending;
+            }
         };
         let since = match self.waiting_since {
             Some((waiting, since)) if waiting == phase => since,
@@ -135,13 +148,14 @@ impl GuardedStream {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
-            self.stalled_since = None;
+            (self.stalled_since, self.waiting_since) = (None, None);
             return written;
         }
         let since = *self.stalled_since.get_or_insert_with(Instant::now);
-        self.write_alarm
-            .poll(since + self.patience.write_stall, cx)
-            .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the client stopped reading")))
+        self.write_alarm.poll(since + self.patience.write_stall, cx).map(|()| {
+            self.phase.stalled.store(true, Ordering::Relaxed);
+            Err(io::Error::new(io::ErrorKind::TimedOut, "the client stopped reading"))
+        })
     }
 }
 
@@ -155,7 +169,8 @@ impl AsyncRead for GuardedStream {
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Ready(read) => {
                 if buf.filled().len() > before && matches!(self.phase.get(), NEW | IDLE) {
-                    self.phase.0.store(HEAD, Ordering::Relaxed);
+                    self.phase.state.store(HEAD, Ordering::Relaxed);
+                    self.waiting_since = None;
                 }
                 Poll::Ready(read)
             }

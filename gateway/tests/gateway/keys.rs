@@ -172,7 +172,21 @@ async fn nothing_leads_out_of_the_folder() {
     }
 }
 
-/// A list of keys is for the operator's own machine, and its URLs are the ones that answer.
+/// Unless the operator says otherwise, nobody lists keys through a proxy in front.
+#[tokio::test]
+async fn keys_are_listed_for_this_machine_only() {
+    let stand = Stand::local(&[("SEEKWAY_LISTING", "auto")]);
+    let ask = async |headers: &str| {
+        let mut wire = stand.connect().await;
+        wire.send(format!("GET /api/objects HTTP/1.1\r\n{headers}\r\n\r\n")).await;
+        wire.answer("GET").await.status
+    };
+    assert_eq!(ask("Host: localhost:8080").await, 200);
+    assert_eq!(ask("Host: media.example").await, 404);
+    assert_eq!(ask("Host: localhost\r\nX-Forwarded-For: 192.0.2.1").await, 404);
+}
+
+/// The listed URLs are the ones that answer.
 #[tokio::test]
 async fn listed_urls_are_those_that_answer() {
     for stand in Stand::both(&[]) {

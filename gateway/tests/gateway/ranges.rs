@@ -58,7 +58,7 @@ fn assert_cache_status(text: &str, what: &str) {
     for parameter in &parameters {
         let known = match parameter.split_once('=') {
             None => ["hit", "stored", "collapsed"].contains(parameter),
-            Some(("fwd", reason)) => reason == "uri-miss",
+            Some(("fwd", reason)) => reason == "uri-miss" || reason == "partial",
             Some(("ttl", seconds)) => seconds.parse::<i64>().is_ok(),
             Some(_) => false,
         };

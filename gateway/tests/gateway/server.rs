@@ -268,6 +268,40 @@ async fn a_slow_client_is_neither_idle_nor_stalled() {
     assert_pattern(SEED, 0, &body, "slowly");
 }
 
+/// The kernel's send buffer is larger than what a slow client reads in the limit: that must not look like a stall.
+#[tokio::test]
+async fn a_client_that_reads_steadily_is_never_stalled() {
+    let stand = Stand::local(&[("SEEKWAY_WRITE_STALL_TIMEOUT", "1200ms"), ("SEEKWAY_IDLE_TIMEOUT", "400ms")]);
+    stand.put_pattern("film.mp4", 40_000_000, SEED);
+    let mut wire = Wire::connect_narrow(stand.address()).await;
+    wire.send(head("GET", TARGET, &[])).await;
+    assert_eq!(wire.answer_head("GET").await.status, 200);
+    let begun = tokio::time::Instant::now();
+    let mut offset = 0;
+    while begun.elapsed() < Duration::from_secs(4) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let piece = wire.some(8 * 1024).await;
+        assert!(!piece.is_empty(), "cut after {offset} bytes");
+        assert_pattern(SEED, offset, &piece, "steadily");
+        offset += piece.len() as u64;
+    }
+}
+
+/// Requests that come in pairs leave the connection no moment in which it waits for the rest of a head.
+#[tokio::test]
+async fn a_connection_that_is_used_in_bursts_is_not_idle() {
+    let stand = Stand::local(&[("SEEKWAY_IDLE_TIMEOUT", "500ms")]);
+    let mut wire = stand.connect().await;
+    for nth in 0..12 {
+        let pair = head("GET", "/api/health", &[]).repeat(2);
+        wire.send(pair).await;
+        for _ in 0..2 {
+            assert_eq!(wire.answer("GET").await.status, 200, "pair {nth}");
+        }
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+}
+
 /// The stalled client holds the only place there is, so the next one is served exactly when it is gone.
 #[tokio::test]
 async fn a_client_that_never_reads_is_ended() {

@@ -4,6 +4,7 @@ use std::io;
 
 use rustix::io::Errno;
 
+use super::paths::PRIVATE_FOLDER;
 use crate::Error;
 
 /// The meaning of a failed read, stat or delete.
@@ -35,7 +36,17 @@ pub(super) fn from_write(error: io::Error) -> Error {
     }
 }
 
-/// Runs file system work where it may block, and makes its panic or the runtime's end an error.
+/// The meaning of a failure to open or make the store's own folder, which is never about a key.
+pub(super) fn from_private(error: io::Error) -> Error {
+    let text = format!("cannot use {PRIVATE_FOLDER}: {error}");
+    match from_write(error) {
+        Error::NotFound | Error::VersionChanged | Error::InvalidKey(_) => Error::Other(Error::shared(text)),
+        meaning => meaning,
+    }
+}
+
+/// Runs file system work where it may block, and makes its panic or the runtime's end an error. Work whose
+/// future is dropped belongs to the runtime and runs to its end; a write then publishes nothing more.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {

@@ -20,11 +20,12 @@ const REMOVE_ATTEMPTS: usize = 10;
 
 pub(super) fn create(root: &Arc<Root>, path: &KeyPath) -> Result<UploadId, Error> {
     let id = random_name().map_err(from_write)?;
-    root.uploads.create_dir(&id).map_err(from_write)?;
-    let folder = root.uploads.open_dir(&id).map_err(from_write)?;
+    let uploads = root.uploads()?;
+    uploads.create_dir(&id).map_err(from_write)?;
+    let folder = uploads.open_dir(&id).map_err(from_write)?;
     folder.write(KEY_FILE, path.as_str()).map_err(from_write)?;
     folder.open(KEY_FILE).and_then(|file| file.sync_all()).map_err(from_write)?;
-    sync(&folder).and_then(|()| sync(&root.uploads)).map_err(from_write)?;
+    sync(&folder).and_then(|()| sync(&uploads)).map_err(from_write)?;
     Ok(UploadId(id))
 }
 
@@ -73,7 +74,7 @@ pub(super) fn complete(
 
 pub(super) fn abort(root: &Arc<Root>, path: &KeyPath, upload: &UploadId) -> Result<(), Error> {
     match open(root, path, upload) {
-        Ok(_) => remove(root, upload).map_err(from_io),
+        Ok(_) => remove(root, upload),
         Err(Error::NotFound) => Ok(()),
         Err(error) => Err(error),
     }
@@ -102,21 +103,22 @@ fn open(root: &Root, path: &KeyPath, upload: &UploadId) -> Result<Dir, Error> {
     if id.len() != 32 || !id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return Err(Error::NotFound);
     }
-    let folder = root.uploads.open_dir(id).map_err(from_io)?;
+    let folder = root.uploads()?.open_dir(id).map_err(from_io)?;
     let key = folder.read_to_string(KEY_FILE).map_err(from_io)?;
     if key == path.as_str() { Ok(folder) } else { Err(Error::NotFound) }
 }
 
 /// The caller has checked the upload's id.
-fn remove(root: &Root, upload: &UploadId) -> io::Result<()> {
+fn remove(root: &Root, upload: &UploadId) -> Result<(), Error> {
+    let uploads = root.uploads()?;
     for _ in 0..REMOVE_ATTEMPTS {
-        match root.uploads.remove_dir_all(&upload.0) {
+        match uploads.remove_dir_all(&upload.0) {
             Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            done => return done,
+            done => return done.map_err(from_io),
         }
     }
-    Err(ErrorKind::DirectoryNotEmpty.into())
+    Err(from_io(ErrorKind::DirectoryNotEmpty.into()))
 }
 
 fn part_name(number: PartNumber) -> String {

@@ -26,6 +26,8 @@ const CANCELLED: &str = "the write was cancelled";
 #[derive(Debug)]
 pub(super) struct TempFile {
     root: Arc<Root>,
+    /// Where it is until it is published.
+    folder: Arc<Dir>,
     name: String,
     /// `None` only while it is being dropped.
     file: Option<File>,
@@ -49,8 +51,9 @@ impl TempFile {
     pub(super) fn create(root: &Arc<Root>) -> Result<Self, Error> {
         let name = random_name().map_err(from_write)?;
         let options = OpenOptions::new().read(true).write(true).create_new(true).clone();
-        let file = root.temporary.open_with(&name, &options).map_err(from_write)?.into_std();
-        Ok(Self { root: Arc::clone(root), name, file: Some(file), published: false })
+        let folder = root.temporary()?;
+        let file = folder.open_with(&name, &options).map_err(from_write)?.into_std();
+        Ok(Self { root: Arc::clone(root), folder, name, file: Some(file), published: false })
     }
 
     pub(super) fn file(&mut self) -> &mut File {
@@ -92,7 +95,7 @@ impl TempFile {
         if *withdrawn {
             return Err(io::Error::other(CANCELLED));
         }
-        self.root.temporary.rename(&self.name, folder, name)?;
+        self.folder.rename(&self.name, folder, name)?;
         self.published = true;
         Ok(())
     }
@@ -113,15 +116,16 @@ impl Drop for TempFile {
         if self.published {
             return;
         }
-        let root = Arc::clone(&self.root);
+        let folder = Arc::clone(&self.folder);
         let name = std::mem::take(&mut self.name);
         let remove = move || {
-            if let Err(error) = root.temporary.remove_file(&name) {
+            if let Err(error) = folder.remove_file(&name) {
                 tracing::debug!(%error, name, "temporary file not removed");
             }
             drop(file);
         };
-        // Freeing the blocks of a large file takes long enough to notice on a thread that serves others.
+        // Freeing the blocks of a large file takes long enough to notice on a thread that serves others. The
+        // runtime owns the task, which waits for nothing but the disk: it ends when the file is removed.
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(remove)),
             Err(_) => remove(),

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::stream;
 
 use super::S3Store;
-use super::errors::from_sdk;
+use super::errors::from_object_read;
 use crate::{Attributes, ByteStream, Error, Get, Object, ObjectKey, Pin, Version};
 
 /// No object ends behind this, and many servers read offsets as signed numbers: they ignore a range with a
@@ -24,7 +24,7 @@ const OFFSET_MAX: u64 = i64::MAX.unsigned_abs();
 
 pub(super) async fn head(store: &S3Store, key: &ObjectKey) -> Result<Object, Error> {
     let request = store.client.head_object().bucket(&*store.bucket).key(key.as_str());
-    let found = request.send().await.map_err(from_sdk)?;
+    let found = request.send().await.map_err(|error| from_object_read(&store.bucket, key, error))?;
     Ok(Object {
         version: version(found.e_tag(), found.version_id())?,
         size: length(found.content_length())?,
@@ -67,8 +67,8 @@ pub(super) async fn get(
         })
         .send()
         .await
-        .map_err(from_sdk)?;
-    let answer = check(&found, status.get(), &range)?;
+        .map_err(|error| pinned(from_object_read(&store.bucket, key, error), expected))?;
+    let answer = check(&found, status.get(), &range).map_err(|error| pinned(error, expected))?;
     let version = version(found.e_tag(), found.version_id())?;
     let size = answer.total;
     if let Some(expected) = expected {
@@ -177,6 +177,15 @@ fn check_expected(expected: &Object, version: &Version, size: u64) -> Result<(),
         return Err(Error::Protocol(text));
     }
     Ok(())
+}
+
+/// The range lies inside the expected object, so one that ends before it is another: such a server looks at
+/// `Range` before `If-Match`.
+fn pinned(error: Error, expected: Option<&Object>) -> Error {
+    match error {
+        Error::RangeNotSatisfiable { .. } if expected.is_some() => Error::VersionChanged,
+        error => error,
+    }
 }
 
 /// The version in an answer. Only a strong tag identifies bytes (RFC 9110 §8.8.1).

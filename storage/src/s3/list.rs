@@ -27,7 +27,7 @@ pub(super) async fn list(store: &S3Store, prefix: &str, page: Page) -> Result<Li
         .encoding_type(EncodingType::Url)
         .send()
         .await
-        .map_err(from_sdk)?;
+        .map_err(|error| from_sdk(&store.bucket, error))?;
     // A server that does not know the parameter does not echo it, and sends plain text.
     let is_encoded = listed.encoding_type() == Some(&EncodingType::Url);
     let entries = listed.contents().iter().filter_map(|object| entry(object, is_encoded)).collect();

@@ -25,7 +25,7 @@ pub(super) async fn create(
         .set_content_language(attributes.content_language.clone())
         .send()
         .await
-        .map_err(from_sdk)?;
+        .map_err(|error| from_sdk(&store.bucket, error))?;
     created.upload_id.map(UploadId).ok_or_else(|| Error::Protocol("an upload without an id".to_owned()))
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn put_part(
         .config_override(store.upload_config.clone())
         .send()
         .await
-        .map_err(from_sdk)?;
+        .map_err(|error| from_sdk(&store.bucket, error))?;
     let etag = stored.e_tag.ok_or_else(|| Error::Protocol("a part without an ETag".to_owned()))?;
     Ok(Part { number, etag, size })
 }
@@ -75,14 +75,14 @@ pub(super) async fn complete(
         .config_override(store.upload_config.clone())
         .send()
         .await
-        .map_err(from_sdk)?;
+        .map_err(|error| from_sdk(&store.bucket, error))?;
     version(completed.e_tag(), completed.version_id())
 }
 
 pub(super) async fn abort(store: &S3Store, key: &ObjectKey, upload: &UploadId) -> Result<(), Error> {
     let request =
         store.client.abort_multipart_upload().bucket(&*store.bucket).key(key.as_str()).upload_id(&upload.0);
-    match request.send().await.map_err(from_sdk) {
+    match request.send().await.map_err(|error| from_sdk(&store.bucket, error)) {
         Ok(_) | Err(Error::NotFound) => Ok(()),
         Err(error) => Err(error),
     }

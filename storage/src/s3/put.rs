@@ -40,7 +40,7 @@ pub(super) async fn delete(store: &S3Store, key: &ObjectKey) -> Result<(), Error
     match store.client.delete_object().bucket(&*store.bucket).key(key.as_str()).send().await {
         Ok(_) => Ok(()),
         Err(error) if error.code() == Some("NoSuchKey") => Ok(()),
-        Err(error) => Err(from_sdk(error)),
+        Err(error) => Err(from_sdk(&store.bucket, error)),
     }
 }
 
@@ -90,7 +90,8 @@ impl Drop for AbortOnDrop {
         let Some(upload) = self.upload.take() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (store, key) = (self.store.clone(), self.key.clone());
-        // Nobody is left to own this task; the request's own limits end it.
+        // Nobody is left to wait for this task, so the runtime owns it: it ends with its one request, which
+        // the timeouts and attempts of the client bound, or with the runtime.
         runtime.spawn(async move {
             if let Err(error) = multipart::abort(&store, &key, &upload).await {
                 tracing::warn!(%error, %key, "parts of a cancelled upload stay in the store");
@@ -120,7 +121,7 @@ async fn put_whole(
         .config_override(store.upload_config.clone())
         .send()
         .await
-        .map_err(from_sdk)?;
+        .map_err(|error| from_sdk(&store.bucket, error))?;
     version(written.e_tag(), written.version_id())
 }
 

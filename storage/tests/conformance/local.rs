@@ -305,9 +305,9 @@ async fn nothing_is_left_of_writes_that_failed() {
 
 #[tokio::test]
 async fn what_a_crash_left_is_removed_a_day_later() {
-    let (folder, store) = store();
-    drop(store);
+    let folder = tempfile::tempdir().expect("a folder");
     let temporary = folder.path().join(".seekway/tmp");
+    fs::create_dir_all(&temporary).expect("created");
     for (name, age) in [("old", Duration::from_hours(25)), ("young", Duration::from_hours(23))] {
         let file = File::create(temporary.join(name)).expect("created");
         file.set_modified(std::time::SystemTime::now() - age).expect("set back");
@@ -315,6 +315,54 @@ async fn what_a_crash_left_is_removed_a_day_later() {
     let _store = LocalStore::open(folder.path()).expect("opens");
     assert!(!temporary.join("old").exists());
     assert!(temporary.join("young").exists(), "another process may be writing it");
+}
+
+#[tokio::test]
+async fn a_store_that_only_reads_writes_nothing() {
+    let (folder, store) = store();
+    fs::write(folder.path().join("object"), "bytes").expect("written");
+    assert_eq!(read_all(&store, "object").await, b"bytes");
+    assert_eq!(list_all(&store, "", 10).await, ["object"]);
+    assert_eq!(fs::read_dir(folder.path()).expect("is there").count(), 1, "nothing of ours");
+    put(&store, "new", b"x").await;
+    assert!(folder.path().join(".seekway/tmp").exists(), "made by the first write");
+    assert!(!folder.path().join(".seekway/multipart").exists(), "not needed yet");
+    store.create_multipart(&key("upload"), &Attributes::default()).await.expect("begins");
+}
+
+/// procfs refuses new files even to root, as a read-only mount does.
+#[tokio::test]
+async fn a_folder_that_nobody_can_write_to_is_read() {
+    let store = LocalStore::open(Path::new("/proc/sys/kernel")).expect("opens");
+    head(&store, "ostype").await;
+    let refused = store.put(&key("new"), &Attributes::default(), body(b"x")).await.expect_err("refused");
+    assert!(matches!(refused, Error::Forbidden(_) | Error::Other(_)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_file_in_the_place_of_the_private_folder_stops_only_writes() {
+    let (folder, store) = store();
+    fs::write(folder.path().join(".seekway"), "").expect("written");
+    fs::write(folder.path().join("object"), "bytes").expect("written");
+    drop(store);
+    let store = LocalStore::open(folder.path()).expect("opens");
+    assert_eq!(read_all(&store, "object").await, b"bytes");
+    let attributes = Attributes::default();
+    let refused = [
+        store.put(&key("new"), &attributes, body(b"x")).await.map(drop),
+        store.create_multipart(&key("new"), &attributes).await.map(drop),
+    ];
+    // The keys are not at fault.
+    assert!(refused.iter().all(|refused| matches!(refused, Err(Error::Other(_)))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_missing_root_is_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("new/root");
+    let store = LocalStore::open(&root).expect("opens");
+    assert!(root.is_dir());
+    put(&store, "object", b"x").await;
 }
 
 #[tokio::test]

@@ -84,6 +84,12 @@ pub(crate) async fn list_all(store: &dyn ObjectStore, prefix: &str, limit: usize
     }
 }
 
+/// What a log would say of the causes of an error, without the error's own text.
+pub(crate) fn causes(error: &Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Waits until something that happens in the background has happened.
 pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     for _ in 0..500 {

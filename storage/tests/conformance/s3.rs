@@ -9,7 +9,7 @@ use seekway_loadtests::seaweed::SeaweedFs;
 use seekway_storage::s3::{S3Config, S3Store, StaticCredentials};
 use seekway_storage::{Attributes, Error, ObjectStore};
 
-use crate::objects::{MIB, body, eventually, failing_body, head, key, pattern, put};
+use crate::objects::{MIB, body, causes, eventually, failing_body, head, key, pattern, put};
 
 pub(crate) fn config(endpoint: String, access_key: &str, secret_key: &str, bucket: &str) -> S3Config {
     S3Config {
@@ -107,7 +107,32 @@ async fn wrong_keys_and_buckets_are_told_apart() {
     }
     let nowhere = config(server.endpoint(), server.access_key(), server.secret_key(), "nowhere");
     let nowhere = S3Store::connect(nowhere).await;
-    assert!(nowhere.get(&object, 0..1, None).await.expect_err("no bucket").is_not_found());
+    let error = nowhere.get(&object, 0..1, None).await.expect_err("no bucket");
+    assert!(matches!(error, Error::Other(_)), "{error:?}");
+    let text = causes(&error);
+    assert!(text.starts_with("404 NoSuchBucket: ") && text.ends_with("(bucket \"nowhere\")"), "{text}");
+    let error = nowhere.head(&object).await.expect_err("no bucket");
+    assert!(error.is_not_found(), "no body, so no code: {error:?}");
+    // A bucket that is there has only missing objects.
+    let missing = store.get(&key("missing"), 0..1, None).await.expect_err("no object");
+    assert!(missing.is_not_found(), "{missing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_the_server_cannot_have_are_told() {
+    let (_server, store) = bucket("keys").await;
+    for name in ["../x", "a/../x", "./x", "..", "."] {
+        let answers =
+            [store.get(&key(name), 0..1, None).await.map(drop), store.head(&key(name)).await.map(drop)];
+        for answer in answers {
+            assert!(matches!(answer, Err(Error::InvalidKey(_))), "{name}: {answer:?}");
+        }
+    }
+    // Others are keys like any other.
+    for name in ["a\\b", &"x".repeat(1024), "\u{1}", "a\nb", "%2e%2e/x", "?", "a/", "/x", "a//x"] {
+        let error = store.get(&key(name), 0..1, None).await.expect_err("not there");
+        assert!(error.is_not_found(), "{name:?}: {error:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ use seekway_storage::{Attributes, Error, Object, ObjectStore, Page, Pin, Version
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::objects::{body, collect, key};
+use crate::objects::{body, causes, collect, key};
 use crate::s3::config;
 
 /// Sends each request the next answer; the last one again and again. Ends with the test's runtime.
@@ -176,10 +176,11 @@ async fn statuses_and_codes_have_a_meaning() {
     let not_found: Check = |error| matches!(error, Error::NotFound);
     let forbidden: Check = |error| matches!(error, Error::Forbidden(_));
     let throttled: Check = |error| matches!(error, Error::Throttled(_));
+    let other: Check = |error| matches!(error, Error::Other(_));
     let cases: [(&str, &str, Check); 14] = [
         ("412 Precondition Failed", "PreconditionFailed", Error::version_changed),
         ("404 Not Found", "NoSuchKey", not_found),
-        ("404 Not Found", "NoSuchBucket", not_found),
+        ("404 Not Found", "NoSuchBucket", other),
         ("404 Not Found", "", not_found),
         ("403 Forbidden", "AccessDenied", forbidden),
         ("403 Forbidden", "SignatureDoesNotMatch", forbidden),
@@ -192,7 +193,7 @@ async fn statuses_and_codes_have_a_meaning() {
         ("416 Range Not Satisfiable", "InvalidRange", |e| {
             matches!(e, Error::RangeNotSatisfiable { size: None })
         }),
-        ("400 Bad Request", "SomethingNew", |error| matches!(error, Error::Other(_))),
+        ("400 Bad Request", "SomethingNew", other),
     ];
     for (status, code, is_right) in cases {
         let error = read(error(status, code), None).await.expect_err(status);
@@ -205,6 +206,101 @@ async fn statuses_and_codes_have_a_meaning() {
     let sized =
         answer_text("416 Range Not Satisfiable", &format!("Content-Length: {}\r\n", text.len()), text);
     assert!(matches!(read(sized, None).await, Err(Error::RangeNotSatisfiable { size: Some(7) })));
+}
+
+/// Some servers look at `Range` before `If-Match`.
+#[tokio::test]
+async fn a_pinned_range_past_the_end_is_another_version() {
+    let sized =
+        answer_text("416 Range Not Satisfiable", "Content-Range: bytes */7\r\nContent-Length: 0\r\n", "");
+    let empty = answer_text("200 OK", "ETag: \"v2\"\r\nContent-Length: 0\r\n", "");
+    for answer in [sized, error("416 Range Not Satisfiable", "InvalidRange"), empty] {
+        let error = read(answer, Some(&expected())).await.expect_err("it ends before the range");
+        assert!(error.version_changed(), "{error:?}");
+    }
+    let server = Server::start(vec![right()]).await;
+    let past = server.store(1).await.get(&key("object"), 100..110, Some(&expected())).await;
+    assert!(matches!(past, Err(Error::RangeNotSatisfiable { size: Some(100) })), "{past:?}");
+    assert!(server.requests().is_empty(), "the question itself was wrong");
+}
+
+#[tokio::test]
+async fn refusals_say_what_the_store_said() {
+    for (status, code, text) in [
+        ("403 Forbidden", "SignatureDoesNotMatch", "403 SignatureDoesNotMatch: No. (bucket \"bucket\")"),
+        ("503 Slow Down", "SlowDown", "503 SlowDown: No. (bucket \"bucket\")"),
+        ("500 Oh", "InternalError", "500 InternalError: No. (bucket \"bucket\")"),
+        ("400 Bad Request", "SomethingNew", "400 SomethingNew: No. (bucket \"bucket\")"),
+        ("404 Not Found", "NoSuchBucket", "404 NoSuchBucket: No. (bucket \"bucket\")"),
+    ] {
+        let error = read(error(status, code), None).await.expect_err(status);
+        assert_eq!(causes(&error), text);
+    }
+    let proxy = answer_text("502 Bad Gateway", "Content-Length: 4\r\n", "oops");
+    let error = read(proxy, None).await.expect_err("no store");
+    assert!(causes(&error).starts_with("502 without a code"), "{error:?}");
+    let server = Server::start(vec![answer_text("403 Forbidden", "", "")]).await;
+    let error = server.store(1).await.head(&key("object")).await.expect_err("refused");
+    assert_eq!(causes(&error), "403 without a code (bucket \"bucket\")");
+}
+
+/// S3 repeats the session token in its answer to an expired one.
+#[tokio::test]
+async fn refusals_do_not_repeat_credentials() {
+    let body = "<Error><Code>ExpiredToken</Code><Message>Old.</Message><Token-0>TOKEN</Token-0></Error>";
+    let answer = answer_text("400 Bad Request", &format!("Content-Length: {}\r\n", body.len()), body);
+    let error = read(answer, None).await.expect_err("refused");
+    assert_eq!(causes(&error), "400 ExpiredToken: Old. (bucket \"bucket\")");
+    assert!(!format!("{error:?}").contains("TOKEN"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_refused_key_is_no_failure_of_the_store() {
+    let refused = |error: &Error| matches!(error, Error::InvalidKey(_));
+    for code in
+        ["InvalidArgument", "InvalidURI", "InvalidObjectName", "XMinioInvalidObjectName", "KeyTooLongError"]
+    {
+        let found = read(error("400 Bad Request", code), None).await.expect_err(code);
+        assert!(refused(&found), "{code}: {found:?}");
+        // MinIO tells the code without a body.
+        let head = answer_text("400 Bad Request", &format!("x-minio-error-code: {code}\r\n"), "");
+        let server = Server::start(vec![head]).await;
+        let found = server.store(1).await.head(&key("object")).await.expect_err(code);
+        assert!(refused(&found), "head, {code}: {found:?}");
+        // Without a key in the question it is about something else.
+        let page = Page { after: None, limit: 1 };
+        let server = Server::start(vec![error("400 Bad Request", "InvalidArgument")]).await;
+        let found = server.store(1).await.list("", page).await.expect_err(code);
+        assert!(matches!(found, Error::Other(_)), "list: {found:?}");
+    }
+    for (name, is_refused) in [("../object", true), ("a/./b", true), ("object", false), ("a..b", false)] {
+        for code in ["InvalidRequest", ""] {
+            let server = Server::start(vec![error("400 Bad Request", code)]).await;
+            let found = server.store(1).await.get(&key(name), 0..1, None).await.expect_err(name);
+            assert_eq!(refused(&found), is_refused, "{name}, {code}: {found:?}");
+        }
+    }
+    let server = Server::start(vec![error("400 Bad Request", "ExpiredToken")]).await;
+    let found = server.store(1).await.get(&key("../object"), 0..1, None).await.expect_err("refused");
+    assert!(matches!(found, Error::Forbidden(_)), "a clear word counts: {found:?}");
+    for (argument, is_key) in [("Key", true), ("key", true), ("Authorization", false), ("Range", false)] {
+        let body =
+            format!("<Error><Code>InvalidArgument</Code><ArgumentName>{argument}</ArgumentName></Error>");
+        let answer = answer_text("400 Bad Request", &format!("Content-Length: {}\r\n", body.len()), &body);
+        let found = read(answer, None).await.expect_err(argument);
+        assert_eq!(refused(&found), is_key, "{argument}: {found:?}");
+    }
+}
+
+/// A header can tell what an answer to HEAD cannot tell in a body.
+#[tokio::test]
+async fn a_missing_bucket_is_told_from_a_missing_object_where_the_server_tells() {
+    for (code, is_missing_object) in [("NoSuchKey", true), ("NoSuchBucket", false)] {
+        let answer = answer_text("404 Not Found", &format!("x-minio-error-code: {code}\r\n"), "");
+        let server = Server::start(vec![answer]).await;
+        let error = server.store(1).await.head(&key("object")).await.expect_err(code);
+        assert_eq!(error.is_not_found(), is_missing_object, "{code}: {error:?}");
+    }
 }
 
 /// An answer to HEAD has no body, so no code.

@@ -86,6 +86,8 @@ impl Stand {
             ("SEEKWAY_ADMIN_LISTEN", "127.0.0.1:0"),
             ("SEEKWAY_ACCESS_LOG", "off"),
             ("SEEKWAY_THREADS", "2"),
+            // The tests' requests name another host than this machine.
+            ("SEEKWAY_LISTING", "on"),
             ("CACHE_MEMORY_BYTES", "64MiB"),
             ("MEMORY_BUDGET_BYTES", "64MiB"),
         ];
