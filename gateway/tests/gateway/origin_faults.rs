@@ -243,7 +243,8 @@ async fn failures_after_the_headers_cut_the_connection() {
         Fault::WrongEtag("\"other\"".to_owned()).skip(1),
         changed().times(1),
     ];
-    for rule in from_the_second {
+    // All at once: each is tried again for some seconds before the client is given up.
+    let cuts = from_the_second.into_iter().map(async |rule| {
         let what = format!("{rule:?}");
         let stand = stand(&[IMPATIENT]);
         stand.origin().fault(Fault::Truncate(200_000).times(1));
@@ -255,7 +256,8 @@ async fn failures_after_the_headers_cut_the_connection() {
         assert!(wire.until_closed().await.is_empty(), "{what}: nothing follows the cut");
         stand.until_quiet().await;
         stand.origin().release_hung();
-    }
+    });
+    futures_util::future::join_all(cuts).await;
 }
 
 /// The answer of several ranges has its own length, and is cut like any other.
