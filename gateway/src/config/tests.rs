@@ -61,7 +61,7 @@ fn defaults_are_those_of_the_design() {
     let secs = |duration: humantime::Duration| Duration::from(duration).as_secs();
     assert_eq!(secs(config.header_timeout), 10);
     assert_eq!(secs(config.idle_timeout), 60);
-    assert_eq!(secs(config.write_stall_timeout), 30);
+    assert_eq!(secs(config.write_stall_timeout), 60);
     assert_eq!(secs(config.drain_timeout), 30);
     assert_eq!(
         (secs(config.s3_connect_timeout), secs(config.s3_read_timeout), config.s3_attempts),

@@ -271,7 +271,7 @@ async fn a_slow_client_is_neither_idle_nor_stalled() {
 /// The kernel's send buffer is larger than what a slow client reads in the limit: that must not look like a stall.
 #[tokio::test]
 async fn a_client_that_reads_steadily_is_never_stalled() {
-    let stand = Stand::local(&[("SEEKWAY_WRITE_STALL_TIMEOUT", "1200ms"), ("SEEKWAY_IDLE_TIMEOUT", "400ms")]);
+    let stand = Stand::local(&[("SEEKWAY_WRITE_STALL_TIMEOUT", "2s"), ("SEEKWAY_IDLE_TIMEOUT", "400ms")]);
     stand.put_pattern("film.mp4", 40_000_000, SEED);
     let mut wire = Wire::connect_narrow(stand.address()).await;
     wire.send(head("GET", TARGET, &[])).await;
