@@ -166,7 +166,8 @@ impl Origin {
         self.shared.state().rules.clear();
     }
 
-    /// Lets every request go on that hangs now through [`Fault::Hang`] or [`Fault::HangAfter`].
+    /// Lets every request go on that hangs through [`Fault::Hang`] or [`Fault::HangAfter`], and those that have
+    /// begun and would.
     pub fn release_hung(&self) {
         self.shared.releases.send_modify(|releases| *releases += 1);
     }
@@ -235,11 +236,6 @@ impl Shared {
 
     fn tell_change(&self) {
         self.changes.send_replace(());
-    }
-
-    async fn hang(&self) {
-        let mut releases = self.releases.subscribe();
-        drop(releases.changed().await);
     }
 }
 

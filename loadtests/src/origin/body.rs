@@ -97,7 +97,7 @@ impl Progress {
         }
         if sending.hang_after == Some(sent) {
             sending.hang_after = None;
-            sending.connection.shared().hang().await;
+            sending.request.hang().await;
         }
         if sending.truncate_after == Some(sent) {
             // What was sent so far must reach the client, or the cut would be somewhere before.

@@ -36,6 +36,9 @@ pub(super) struct InFlight {
     shared: Arc<Shared>,
     ticket: Ticket,
     object: (String, String),
+    /// Told when hanging requests are released, since before the request was counted: whoever waits for the
+    /// count and then releases must not be too early.
+    releases: watch::Receiver<u64>,
 }
 
 /// The socket, which tells when everything that was written has left for the kernel.
@@ -93,8 +96,17 @@ impl Drop for Connection {
 // === impl InFlight ===
 
 impl InFlight {
-    pub(super) fn new(shared: Arc<Shared>, ticket: Ticket, bucket: String, key: String) -> Self {
-        Self { shared, ticket, object: (bucket, key) }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        ticket: Ticket,
+        object: (String, String),
+        releases: watch::Receiver<u64>,
+    ) -> Self {
+        Self { shared, ticket, object, releases }
+    }
+
+    pub(super) async fn hang(&mut self) {
+        drop(self.releases.changed().await);
     }
 
     pub(super) fn bucket(&self) -> &str {

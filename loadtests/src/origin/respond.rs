@@ -36,6 +36,7 @@ pub(super) async fn respond(
     let shared = connection.shared();
     let (head, _) = request.into_parts();
     let target = Target::of(head.uri.path());
+    let releases = shared.releases.subscribe();
     let (ticket, plan, shape) = {
         let mut state = shared.state();
         let plan = Plan::draw(&mut state.rules, &head.method, &target.bucket, &target.key);
@@ -43,12 +44,13 @@ pub(super) async fn respond(
         (ticket, plan, state.shape)
     };
     shared.tell_change();
-    let in_flight = InFlight::new(Arc::clone(shared), ticket, target.bucket, target.key);
+    let object = (target.bucket, target.key);
+    let mut in_flight = InFlight::new(Arc::clone(shared), ticket, object, releases);
 
     let latency = shape.latency(ticket.ordinal()) + plan.delay.unwrap_or_default();
     connection.sleep_until(arrived + latency).await?;
     if plan.hang {
-        shared.hang().await;
+        in_flight.hang().await;
     }
     if plan.close {
         return Err(Cut::OnPurpose);
