@@ -36,13 +36,15 @@ pub(crate) struct Fill<E> {
 }
 
 struct State<E> {
-    /// What has landed of each segment that was begun; only the last one is incomplete.
-    segments: Vec<Bytes>,
+    /// What has landed of each segment that was begun, and from where; only the last one is incomplete.
+    segments: Vec<(Bytes, Upstream)>,
     landed: u64,
     status: Status<E>,
     /// One place for each follower, with its waker while it waits.
     followers: Slab<Option<Waker>>,
     followers_ever: u64,
+    /// Another replica wants it.
+    is_shared: bool,
     /// The filler's own waker, while it waits to be abandoned or joined.
     watcher: Option<Waker>,
 }
@@ -52,6 +54,13 @@ enum Status<E> {
     Done,
     Failed(E),
     Stopped,
+}
+
+/// Where bytes of a fill came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upstream {
+    Store,
+    Shared,
 }
 
 /// The one writer of a fill. Dropping it unfinished stops the fill, so that no reader waits for nothing.
@@ -89,6 +98,7 @@ impl<E> Fill<E> {
             status: Status::Running,
             followers: Slab::new(),
             followers_ever: 0,
+            is_shared: false,
             watcher: None,
         };
         let fill = Arc::new(Self { range, segmentation, state: Mutex::new(state) });
@@ -107,6 +117,22 @@ impl<E> Fill<E> {
     /// Whether [`attach`](Self::attach) would succeed now.
     pub(crate) fn is_joinable(&self) -> bool {
         matches!(lock(&self.state).status, Status::Running | Status::Done)
+    }
+
+    /// Has its segments given to the shared tier as they complete.
+    pub(crate) fn share(&self) {
+        lock(&self.state).is_shared = true;
+    }
+
+    /// Whether more than one reader wants this, here or elsewhere.
+    pub(crate) fn is_shared(&self) -> bool {
+        let state = lock(&self.state);
+        state.is_shared || state.followers_ever > 1
+    }
+
+    /// Whether somebody has ever followed it.
+    pub(crate) fn was_followed(&self) -> bool {
+        lock(&self.state).followers_ever > 0
     }
 
     /// Joins the fill, unless it has ended without all its bytes.
@@ -192,7 +218,7 @@ impl<E> FillWriter<E> {
     ///
     /// # Panics
     /// When more bytes land than the fill's range has: the store's answer was checked before.
-    pub(crate) fn land(&mut self, mut bytes: &[u8]) -> Vec<(SegmentIndex, Bytes)> {
+    pub(crate) fn land(&mut self, mut bytes: &[u8], from: Upstream) -> Vec<(SegmentIndex, Bytes)> {
         let mut completed = Vec::new();
         while !bytes.is_empty() {
             let offset = self.landed();
@@ -210,12 +236,12 @@ impl<E> FillWriter<E> {
                 self.segment = None;
                 completed.push((index, view.clone()));
             }
-            self.publish(begins, view, len);
+            self.publish(begins, (view, from), len);
         }
         completed
     }
 
-    fn publish(&self, begins: bool, view: Bytes, len: usize) {
+    fn publish(&self, begins: bool, view: (Bytes, Upstream), len: usize) {
         let mut state = lock(&self.fill.state);
         if begins {
             state.segments.push(view);
@@ -262,14 +288,18 @@ impl<E: Clone> Follower<E> {
     }
 
     /// The bytes from `offset` to wherever has landed, at most to the end of `offset`'s segment.
-    pub(crate) fn poll_read(&self, offset: u64, cx: &mut Context<'_>) -> Poll<Result<Bytes, Ended<E>>> {
+    pub(crate) fn poll_read(
+        &self,
+        offset: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(Bytes, Upstream), Ended<E>>> {
         let mut state = lock(&self.fill.state);
         if offset < state.landed {
             let start = self.fill.segmentation.align_down(offset);
             let nth = (start - self.fill.range.start) / self.fill.segmentation.segment_bytes();
-            let segment = &state.segments[usize::try_from(nth).expect("a run has few segments")];
+            let (segment, from) = &state.segments[usize::try_from(nth).expect("a run has few segments")];
             let skip = usize::try_from(offset - start).expect("a segment is at most 16 MiB");
-            return Poll::Ready(Ok(segment.slice(skip..)));
+            return Poll::Ready(Ok((segment.slice(skip..), *from)));
         }
         match &state.status {
             Status::Running => {

@@ -16,9 +16,11 @@ use tracing::{Instrument, debug, debug_span, warn};
 
 use crate::Inner;
 use crate::error::Error;
-use crate::fill::{Fill, FillWriter, Follower};
+use crate::fill::{Fill, FillWriter, Follower, Upstream};
+use crate::memory::Use;
 use crate::metadata::OpenObject;
 use crate::segment::SegmentKey;
+use crate::shared::Next;
 
 /// How long an abandoned fill goes on.
 const GRACE: Duration = Duration::from_millis(250);
@@ -88,30 +90,64 @@ async fn run(
     inner.fills.remove(&object.identity, &fill);
 }
 
-/// Lands all of the fill's bytes, resuming as often as the limits allow.
+/// Lands all of the fill's bytes, from the shared tier where it has them or will soon, else from the store.
 async fn bring(
     inner: &Inner,
     object: &OpenObject,
     writer: &mut FillWriter<Error>,
     mut body: Option<ByteStream>,
 ) -> Result<(), seekway_storage::Error> {
-    let range = writer.fill().range();
+    let end = writer.fill().range().end;
+    let mut pass = inner.shared.as_ref().map(|shared| shared.pass(&object.identity));
+    while writer.landed() < end {
+        let next = match &mut pass {
+            Some(pass) if body.is_none() => pass.next(writer.landed()..end).await,
+            _ => Next::Fetch(end),
+        };
+        match next {
+            Next::Land(segments) => {
+                for segment in segments {
+                    inner.counters.shared_segments_read.increment();
+                    inner.counters.shared_read_bytes.add(segment.len() as u64);
+                    land(inner, object, writer, &segment, Upstream::Shared);
+                }
+            }
+            Next::Fetch(end) => fetch(inner, object, writer, end, body.take()).await?,
+        }
+    }
+    Ok(())
+}
+
+/// Lands the bytes up to `end` from the store, resuming as often as the limits allow. `body` is its first answer
+/// where that is already open.
+async fn fetch(
+    inner: &Inner,
+    object: &OpenObject,
+    writer: &mut FillWriter<Error>,
+    end: u64,
+    mut body: Option<ByteStream>,
+) -> Result<(), seekway_storage::Error> {
+    let start = writer.landed();
     let (mut breaks, mut breaks_in_a_row) = (0, 0);
     loop {
         let before = writer.landed();
         let opened = if let Some(body) = body.take() {
             Ok(body)
         } else {
-            let wanted = before..range.end;
-            inner.store.get(&object.identity.key, wanted, Some(&object.object)).await.map(|get| get.body)
+            let asked = Instant::now();
+            let opened = inner.store.get(&object.identity.key, before..end, Some(&object.object)).await;
+            if let (Some(shared), Ok(_)) = (&inner.shared, &opened) {
+                shared.store_answered(asked.elapsed());
+            }
+            opened.map(|get| get.body)
         };
         let error = match opened {
-            Ok(body) => match pump(inner, object, writer, body).await {
+            Ok(body) => match pump(inner, object, writer, end, body).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             },
             // The store has its own retries for requests that never got an answer.
-            Err(error) if before == range.start => return Err(error),
+            Err(error) if before == start => return Err(error),
             Err(error) => error,
         };
         breaks += 1;
@@ -129,23 +165,44 @@ async fn pump(
     inner: &Inner,
     object: &OpenObject,
     writer: &mut FillWriter<Error>,
+    end: u64,
     mut body: ByteStream,
 ) -> Result<(), seekway_storage::Error> {
-    let mut missing = writer.fill().remaining();
+    let mut missing = end - writer.landed();
     while missing > 0 {
         let Some(chunk) = body.next().await.transpose()? else {
             return Err(seekway_storage::Error::Protocol(format!("the body ended {missing} bytes early")));
         };
         // A run that was cut short at a segment someone else brings has a longer body than it needs.
         let take = usize::try_from(missing).map_or(chunk.len(), |missing| missing.min(chunk.len()));
-        for (index, segment) in writer.land(&chunk[..take]) {
-            let identity = object.identity.clone();
-            inner.memory.insert(SegmentKey { identity, index }, segment);
-        }
+        land(inner, object, writer, &chunk[..take], Upstream::Store);
         inner.counters.store_bytes.add(chunk.len() as u64);
         missing -= take as u64;
     }
     Ok(())
+}
+
+/// Lands `bytes`, and keeps the segments that they complete.
+fn land(inner: &Inner, object: &OpenObject, writer: &mut FillWriter<Error>, bytes: &[u8], from: Upstream) {
+    for (index, segment) in writer.land(bytes, from) {
+        let key = SegmentKey { identity: object.identity.clone(), index };
+        let use_so_far = match from {
+            Upstream::Shared => Use::Shared,
+            Upstream::Store if writer.fill().was_followed() => Use::Read,
+            Upstream::Store => Use::Unread,
+        };
+        inner.memory.insert(key.clone(), segment.clone(), use_so_far);
+        // After the insert: another replica's request looks at the fill first, and then into memory.
+        if let Some(shared) = &inner.shared
+            && from == Upstream::Store
+            && writer.fill().is_shared()
+        {
+            match inner.memory.get(&key) {
+                Some(kept) => shared.write_once(&key, &kept),
+                None => _ = shared.writes.offer(key, segment),
+            }
+        }
+    }
 }
 
 /// Completes when the fill was stopped because nobody wants it.

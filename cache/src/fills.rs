@@ -4,12 +4,10 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
-
 use crate::budget::Permit;
 use crate::error::Error;
 use crate::fill::{Fill, FillWriter, Follower};
-use crate::memory::Memory;
+use crate::memory::{Kept, Memory};
 use crate::segment::{Identity, SegmentKey, Segmentation};
 
 type SharedFill = Arc<Fill<Error>>;
@@ -23,7 +21,7 @@ pub(crate) struct Fills {
 /// How a wanted byte will come.
 pub(crate) enum Claim {
     /// It came into memory in the meantime.
-    Memory(Bytes),
+    Memory(Kept),
     /// A running fill brings it.
     Joined(Follower<Error>),
     /// This is a new fill, which nobody follows yet: the caller drives the writer.
@@ -83,6 +81,16 @@ impl Fills {
         let writer = Fill::start(run, self.segmentation, permit);
         fills.push(writer.fill().clone());
         Claim::Started(writer)
+    }
+
+    /// Has the running fills that touch `range` give their segments to the shared tier; says whether there are any.
+    pub(crate) fn share(&self, identity: &Arc<Identity>, range: &Range<u64>) -> bool {
+        let running = self.running.lock().expect("no code panics under this lock");
+        let fills = running.get(identity).map_or(&[][..], Vec::as_slice);
+        let touching = fills.iter().filter(|fill| {
+            fill.is_joinable() && fill.range().start < range.end && range.start < fill.range().end
+        });
+        touching.map(|fill| fill.share()).count() > 0
     }
 
     /// Forgets an ended fill.

@@ -6,6 +6,7 @@
 //! - `metadata`: who an object is now, how long that is believed, one request for all who ask;
 //! - `reader`, `readahead`: the pass over a range, and how far fills run in front of it;
 //! - `memory`: the tier of whole segments;
+//! - `shared`: the tier that all replicas share, in Redis;
 //! - `fills`, `fill`, `filler`: origin reads that are shared by all who want their bytes;
 //! - `segment`, `budget`: the buffers, and the one budget that pays for them.
 //!
@@ -21,6 +22,7 @@ mod metadata;
 mod readahead;
 mod reader;
 mod segment;
+mod shared;
 mod stats;
 mod sync;
 
@@ -39,19 +41,21 @@ pub use error::Error;
 pub use metadata::{Freshness, MetadataPolicy, OpenObject};
 pub use reader::{Reader, Source};
 pub use segment::{Identity, SegmentIndex, Segmentation};
+pub use shared::{RedisUrl, SharedConfig};
 pub use stats::Stats;
 
 use fills::{Claim, Fills};
 use memory::Memory;
-use metadata::{Flight, Lookup, Metadata, STALE_PATIENCE};
+use metadata::{Flight, Lookup, Metadata, Opened, STALE_PATIENCE};
 use readahead::first_run_bytes;
+use shared::Shared;
 use stats::Counters;
 
 /// How long a response that has not begun waits for the one segment it is owed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The cache's bounds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Bytes of the memory tier, overhead included.
     pub memory_bytes: usize,
@@ -62,6 +66,9 @@ pub struct Config {
     pub segmentation: Segmentation,
     /// How long metadata is believed.
     pub metadata: MetadataPolicy,
+    /// The tier that is shared with other replicas. Not used where the store is as near as Redis would be
+    /// ([`ObjectStore::head_is_cheap`]).
+    pub shared: Option<SharedConfig>,
 }
 
 /// The segment cache in front of one store. Cheap to clone; all clones are one cache.
@@ -76,9 +83,10 @@ pub(crate) struct Inner {
     segmentation: Segmentation,
     metadata: Metadata,
     memory: Memory,
+    shared: Option<Shared>,
     fills: Fills,
     budget: Budget,
-    counters: Counters,
+    counters: Arc<Counters>,
     tasks: TaskTracker,
     cancel: CancellationToken,
 }
@@ -86,10 +94,17 @@ pub(crate) struct Inner {
 // === impl Cache ===
 
 impl Cache {
-    /// A cache in front of `store`.
-    pub fn new(store: Arc<dyn ObjectStore>, config: Config) -> Self {
+    /// A cache in front of `store`. Nothing is asked of Redis before [`serve_shared`](Self::serve_shared) runs.
+    ///
+    /// # Errors
+    /// When the shared tier's address cannot be used.
+    pub fn new(store: Arc<dyn ObjectStore>, config: Config) -> Result<Self, String> {
+        let counters = Arc::<Counters>::default();
+        let shared = config.shared.filter(|_| !store.head_is_cheap());
+        let shared = shared.map(|shared| Shared::new(shared, config.segmentation, counters.clone()));
         let inner = Inner {
             store,
+            shared: shared.transpose()?,
             segmentation: config.segmentation,
             metadata: Metadata::new(config.metadata),
             memory: Memory::new(config.memory_bytes),
@@ -97,11 +112,11 @@ impl Cache {
             // One pool for both, because a permit stays with its buffer when a segment moves from a fill
             // into the memory tier, and when it is evicted while a client still reads it.
             budget: Budget::new(config.memory_bytes.saturating_add(config.budget_bytes)),
-            counters: Counters::default(),
+            counters,
             tasks: TaskTracker::new(),
             cancel: CancellationToken::new(),
         };
-        Self { inner: Arc::new(inner) }
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// What the object is now, as far as the metadata policy wants it asked.
@@ -139,7 +154,7 @@ impl Cache {
                     .filter(|wanted| !inner.fills.provides(&inner.memory, &object.identity, wanted.start));
                 match timeout(STALE_PATIENCE, inner.ask(key, wanted)).await {
                     Ok(Err(error)) if error.is_retryable() => {}
-                    Ok(answer) => return answer.map(|object| (object, Freshness::Live)),
+                    Ok(answer) => return answer,
                     // The flight goes on; whoever comes next need not wait for it.
                     Err(_) => inner.metadata.store_failed(key),
                 }
@@ -147,7 +162,7 @@ impl Cache {
                 Ok((object, freshness))
             }
             Lookup::Refused(error) => Err(error),
-            Lookup::Unknown => inner.ask(key, wanted).await.map(|object| (object, Freshness::Live)),
+            Lookup::Unknown => inner.ask(key, wanted).await,
         }
     }
 
@@ -159,11 +174,27 @@ impl Cache {
         Reader::new(self.inner.clone(), object, range)
     }
 
+    /// Keeps the shared tier going: its connections, the writes to it, the requests of other replicas. Ends
+    /// with [`shutdown`](Self::shutdown), or at once where there is no shared tier. Run it once, on a runtime
+    /// that outlives the readers.
+    pub async fn serve_shared(&self) {
+        let Some(shared) = &self.inner.shared else { return };
+        tokio::select! {
+            () = shared.serve(&self.inner) => {}
+            () = self.inner.cancel.cancelled() => {}
+        }
+    }
+
     /// The totals and gauges now.
     pub fn stats(&self) -> Stats {
         let inner = &self.inner;
         inner.memory.settle();
         Stats {
+            shared_up: inner.shared.as_ref().is_some_and(Shared::is_up).into(),
+            shared_queued_bytes: inner
+                .shared
+                .as_ref()
+                .map_or(0, |shared| shared.writes.queued_bytes() as u64),
             fills_running: inner.fills.count() as u64,
             memory_bytes: inner.memory.weighed_bytes(),
             budget_in_use_bytes: inner.budget.in_use() as u64,
@@ -185,11 +216,7 @@ impl Cache {
 
 impl Inner {
     /// Asks the store, together with everybody who asks for the same key.
-    async fn ask(
-        self: &Arc<Self>,
-        key: &ObjectKey,
-        wanted: Option<Range<u64>>,
-    ) -> Result<Arc<OpenObject>, Error> {
+    async fn ask(self: &Arc<Self>, key: &ObjectKey, wanted: Option<Range<u64>>) -> Result<Opened, Error> {
         let (landing, flight) = self.metadata.board(key);
         if let Some(flight) = flight {
             self.fly(key.clone(), flight, wanted);
@@ -210,23 +237,59 @@ impl Inner {
         self.tasks.spawn(task.instrument(span));
     }
 
-    /// Learns what `key` is now; with `wanted`, by a ranged read that is also the first fill.
+    /// Learns what `key` is now: from another replica that has asked, or from the store.
     async fn discover(
+        self: &Arc<Self>,
+        key: &ObjectKey,
+        wanted: Option<Range<u64>>,
+    ) -> Result<Opened, Error> {
+        let Some(shared) = &self.shared else {
+            return Ok((self.ask_store(key, wanted).await?, Freshness::Live));
+        };
+        if let Some((object, fresh_for)) = shared.record(key).await
+            && !self.metadata.is_outdated(key, &object.version)
+        {
+            self.counters.metadata_shared.increment();
+            let age = self.metadata.ttl().saturating_sub(fresh_for);
+            let freshness = Freshness::Fresh { age, ttl: fresh_for };
+            return Ok((self.metadata.remember(key, object, age), freshness));
+        }
+        let answer = self.ask_store(key, wanted.clone()).await;
+        // Told to the others while our own reader goes on.
+        let (inner, key, told) = (self.clone(), key.clone(), answer.clone());
+        self.tasks.spawn(async move {
+            let Some(shared) = &inner.shared else { return };
+            match told {
+                Ok(object) => {
+                    // In this order: whoever reads the record looks for the leases next.
+                    if let Some(wanted) = wanted {
+                        let run = inner.first_run(&wanted, object.object.size);
+                        shared.claim(&object.identity, run).await;
+                    }
+                    shared.publish(&key, &object.object, inner.metadata.ttl()).await;
+                }
+                Err(_) => shared.give_up(&key).await,
+            }
+        });
+        Ok((answer?, Freshness::Live))
+    }
+
+    /// Asks the store what `key` is; with `wanted`, by a ranged read that is also the first fill.
+    async fn ask_store(
         self: &Arc<Self>,
         key: &ObjectKey,
         wanted: Option<Range<u64>>,
     ) -> Result<Arc<OpenObject>, Error> {
         self.counters.metadata_requests.increment();
         if let Some(wanted) = wanted {
-            let end = wanted.start.saturating_add(first_run_bytes(wanted.end.saturating_sub(wanted.start)));
-            let mut run = self.align(wanted.start..end, u64::MAX);
+            let mut run = self.first_run(&wanted, u64::MAX);
             let mut permit = match self.try_reserve_run(&mut run) {
                 Some(permit) => permit,
                 None => self.reserve_segment(&run, PATIENCE).await?,
             };
             match self.store.get(key, run, None).await {
                 Ok(get) => {
-                    let object = self.metadata.remember(key, get.object);
+                    let object = self.metadata.remember(key, get.object, Duration::ZERO);
                     permit.shrink_to(usize::try_from(get.range.end - get.range.start).unwrap_or(usize::MAX));
                     let claim = self.fills.claim(&self.memory, &object.identity, get.range, permit);
                     if let Claim::Started(writer) = claim {
@@ -240,7 +303,13 @@ impl Inner {
             }
             self.counters.metadata_requests.increment();
         }
-        Ok(self.metadata.remember(key, self.store.head(key).await?))
+        Ok(self.metadata.remember(key, self.store.head(key).await?, Duration::ZERO))
+    }
+
+    /// What is read first of an object of `size` bytes for somebody who wants `wanted`.
+    fn first_run(&self, wanted: &Range<u64>, size: u64) -> Range<u64> {
+        let end = wanted.start.saturating_add(first_run_bytes(wanted.end.saturating_sub(wanted.start)));
+        self.align(wanted.start..end, size)
     }
 
     /// The whole segments that hold `range`, up to the object's end.

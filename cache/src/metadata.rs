@@ -16,7 +16,7 @@ use std::time::Duration;
 use moka::Entry;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
-use seekway_storage::{Object, ObjectKey};
+use seekway_storage::{Object, ObjectKey, Version};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -83,7 +83,10 @@ pub(crate) struct Metadata {
     flights: Mutex<HashMap<ObjectKey, Landing>>,
 }
 
-type Answer = Result<Arc<OpenObject>, Error>;
+/// An object, and how current what is known of it is.
+pub(crate) type Opened = (Arc<OpenObject>, Freshness);
+
+type Answer = Result<Opened, Error>;
 type Landing = watch::Receiver<Option<Answer>>;
 
 #[derive(Clone)]
@@ -91,6 +94,8 @@ enum Known {
     Present(Arc<OpenObject>, Learned),
     /// Missing or forbidden, as the store said then.
     Refused(Error, Instant),
+    /// The store has another version by now; whoever still says this one is behind.
+    Outdated(Version),
 }
 
 /// When the store gave an answer, and when it last failed to give a newer one.
@@ -147,7 +152,7 @@ impl Metadata {
             Some(Known::Refused(error, learned)) if learned.elapsed() < policy.negative_ttl => {
                 Lookup::Refused(error)
             }
-            Some(Known::Refused(..)) | None => Lookup::Unknown,
+            Some(Known::Refused(..) | Known::Outdated(_)) | None => Lookup::Unknown,
         }
     }
 
@@ -163,8 +168,18 @@ impl Metadata {
         (landing, Some(Flight { key: key.clone(), landed }))
     }
 
-    /// Remembers what the store said of `key` just now. The same version keeps its identity.
-    pub(crate) fn remember(&self, key: &ObjectKey, object: Object) -> Arc<OpenObject> {
+    /// Whether the store is known to have another version of `key` than this by now.
+    pub(crate) fn is_outdated(&self, key: &ObjectKey, version: &Version) -> bool {
+        matches!(self.known.get(key), Some(Known::Outdated(outdated)) if outdated == *version)
+    }
+
+    /// How long an answer of the store is served without asking again.
+    pub(crate) fn ttl(&self) -> Duration {
+        self.policy.ttl
+    }
+
+    /// Remembers what the store said of `key` this long ago. The same version keeps its identity.
+    pub(crate) fn remember(&self, key: &ObjectKey, object: Object, age: Duration) -> Arc<OpenObject> {
         let identity = match self.known.get(key) {
             Some(Known::Present(old, _))
                 if old.identity.version == object.version && old.identity.size() == object.size =>
@@ -174,17 +189,18 @@ impl Metadata {
             _ => Arc::new(Identity::new(key.clone(), object.version.clone(), object.size)),
         };
         let object = Arc::new(OpenObject { identity, object });
-        self.known.insert(
-            key.clone(),
-            Known::Present(object.clone(), Learned { at: Instant::now(), failed: None }),
-        );
+        let now = Instant::now();
+        let at = now.checked_sub(age).unwrap_or(now);
+        self.known.insert(key.clone(), Known::Present(object.clone(), Learned { at, failed: None }));
         object
     }
 
-    /// Drops what is known of this version; a newer one stays.
+    /// No longer believes in this version, whoever says it; what is known of a newer one stays.
     pub(crate) fn forget(&self, identity: &Identity) {
         self.known.entry_by_ref(&identity.key).and_compute_with(|entry| match entry.map(Entry::into_value) {
-            Some(Known::Present(known, _)) if *known.identity == *identity => Op::Remove,
+            Some(Known::Present(known, _)) if *known.identity == *identity => {
+                Op::Put(Known::Outdated(identity.version.clone()))
+            }
             _ => Op::Nop,
         });
     }

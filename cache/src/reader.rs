@@ -19,9 +19,10 @@ use tokio::time::{Sleep, sleep};
 use crate::Inner;
 use crate::budget::Permit;
 use crate::error::Error;
-use crate::fill::{Ended, Follower};
+use crate::fill::{Ended, Follower, Upstream};
 use crate::filler;
 use crate::fills::Claim;
+use crate::memory::Kept;
 use crate::metadata::OpenObject;
 use crate::readahead::{Window, first_run_bytes};
 use crate::segment::SegmentKey;
@@ -64,6 +65,8 @@ pub struct Reader {
 pub enum Source {
     /// The memory tier.
     Memory,
+    /// The shared tier.
+    Shared,
     /// A fill that another reader had started.
     Joined,
     /// A fill of this reader's own.
@@ -123,8 +126,13 @@ impl Reader {
             }
             if let Some(fill) = self.following.front().filter(|fill| fill.range().contains(&self.position)) {
                 match fill.poll_read(self.position, cx) {
-                    Poll::Ready(Ok(bytes)) => {
-                        return Poll::Ready(Some(Ok(self.deliver(bytes, Source::Filled))));
+                    Poll::Ready(Ok((bytes, from))) => {
+                        let source = match from {
+                            Upstream::Shared => Source::Shared,
+                            Upstream::Store if fill.is_first() => Source::Filled,
+                            Upstream::Store => Source::Joined,
+                        };
+                        return Poll::Ready(Some(Ok(self.deliver(bytes, source))));
                     }
                     Poll::Ready(Err(ended)) => {
                         if let Err(error) = self.survive(ended) {
@@ -138,15 +146,16 @@ impl Reader {
                     }
                 }
             }
-            if let Some(segment) = self.inner.memory.get(&self.segment_key(self.position)) {
-                return Poll::Ready(Some(Ok(self.deliver_segment(&segment))));
+            let key = self.segment_key(self.position);
+            if let Some(kept) = self.inner.memory.get(&key) {
+                return Poll::Ready(Some(Ok(self.deliver_kept(&key, &kept))));
             }
             if let Some(fill) = self.inner.fills.join(&self.object.identity, self.position) {
                 self.follow(fill);
                 continue;
             }
             match ready!(self.poll_claim(cx)) {
-                Ok(Claim::Memory(segment)) => return Poll::Ready(Some(Ok(self.deliver_segment(&segment)))),
+                Ok(Claim::Memory(kept)) => return Poll::Ready(Some(Ok(self.deliver_kept(&key, &kept)))),
                 Ok(Claim::Joined(fill)) => self.follow(fill),
                 Ok(Claim::Started(writer)) => {
                     let fill = filler::spawn(&self.inner, &self.object, writer);
@@ -187,7 +196,7 @@ impl Reader {
     fn poll_claim(&mut self, cx: &mut Context<'_>) -> Poll<Result<Claim, Error>> {
         // What was scheduled beyond here may be gone with the fill that was to bring this.
         self.scheduled = self.position;
-        let wanted = if self.first_source.is_none() {
+        let wanted = if self.position == self.start {
             first_run_bytes(self.remaining())
         } else {
             self.window.run_bytes().min(self.remaining())
@@ -216,15 +225,21 @@ impl Reader {
         if !fill.is_first() {
             self.inner.counters.fills_joined.increment();
         }
-        self.first_source.get_or_insert(if fill.is_first() { Source::Filled } else { Source::Joined });
         self.scheduled = self.scheduled.max(fill.range().end);
         self.following.push_front(fill);
     }
 
-    fn deliver_segment(&mut self, segment: &Bytes) -> Bytes {
+    fn deliver_kept(&mut self, key: &SegmentKey, kept: &Kept) -> Bytes {
+        // A cold object's first fill may be over before the reader comes for whom it was made.
+        let source = if kept.is_first_read() { Source::Filled } else { Source::Memory };
+        if source == Source::Memory
+            && let Some(shared) = &self.inner.shared
+        {
+            shared.write_once(key, kept);
+        }
         let skip = self.position - self.inner.segmentation.align_down(self.position);
-        let bytes = segment.slice(usize::try_from(skip).expect("a segment is at most 16 MiB")..);
-        self.deliver(bytes, Source::Memory)
+        let bytes = kept.bytes.slice(usize::try_from(skip).expect("a segment is at most 16 MiB")..);
+        self.deliver(bytes, source)
     }
 
     fn deliver(&mut self, mut bytes: Bytes, source: Source) -> Bytes {
@@ -234,6 +249,7 @@ impl Reader {
         let len = bytes.len() as u64;
         match source {
             Source::Memory => self.inner.counters.memory_hit_bytes.add(len),
+            Source::Shared => self.inner.counters.shared_hit_bytes.add(len),
             Source::Joined | Source::Filled => self.inner.counters.fill_hit_bytes.add(len),
         }
         self.first_source.get_or_insert(source);

@@ -97,6 +97,18 @@ impl Segmentation {
     }
 }
 
+// === impl SegmentIndex ===
+
+impl SegmentIndex {
+    pub(crate) fn new(index: u64) -> Self {
+        Self(index)
+    }
+
+    pub(crate) fn get(self) -> u64 {
+        self.0
+    }
+}
+
 // === impl Identity ===
 
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);

@@ -12,6 +12,10 @@ macro_rules! counters {
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
         pub struct Stats {
             $($(#[doc = $doc])+ pub $name: u64,)+
+            /// 1 while the shared tier is used, 0 without one or while its circuit breaker is open.
+            pub shared_up: u64,
+            /// Bytes that wait to be written to the shared tier.
+            pub shared_queued_bytes: u64,
             /// Fills that run now.
             pub fills_running: u64,
             /// Bytes in the memory tier, with overhead.
@@ -36,7 +40,9 @@ macro_rules! counters {
 counters! {
     /// Bytes handed to readers from the memory tier.
     memory_hit_bytes,
-    /// Bytes handed to readers from a running fill.
+    /// Bytes handed to readers that the shared tier gave.
+    shared_hit_bytes,
+    /// Bytes handed to readers from a running fill, out of the store.
     fill_hit_bytes,
     /// Bytes that landed from the store.
     store_bytes,
@@ -54,6 +60,32 @@ counters! {
     metadata_requests,
     /// Metadata served past its time to live.
     metadata_stale,
+    /// Metadata that another replica had asked for.
+    metadata_shared,
+    /// Segments that the shared tier gave.
+    shared_segments_read,
+    /// Bytes of them.
+    shared_read_bytes,
+    /// Values in the shared tier that were not what their key says.
+    shared_corrupt,
+    /// Segments written to the shared tier.
+    shared_writes,
+    /// Segments that were not written: the queue was full, or the shared tier in trouble.
+    shared_writes_dropped,
+    /// Commands that the shared tier did not answer in time.
+    shared_timeouts,
+    /// Commands that the shared tier answered with an error, or not at all.
+    shared_errors,
+    /// How often the circuit breaker of the shared tier opened.
+    shared_opened,
+    /// Requests to other replicas for segments that they fetch or have.
+    shared_asked,
+    /// Requests of other replicas.
+    shared_asked_by_others,
+    /// Waits for another replica's segments that ended with them.
+    shared_waits_served,
+    /// Waits that ended without, so that the store was asked after all.
+    shared_waits_vain,
 }
 
 /// A number that only grows.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use http::HeaderValue;
-use seekway_cache::{MetadataPolicy, Segmentation};
+use seekway_cache::{MetadataPolicy, RedisUrl, Segmentation, SharedConfig};
 use seekway_storage::s3::StaticCredentials;
 
 use crate::delivery::cors::AllowOrigin;
@@ -150,6 +150,22 @@ pub struct Config {
     #[arg(value_parser = size, help_heading = CACHE)]
     memory_budget_bytes: u64,
 
+    /// A Redis that all replicas share: `redis://host:6379`, `redis-sentinel://host:26379,host:26379#name` or
+    /// `redis-cluster://host:6379,host:6379`; rediss for TLS, `user:password@` before the hosts. Not used with
+    /// the local store [default: none]
+    #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true, help_heading = CACHE)]
+    redis_url: Option<RedisUrl>,
+
+    /// How long Redis keeps a segment
+    #[arg(long, env = "CACHE_REDIS_TTL", value_name = "TIME", default_value = "1h")]
+    #[arg(value_parser = limit, help_heading = CACHE)]
+    cache_redis_ttl: humantime::Duration,
+
+    /// How long a read waits for Redis before the store is asked
+    #[arg(long, env = "CACHE_REDIS_READ_TIMEOUT", value_name = "TIME", default_value = "2ms")]
+    #[arg(value_parser = limit, help_heading = CACHE)]
+    cache_redis_read_timeout: humantime::Duration,
+
     /// How long an object's size and version are believed without asking the store
     #[arg(long, env = "METADATA_TTL", value_name = "TIME", default_value = "10s")]
     #[arg(value_parser = period, help_heading = CACHE)]
@@ -281,7 +297,19 @@ impl Config {
                 stale_if_error: self.stale_if_error.into(),
                 negative_ttl: self.negative_ttl.into(),
             },
+            shared: self.redis_url.clone().map(|url| SharedConfig {
+                url,
+                namespace: self.store_name(),
+                ttl: self.cache_redis_ttl.into(),
+                read_limit: self.cache_redis_read_timeout.into(),
+            }),
         }
+    }
+
+    /// Which store the objects are from, the same on all replicas.
+    fn store_name(&self) -> String {
+        let endpoint = self.s3_endpoint.as_deref().unwrap_or("aws");
+        format!("{endpoint}/{}", self.s3_bucket.as_deref().unwrap_or_default())
     }
 
     /// What no setting can know alone.

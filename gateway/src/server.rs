@@ -76,6 +76,9 @@ pub enum StartError {
     /// The object store could not be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The shared tier's address cannot be used.
+    #[error("{0}")]
+    SharedTier(String),
     /// The system gave no thread or runtime.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -113,7 +116,8 @@ impl Gateway {
 
         let runtime = runtime()?;
         let store = runtime.block_on(store::connect(config))?;
-        let app = Arc::new(App::new(config, Cache::new(store.clone(), config.cache()), store));
+        let cache = Cache::new(store.clone(), config.cache()).map_err(StartError::SharedTier)?;
+        let app = Arc::new(App::new(config, cache, store));
 
         let threads_count = config.threads();
         let mut threads = Vec::with_capacity(threads_count + 1);
@@ -136,6 +140,8 @@ impl Gateway {
         let accept = move || {
             runtime.block_on(async move {
                 let (lane, receiver) = admin_lane(&admin);
+                let cache = accepting.cache.clone();
+                tokio::spawn(async move { cache.serve_shared().await });
                 let admin_done = tokio::spawn(admin.run(receiver));
                 let permits = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
                 let stop = accepting.drained.clone();

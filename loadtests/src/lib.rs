@@ -3,6 +3,7 @@
 //! - [`origin`] is an S3-compatible server with a chosen latency, bandwidth and set of faults.
 //! - [`pattern`] makes and checks the bytes of its objects.
 //! - [`seaweed`] starts a real S3 server for tests.
+//! - [`redis`] starts a real Redis: alone, watched by Sentinels, or as a Cluster.
 //! - [`gateway`] starts the gateway as a child, [`cold_seek`] measures it, and a [`report`] says what came of it.
 //! - [`client`] is one keep-alive HTTP/1.1 connection that times what it reads.
 
@@ -12,6 +13,7 @@ mod error;
 pub mod gateway;
 pub mod origin;
 pub mod pattern;
+pub mod redis;
 pub mod report;
 pub mod seaweed;
 

@@ -25,7 +25,7 @@ fn start() -> FillWriter<&'static str> {
 fn read(follower: Follower<&'static str>, from: u64, upto: u64) -> Result<(), Ended<&'static str>> {
     let mut offset = from;
     while offset < upto {
-        let bytes = block_on(poll_fn(|cx| follower.poll_read(offset, cx)))?;
+        let (bytes, _) = block_on(poll_fn(|cx| follower.poll_read(offset, cx)))?;
         assert!(!bytes.is_empty(), "a read without bytes would be made again for ever");
         assert!(offset + bytes.len() as u64 <= END);
         for got in bytes {
@@ -42,7 +42,7 @@ fn land(writer: &mut FillWriter<&'static str>, upto: u64) {
         let landed = writer.landed();
         let len = thread_rng().gen_range(1..6000).min(upto - landed);
         let bytes: Vec<u8> = (landed..landed + len).map(byte).collect();
-        for (_, segment) in writer.land(&bytes) {
+        for (_, segment) in writer.land(&bytes, Upstream::Store) {
             assert!(segment.len() as u64 == SEGMENT_BYTES || writer.landed() == END);
         }
     }

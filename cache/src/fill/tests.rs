@@ -13,7 +13,8 @@ fn start(budget: &Budget, range: Range<u64>) -> FillWriter<&'static str> {
 }
 
 fn poll(follower: &Follower<&'static str>, offset: u64) -> Poll<Result<Bytes, Ended<&'static str>>> {
-    follower.poll_read(offset, &mut Context::from_waker(Waker::noop()))
+    let polled = follower.poll_read(offset, &mut Context::from_waker(Waker::noop()));
+    polled.map(|read| read.map(|(bytes, _)| bytes))
 }
 
 #[test]
@@ -22,9 +23,9 @@ fn bytes_are_readable_as_they_land_and_segments_come_whole() {
     let mut writer = start(&budget, 4096..10_000);
     let follower = writer.fill().attach().expect("running");
     assert!(poll(&follower, 4096).is_pending());
-    assert!(writer.land(&[1; 100]).is_empty());
+    assert!(writer.land(&[1; 100], Upstream::Store).is_empty());
     assert_eq!(poll(&follower, 4100), Poll::Ready(Ok(Bytes::from_static(&[1; 96]))));
-    let completed = writer.land(&[2; 5804]);
+    let completed = writer.land(&[2; 5804], Upstream::Store);
     let lengths: Vec<_> = completed.iter().map(|(_, segment)| segment.len()).collect();
     assert_eq!(lengths, [4096, 10_000 - 8192]);
     writer.finish();
@@ -40,7 +41,7 @@ fn bytes_are_readable_as_they_land_and_segments_come_whole() {
 fn a_stopped_fill_keeps_what_landed_and_returns_the_rest_of_its_reservation() {
     let budget = Budget::new(1 << 20);
     let mut writer = start(&budget, 0..8192);
-    let completed = writer.land(&[7; 5000]);
+    let completed = writer.land(&[7; 5000], Upstream::Store);
     let fill = writer.fill().clone();
     assert!(fill.stop_if_abandoned(0));
     drop(writer);
@@ -68,12 +69,12 @@ fn a_followed_fill_cannot_be_stopped() {
 #[should_panic(expected = "all its bytes")]
 fn a_short_fill_cannot_finish() {
     let mut writer = start(&Budget::new(1 << 20), 0..8192);
-    writer.land(&[0; 8191]);
+    writer.land(&[0; 8191], Upstream::Store);
     writer.finish();
 }
 
 #[test]
 #[should_panic(expected = "more bytes landed")]
 fn a_fill_cannot_be_overfilled() {
-    start(&Budget::new(1 << 20), 0..100).land(&[0; 101]);
+    start(&Budget::new(1 << 20), 0..100).land(&[0; 101], Upstream::Store);
 }

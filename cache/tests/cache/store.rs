@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use seekway_cache::{Cache, Config, MetadataPolicy, Segmentation};
+use seekway_cache::{Cache, Config, MetadataPolicy, Segmentation, SharedConfig};
 use seekway_storage::{
     Attributes, ByteStream, Error, Get, Listing, Object, ObjectKey, ObjectStore, Page, Part, PartNumber, Pin,
     UploadId, Version,
@@ -232,8 +232,20 @@ pub(crate) fn cache_of(
     segment_bytes: u64,
 ) -> Cache {
     let segmentation = Segmentation::new(segment_bytes);
-    let config = Config { memory_bytes, budget_bytes, segmentation, metadata: POLICY };
-    Cache::new(Arc::new(Handle(store.clone())), config)
+    let config = Config { memory_bytes, budget_bytes, segmentation, metadata: POLICY, shared: None };
+    Cache::new(Arc::new(Handle(store.clone())), config).expect("no shared tier to get wrong")
+}
+
+/// One of several caches that share a Redis.
+pub(crate) fn replica(
+    store: &Arc<TestStore>,
+    memory_bytes: usize,
+    budget_bytes: usize,
+    shared: SharedConfig,
+) -> Cache {
+    let segmentation = Segmentation::new(SEGMENT_BYTES);
+    let config = Config { memory_bytes, budget_bytes, segmentation, metadata: POLICY, shared: Some(shared) };
+    Cache::new(Arc::new(Handle(store.clone())), config).expect("a good URL")
 }
 
 /// Opens and reads a range to its end, checking every byte against the version that was opened.

@@ -1,0 +1,148 @@
+//! The metadata of objects in Redis, so that a fleet asks the store who an object is only once in its time to
+//! live. A record lives in Redis for as long as it is fresh, so its age needs no common clock.
+
+use std::time::{Duration, SystemTime};
+
+use deadpool_redis::redis::cmd;
+use seekway_storage::{Attributes, Object, ObjectKey, Pin, Version};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+
+use super::{LOOK_PAUSE_MAX, LOOK_PAUSE_MIN, Lane, MIDWAY_FACTOR, Shared, envelope, millis, script};
+
+/// How long a replica's name stays on a question: the store answers sooner, or is in trouble.
+const LEASE: Duration = Duration::from_secs(2);
+
+/// The record with the milliseconds that it lives, or who asks the store for it; if nobody does, the caller.
+///
+/// `KEYS`: the record, the lease. `ARGV`: the replica, the lease in milliseconds.
+const LOOK: &str = r"
+local record = redis.pcall('GET', KEYS[1])
+if type(record) == 'string' then return {'found', record, tostring(redis.call('PTTL', KEYS[1]))} end
+local holder = redis.pcall('GET', KEYS[2])
+if type(holder) == 'string' and holder ~= ARGV[1] then return {'held', holder} end
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+return {'held', ARGV[1]}
+";
+
+/// An object as it lies in Redis.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    etag: String,
+    version_id: Option<String>,
+    size: u64,
+    /// Since 1970, in seconds and nanoseconds.
+    last_modified: Option<(u64, u32)>,
+    content_type: Option<String>,
+    cache_control: Option<String>,
+    content_encoding: Option<String>,
+    content_disposition: Option<String>,
+    content_language: Option<String>,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// The object and for how long it is fresh, if another replica has asked about it or is about to. Without an
+    /// answer the caller asks the store, and then calls [`publish`](Self::publish) or [`give_up`](Self::give_up).
+    pub(crate) async fn record(&self, key: &ObjectKey) -> Option<(Object, Duration)> {
+        let (name, [record, lease]) = self.record_names(key);
+        let mut command = script(LOOK, 2);
+        command.arg(record).arg(lease).arg(&self.replica).arg(millis(LEASE));
+        let (mut limit, mut pause) = (self.config.read_limit, LOOK_PAUSE_MIN);
+        let until = Instant::now() + self.wait_limit();
+        loop {
+            let answer: Vec<Vec<u8>> = self.link.query(Lane::Shared, &command, limit).await?;
+            match answer.as_slice() {
+                [tag, value, ttl] if tag == b"found" => {
+                    let ttl = std::str::from_utf8(ttl).ok()?.parse().ok().map(Duration::from_millis)?;
+                    let payload = envelope::open(name.as_bytes(), value);
+                    let record = payload.and_then(|json| serde_json::from_slice::<Record>(json).ok());
+                    if record.is_none() {
+                        self.counters.shared_corrupt.increment();
+                    }
+                    return Some((record?.into(), ttl));
+                }
+                [_, holder] if holder != self.replica.as_bytes() && Instant::now() < until => {
+                    sleep(pause).await;
+                    pause = (pause * 3 / 2).min(LOOK_PAUSE_MAX);
+                    limit = self.config.read_limit * MIDWAY_FACTOR;
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    /// Tells the others what the store said of `key` just now, and for how long to believe it.
+    pub(crate) async fn publish(&self, key: &ObjectKey, object: &Object, ttl: Duration) {
+        let (name, [record, lease]) = self.record_names(key);
+        let json = serde_json::to_vec(&Record::from(object)).expect("strings and numbers are JSON");
+        let limit = self.config.read_limit * MIDWAY_FACTOR;
+        if !ttl.is_zero() {
+            let mut set = cmd("SET");
+            set.arg(record).arg(envelope::seal(name.as_bytes(), &json)).arg("PX").arg(millis(ttl));
+            self.link.query::<()>(Lane::Shared, &set, limit).await;
+        }
+        self.link.query::<()>(Lane::Shared, cmd("DEL").arg(lease), limit).await;
+    }
+
+    /// Lets the others ask for themselves: the store did not say who `key` is.
+    pub(crate) async fn give_up(&self, key: &ObjectKey) {
+        let (_, [_, lease]) = self.record_names(key);
+        let limit = self.config.read_limit * MIDWAY_FACTOR;
+        self.link.query::<()>(Lane::Shared, cmd("DEL").arg(lease), limit).await;
+    }
+
+    /// The record's name in its value, and the keys of record and lease.
+    fn record_names(&self, key: &ObjectKey) -> (String, [String; 2]) {
+        let name = format!("{}\0{key}", self.config.namespace);
+        let digest = envelope::digest(name.as_bytes());
+        (name, ["m", "ml"].map(|kind| format!("seekway:{{{digest}}}:{kind}")))
+    }
+}
+
+// === impl Record ===
+
+impl From<&Object> for Record {
+    fn from(object: &Object) -> Self {
+        let Object { version, size, last_modified, attributes, pin: _ } = object;
+        let since_1970 = |time: &SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
+        let attributes = attributes.clone();
+        Self {
+            etag: version.etag.to_string(),
+            version_id: version.version_id.as_deref().map(str::to_owned),
+            size: *size,
+            last_modified: last_modified
+                .as_ref()
+                .and_then(since_1970)
+                .map(|t| (t.as_secs(), t.subsec_nanos())),
+            content_type: attributes.content_type,
+            cache_control: attributes.cache_control,
+            content_encoding: attributes.content_encoding,
+            content_disposition: attributes.content_disposition,
+            content_language: attributes.content_language,
+        }
+    }
+}
+
+impl From<Record> for Object {
+    fn from(record: Record) -> Self {
+        let time = |(secs, nanos): (u64, u32)| {
+            let since = Duration::from_secs(secs).checked_add(Duration::from_nanos(nanos.into()))?;
+            SystemTime::UNIX_EPOCH.checked_add(since)
+        };
+        Self {
+            version: Version { etag: record.etag.into(), version_id: record.version_id.map(Into::into) },
+            size: record.size,
+            last_modified: record.last_modified.and_then(time),
+            attributes: Attributes {
+                content_type: record.content_type,
+                cache_control: record.cache_control,
+                content_encoding: record.content_encoding,
+                content_disposition: record.content_disposition,
+                content_language: record.content_language,
+            },
+            pin: Pin::default(),
+        }
+    }
+}

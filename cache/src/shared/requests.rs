@@ -1,0 +1,141 @@
+//! What replicas ask of each other: "you hold the leases of these segments; write them".
+//!
+//! Each replica reads a list of its own in Redis. A request says which version and which bytes, in full, so
+//! that it can be answered from memory by whoever still has them.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_redis::redis::{Cmd, cmd};
+use seekway_storage::{ObjectKey, Version};
+use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
+use tracing::debug;
+
+use super::{Lane, MIDWAY_FACTOR, Names, Shared, script};
+use crate::Inner;
+use crate::segment::{Identity, SegmentIndex, SegmentKey};
+
+/// A request that nobody reads is gone after this; whoever asked has long fetched for itself.
+const UNREAD_MAX: Duration = Duration::from_secs(2);
+/// How long one read of the list waits in Redis: less than the connection's own limit of half a second.
+const READ_WAIT_SECS: &str = "0.25";
+const READ_LIMIT: Duration = Duration::from_secs(1);
+/// Without a connection there is nothing to read.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Removes this replica's name from leases. `KEYS`: the leases. `ARGV`: the replica.
+const GIVE_BACK: &str = r"
+for i = 1, #KEYS do
+  if redis.pcall('GET', KEYS[i]) == ARGV[1] then redis.call('DEL', KEYS[i]) end
+end
+return 1
+";
+
+/// A request as it lies in a list.
+#[derive(Debug, Serialize, Deserialize)]
+struct Request {
+    namespace: String,
+    segment_bytes: u64,
+    key: String,
+    etag: String,
+    version_id: Option<String>,
+    size: u64,
+    first: u64,
+    end: u64,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// Asks `replica` for the segments of `range`. That it was not heard is found out by waiting.
+    pub(super) async fn ask(&self, replica: &str, names: &Names, range: Range<u64>) {
+        let identity = &names.identity;
+        let request = Request {
+            namespace: self.config.namespace.clone(),
+            segment_bytes: self.segmentation.segment_bytes(),
+            key: identity.key.as_str().to_owned(),
+            etag: identity.version.etag.to_string(),
+            version_id: identity.version.version_id.as_deref().map(str::to_owned),
+            size: identity.size(),
+            first: self.segmentation.containing(range.start).get(),
+            end: self.segmentation.align_up(range.end) / self.segmentation.segment_bytes(),
+        };
+        let request = serde_json::to_vec(&request).expect("strings and numbers are JSON");
+        let (list, limit) = (list_key(replica), self.config.read_limit * MIDWAY_FACTOR);
+        self.counters.shared_asked.increment();
+        let push = cmd("RPUSH").arg(&list).arg(request).to_owned();
+        if self.link.query::<()>(Lane::Shared, &push, limit).await.is_some() {
+            let expire = cmd("PEXPIRE").arg(&list).arg(super::millis(UNREAD_MAX)).to_owned();
+            self.link.query::<()>(Lane::Shared, &expire, limit).await;
+        }
+    }
+
+    /// Answers what other replicas ask. Never ends; cancel by dropping.
+    pub(super) async fn answer_requests(&self, inner: &Inner) {
+        let read: Cmd = cmd("BLPOP").arg(list_key(&self.replica)).arg(READ_WAIT_SECS).to_owned();
+        loop {
+            type Popped = Option<(String, Vec<u8>)>;
+            match self.link.query::<Popped>(Lane::Blocking, &read, READ_LIMIT).await {
+                Some(Some((_, request))) => match serde_json::from_slice(&request) {
+                    Ok(request) => self.answer(inner, &request).await,
+                    Err(error) => debug!(%error, "another replica's request makes no sense"),
+                },
+                Some(None) => {}
+                None => sleep(PAUSE).await,
+            }
+        }
+    }
+
+    async fn answer(&self, inner: &Inner, request: &Request) {
+        let Some((identity, segments)) = self.understood(request) else { return };
+        self.counters.shared_asked_by_others.increment();
+        // First the fills, then memory: a segment that completes in between is then in one of the two.
+        let range = segments.start * request.segment_bytes..segments.end * request.segment_bytes;
+        let is_coming = inner.fills.share(&identity, &range);
+        let mut missing = Vec::new();
+        for index in segments {
+            let key = SegmentKey { identity: identity.clone(), index: SegmentIndex::new(index) };
+            match inner.memory.get(&key) {
+                Some(kept) => self.write_once(&key, &kept),
+                None => missing.push(index),
+            }
+        }
+        if !is_coming && !missing.is_empty() {
+            let names = self.names(&identity);
+            for slot in missing.chunk_by(|a, b| a / super::SEGMENTS_PER_SLOT == b / super::SEGMENTS_PER_SLOT)
+            {
+                let mut command = script(GIVE_BACK, slot.len() as u64);
+                for &index in slot {
+                    command.arg(names.lease_key(index));
+                }
+                command.arg(&self.replica);
+                let limit = self.config.read_limit * MIDWAY_FACTOR;
+                self.link.query::<()>(Lane::Shared, &command, limit).await;
+            }
+        }
+    }
+
+    /// What is asked for, if it can be ours: a list in Redis can hold anything.
+    fn understood(&self, request: &Request) -> Option<(Arc<Identity>, Range<u64>)> {
+        let key = ObjectKey::new(&*request.key).ok()?;
+        let version = Version {
+            etag: request.etag.as_str().into(),
+            version_id: request.version_id.as_deref().map(Into::into),
+        };
+        let all = self.segmentation.align_up(request.size) / self.segmentation.segment_bytes();
+        let segments = request.first..request.end.min(all).min(request.first.saturating_add(MANY));
+        let is_ours = request.namespace == self.config.namespace
+            && request.segment_bytes == self.segmentation.segment_bytes()
+            && !segments.is_empty();
+        is_ours.then(|| (Arc::new(Identity::new(key, version, request.size)), segments))
+    }
+}
+
+/// More segments than a run has are not asked for at once.
+const MANY: u64 = 4096;
+
+fn list_key(replica: &str) -> String {
+    format!("seekway:requests:{replica}")
+}

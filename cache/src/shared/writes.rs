@@ -1,0 +1,101 @@
+//! The bounded queue of segments on their way to Redis.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use deadpool_redis::redis::cmd;
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::sync::{Mutex, mpsc};
+
+use super::{Lane, Shared, envelope, millis};
+use crate::memory::Kept;
+use crate::segment::SegmentKey;
+use crate::stats::Counters;
+
+/// Bytes that may wait. They are memory that the budget has paid for; a queue that is longer than Redis takes
+/// in some tens of milliseconds serves nobody.
+const QUEUE_BYTES_MAX: usize = 16 << 20;
+/// Segments that may wait, for small ones.
+const QUEUE_LEN_MAX: usize = 4096;
+/// Writes at once; each copies its segment once, to seal it.
+const WRITES_AT_ONCE: usize = 4;
+/// Off the request path nobody waits, but a write must not hold its memory for ever.
+const WRITE_LIMIT: Duration = Duration::from_millis(250);
+
+/// The queue's two ends.
+pub(crate) struct Writes {
+    sender: mpsc::Sender<(SegmentKey, Bytes)>,
+    receiver: Mutex<mpsc::Receiver<(SegmentKey, Bytes)>>,
+    queued_bytes: Arc<AtomicUsize>,
+    counters: Arc<Counters>,
+}
+
+// === impl Writes ===
+
+impl Writes {
+    pub(super) fn new(counters: Arc<Counters>) -> Self {
+        let (sender, receiver) = mpsc::channel(QUEUE_LEN_MAX);
+        Self { sender, receiver: Mutex::new(receiver), queued_bytes: Arc::default(), counters }
+    }
+
+    /// Queues a segment, or says that there is no room. Never waits.
+    pub(crate) fn offer(&self, key: SegmentKey, segment: Bytes) -> bool {
+        let len = segment.len();
+        let queued = self.queued_bytes.fetch_add(len, Ordering::Relaxed);
+        // One segment always fits, however long segments are.
+        let is_taken =
+            (queued == 0 || queued + len <= QUEUE_BYTES_MAX) && self.sender.try_send((key, segment)).is_ok();
+        if !is_taken {
+            self.queued_bytes.fetch_sub(len, Ordering::Relaxed);
+            self.counters.shared_writes_dropped.increment();
+        }
+        is_taken
+    }
+
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.queued_bytes.load(Ordering::Relaxed)
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// Queues a segment of the memory tier, unless that was done before.
+    pub(crate) fn write_once(&self, key: &SegmentKey, kept: &Kept) {
+        if self.is_up() && kept.begin_sharing() && !self.writes.offer(key.clone(), kept.bytes.clone()) {
+            kept.give_up_sharing();
+        }
+    }
+
+    /// Writes what is queued. Never ends; cancel by dropping.
+    pub(super) async fn write_queued(&self) {
+        let mut receiver = self.writes.receiver.lock().await;
+        let queued = stream::poll_fn(|cx| receiver.poll_recv(cx));
+        queued
+            .for_each_concurrent(WRITES_AT_ONCE, async |(key, segment)| {
+                self.write(&key, &segment).await;
+                self.writes.queued_bytes.fetch_sub(segment.len(), Ordering::Relaxed);
+            })
+            .await;
+    }
+
+    async fn write(&self, key: &SegmentKey, segment: &Bytes) {
+        if !self.is_up() {
+            self.counters.shared_writes_dropped.increment();
+            return;
+        }
+        let (names, index) = (self.names(&key.identity), key.index.get());
+        let mut command = cmd("SET");
+        command.arg(names.segment_key(index));
+        command.arg(envelope::seal(names.segment_name(index).as_bytes(), segment));
+        command.arg("PX").arg(millis(self.config.ttl));
+        if self.link.query::<()>(Lane::Shared, &command, WRITE_LIMIT).await.is_some() {
+            self.counters.shared_writes.increment();
+        } else {
+            self.counters.shared_writes_dropped.increment();
+        }
+    }
+}
