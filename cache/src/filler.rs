@@ -60,14 +60,17 @@ async fn run(
     mut writer: FillWriter<Error>,
     body: Option<ByteStream>,
 ) {
-    let fill = writer.fill().clone();
+    let (fill, started) = (writer.fill().clone(), Instant::now());
     let outcome = tokio::select! {
         outcome = bring(&inner, &object, &mut writer, body) => Some(outcome),
         () = abandoned(&inner, &fill) => None,
         () = inner.cancel.cancelled() => None,
     };
     match outcome {
-        Some(Ok(())) => writer.finish(),
+        Some(Ok(())) => {
+            inner.counters.fill_times.observe(started.elapsed());
+            writer.finish();
+        }
         Some(Err(error)) => {
             inner.counters.fills_failed.increment();
             let key = &object.identity.key;
@@ -140,6 +143,7 @@ async fn pump(
         let take = usize::try_from(missing).map_or(chunk.len(), |missing| missing.min(chunk.len()));
         for (index, segment) in writer.land(&chunk[..take]) {
             let identity = object.identity.clone();
+            inner.counters.memory_inserts.increment();
             inner.memory.insert(SegmentKey { identity, index }, segment);
         }
         inner.counters.store_bytes.add(chunk.len() as u64);

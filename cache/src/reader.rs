@@ -124,7 +124,8 @@ impl Reader {
             if let Some(fill) = self.following.front().filter(|fill| fill.range().contains(&self.position)) {
                 match fill.poll_read(self.position, cx) {
                     Poll::Ready(Ok(bytes)) => {
-                        return Poll::Ready(Some(Ok(self.deliver(bytes, Source::Filled))));
+                        let source = if fill.is_first() { Source::Filled } else { Source::Joined };
+                        return Poll::Ready(Some(Ok(self.deliver(bytes, source))));
                     }
                     Poll::Ready(Err(ended)) => {
                         if let Err(error) = self.survive(ended) {
@@ -140,6 +141,9 @@ impl Reader {
             }
             if let Some(segment) = self.inner.memory.get(&self.segment_key(self.position)) {
                 return Poll::Ready(Some(Ok(self.deliver_segment(&segment))));
+            }
+            if self.waiting.is_none() {
+                self.inner.counters.memory_misses.increment();
             }
             if let Some(fill) = self.inner.fills.join(&self.object.identity, self.position) {
                 self.follow(fill);
@@ -223,6 +227,7 @@ impl Reader {
 
     fn deliver_segment(&mut self, segment: &Bytes) -> Bytes {
         let skip = self.position - self.inner.segmentation.align_down(self.position);
+        self.inner.counters.memory_hits.increment();
         let bytes = segment.slice(usize::try_from(skip).expect("a segment is at most 16 MiB")..);
         self.deliver(bytes, Source::Memory)
     }
@@ -234,7 +239,8 @@ impl Reader {
         let len = bytes.len() as u64;
         match source {
             Source::Memory => self.inner.counters.memory_hit_bytes.add(len),
-            Source::Joined | Source::Filled => self.inner.counters.fill_hit_bytes.add(len),
+            Source::Joined => self.inner.counters.joined_hit_bytes.add(len),
+            Source::Filled => self.inner.counters.fill_hit_bytes.add(len),
         }
         self.first_source.get_or_insert(source);
         (self.waiting, self.waited, self.ends) = (None, false, 0);

@@ -1,12 +1,17 @@
 //! What the cache counts. Every figure is read at the admin listener and by tests.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::measure::{Cells, Histogram, Times};
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
         /// Running totals since the start.
         #[derive(Debug, Default)]
-        pub(crate) struct Counters { $(pub(crate) $name: Counter,)+ }
+        pub(crate) struct Counters {
+            $(pub(crate) $name: Counter,)+
+            pub(crate) fill_times: FillTimes,
+        }
 
         /// A reading of the cache's totals and gauges.
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,20 +19,26 @@ macro_rules! counters {
             $($(#[doc = $doc])+ pub $name: u64,)+
             /// Fills that run now.
             pub fills_running: u64,
+            /// How long fills took that brought all their bytes.
+            pub fill_times: Times,
             /// Bytes in the memory tier, with overhead.
             pub memory_bytes: u64,
+            /// Segments in the memory tier.
+            pub memory_segments: u64,
             /// Bytes of the budget that buffers hold or fills have reserved.
             pub budget_in_use_bytes: u64,
             /// All of the budget, the memory tier included.
             pub budget_capacity_bytes: u64,
             /// Readers that wait for budget now.
             pub budget_waiting: u64,
+            /// How long readers have waited for budget.
+            pub budget_waits: Times,
         }
 
         impl Counters {
             /// The totals; the gauges are left at zero.
             pub(crate) fn read(&self) -> Stats {
-                Stats { $($name: self.$name.get(),)+ ..Stats::default() }
+                Stats { $($name: self.$name.get(),)+ fill_times: self.fill_times.0.read(0), ..Stats::default() }
             }
         }
     };
@@ -36,8 +47,16 @@ macro_rules! counters {
 counters! {
     /// Bytes handed to readers from the memory tier.
     memory_hit_bytes,
-    /// Bytes handed to readers from a running fill.
+    /// Bytes handed to readers from a fill that another reader had started.
+    joined_hit_bytes,
+    /// Bytes handed to readers from a fill of their own.
     fill_hit_bytes,
+    /// Segments that were looked for in the memory tier and found.
+    memory_hits,
+    /// Segments that were looked for in the memory tier and not found.
+    memory_misses,
+    /// Segments offered to the memory tier; less those it holds, these were evicted or not admitted.
+    memory_inserts,
     /// Bytes that landed from the store.
     store_bytes,
     /// Fills started.
@@ -54,15 +73,29 @@ counters! {
     metadata_requests,
     /// Metadata served past its time to live.
     metadata_stale,
+    /// Responses that waited for budget in vain.
+    budget_refusals,
 }
 
 /// A number that only grows.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
+#[derive(Debug)]
+pub(crate) struct Counter(Cells);
+
+/// How long fills took that brought all their bytes.
+#[derive(Debug)]
+pub(crate) struct FillTimes(Histogram);
+
+// === impl Counter ===
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self(Cells::new(1))
+    }
+}
 
 impl Counter {
     pub(crate) fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
+        self.0.add(0, n);
     }
 
     pub(crate) fn increment(&self) {
@@ -70,6 +103,20 @@ impl Counter {
     }
 
     fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.get(0)
+    }
+}
+
+// === impl FillTimes ===
+
+impl Default for FillTimes {
+    fn default() -> Self {
+        Self(Histogram::new(1))
+    }
+}
+
+impl FillTimes {
+    pub(crate) fn observe(&self, time: Duration) {
+        self.0.observe(0, time);
     }
 }
