@@ -112,7 +112,7 @@ impl Gateway {
         let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
 
         let runtime = runtime()?;
-        let store = runtime.block_on(store::connect(config))?;
+        let store = runtime.block_on(store::connect(config, Arc::new(())))?;
         let app = Arc::new(App::new(config, Cache::new(store.clone(), config.cache()), store));
 
         let threads_count = config.threads();
