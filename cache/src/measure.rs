@@ -80,7 +80,8 @@ impl Cells {
 
     /// What a number is now.
     pub fn get(&self, cell: usize) -> u64 {
-        let cells = (0..SHARDS).map(|shard| self.line(shard, cell)[cell % LINE_CELLS].load(Ordering::Relaxed));
+        let cells =
+            (0..SHARDS).map(|shard| self.line(shard, cell)[cell % LINE_CELLS].load(Ordering::Relaxed));
         cells.fold(0, u64::wrapping_add)
     }
 

@@ -8,6 +8,7 @@ use tracing::{Level, Span, info, info_span, warn};
 
 use crate::config::AccessLog;
 use crate::delivery::body::BodyError;
+use crate::metrics::Outcome;
 use crate::server::Peer;
 
 /// A response that took this long before its first byte is logged also when only failures are.
@@ -74,16 +75,20 @@ impl Entry {
         self.error = Some(error.to_string());
     }
 
-    /// Writes the line, if it is to be written. `client_stalled`: the client was cut off because it read nothing.
-    pub(crate) fn write(&mut self, client_stalled: bool) {
+    /// How the response ended. `client_stalled`: the client was cut off because it read nothing.
+    pub(crate) fn outcome(&self, client_stalled: bool) -> Outcome {
+        match &self.error {
+            Some(_) => Outcome::Cut,
+            None if client_stalled => Outcome::ClientStalled,
+            None if self.sent < self.announced => Outcome::ClientLeft,
+            None => Outcome::Complete,
+        }
+    }
+
+    /// Writes the line, if it is to be written.
+    pub(crate) fn write(&mut self, outcome: Outcome) {
         let (Some(line), Some((status, first_byte))) = (self.request.take(), self.answered) else { return };
-        let outcome = match &self.error {
-            Some(_) => "cut",
-            None if client_stalled => "client stalled",
-            None if self.sent < self.announced => "client left",
-            None => "complete",
-        };
-        let failed = status.is_server_error() || self.error.is_some() || client_stalled;
+        let failed = status.is_server_error() || matches!(outcome, Outcome::Cut | Outcome::ClientStalled);
         if self.mode == AccessLog::Errors && !failed && first_byte < SLOW {
             return;
         }
@@ -102,7 +107,7 @@ impl Entry {
                     bytes = self.sent,
                     first_byte_ms,
                     total_ms,
-                    outcome,
+                    outcome = outcome.text(),
                     error,
                     "request"
                 )

@@ -24,6 +24,7 @@ use tracing::{info, warn};
 
 use crate::app::{App, Surface};
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::store::{self, StoreError};
 use accept::{Lane, accept, bind};
 use connection::Worker;
@@ -73,8 +74,9 @@ impl Gateway {
         let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
 
         let runtime = runtime()?;
-        let store = runtime.block_on(store::connect(config, Arc::new(())))?;
-        let app = Arc::new(App::new(config, Cache::new(store.clone(), config.cache()), store));
+        let metrics = Arc::new(Metrics::new());
+        let store = runtime.block_on(store::connect(config, metrics.clone()))?;
+        let app = Arc::new(App::new(config, Cache::new(store.clone(), config.cache()), store, metrics));
 
         let threads_count = config.threads();
         let mut threads = Vec::with_capacity(threads_count + 1);

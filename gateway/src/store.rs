@@ -11,7 +11,7 @@ use seekway_storage::s3::{S3Config, S3Store};
 use crate::config::{Config, StorageBackend};
 
 /// The name of the endpoint that `--s3-bucket` and `--s3-endpoint` describe, in metrics.
-const PREFERRED: &str = "preferred";
+pub(crate) const PREFERRED: &str = "preferred";
 
 /// Why the store could not be opened.
 #[derive(Debug, thiserror::Error)]

@@ -10,16 +10,21 @@ use crate::app::Surface;
 /// One label with its values.
 pub(crate) trait Label: Copy {
     const NAME: &'static str;
-    const VALUES: &'static [&'static str];
+    /// How many values it can have.
+    const COUNT: usize;
 
-    /// The place of this value among [`VALUES`](Self::VALUES).
+    fn values() -> Vec<&'static str>;
+
+    /// The place of this value among [`values`](Self::values).
     fn index(self) -> usize;
 }
 
+/// Labels with their names and all their values.
+pub(crate) type Names = Vec<(&'static str, Vec<&'static str>)>;
+
 /// The labels of one metric, none to three of them.
 pub(crate) trait Labels: Copy {
-    /// Each label with its values.
-    fn all() -> Vec<(&'static str, &'static [&'static str])>;
+    fn all() -> Names;
 
     /// The place of these values among all combinations; the last label counts fastest.
     fn index(self) -> usize;
@@ -33,7 +38,11 @@ macro_rules! label {
 
         impl Label for $label {
             const NAME: &'static str = $name;
-            const VALUES: &'static [&'static str] = &[$($text,)+];
+            const COUNT: usize = [$($text,)+].len();
+
+            fn values() -> Vec<&'static str> {
+                vec![$($text,)+]
+            }
 
             fn index(self) -> usize {
                 self as usize
@@ -69,6 +78,14 @@ label! {
 }
 
 label! {
+    /// Where a connection came in.
+    Listener "listener" {
+        Public "public",
+        Admin "admin",
+    }
+}
+
+label! {
     /// Where the first byte of a response came from.
     Tier "tier" {
         Memory "memory",
@@ -89,6 +106,10 @@ label! {
     }
 }
 
+/// The status codes that the gateway answers with.
+const STATUSES: [&str; 14] =
+    ["200", "204", "206", "304", "400", "404", "405", "412", "416", "500", "502", "503", "504", "other"];
+
 /// A status code of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Status(usize);
@@ -96,7 +117,7 @@ pub(crate) struct Status(usize);
 // === impl Labels ===
 
 impl Labels for () {
-    fn all() -> Vec<(&'static str, &'static [&'static str])> {
+    fn all() -> Names {
         Vec::new()
     }
 
@@ -106,8 +127,8 @@ impl Labels for () {
 }
 
 impl<A: Label> Labels for A {
-    fn all() -> Vec<(&'static str, &'static [&'static str])> {
-        vec![(A::NAME, A::VALUES)]
+    fn all() -> Names {
+        vec![(A::NAME, A::values())]
     }
 
     fn index(self) -> usize {
@@ -116,22 +137,31 @@ impl<A: Label> Labels for A {
 }
 
 impl<A: Label, B: Label> Labels for (A, B) {
-    fn all() -> Vec<(&'static str, &'static [&'static str])> {
-        vec![(A::NAME, A::VALUES), (B::NAME, B::VALUES)]
+    fn all() -> Names {
+        vec![(A::NAME, A::values()), (B::NAME, B::values())]
     }
 
     fn index(self) -> usize {
-        self.0.index() * B::VALUES.len() + self.1.index()
+        self.0.index() * B::COUNT + self.1.index()
     }
 }
 
 impl<A: Label, B: Label, C: Label> Labels for (A, B, C) {
-    fn all() -> Vec<(&'static str, &'static [&'static str])> {
-        vec![(A::NAME, A::VALUES), (B::NAME, B::VALUES), (C::NAME, C::VALUES)]
+    fn all() -> Names {
+        vec![(A::NAME, A::values()), (B::NAME, B::values()), (C::NAME, C::values())]
     }
 
     fn index(self) -> usize {
-        Labels::index((self.0, self.1)) * C::VALUES.len() + self.2.index()
+        Labels::index((self.0, self.1)) * C::COUNT + self.2.index()
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// One word for metrics and logs.
+    pub(crate) fn text(self) -> &'static str {
+        Self::values()[self as usize]
     }
 }
 
@@ -143,7 +173,9 @@ impl Kind {
         let path = request.uri().path();
         match surface {
             Surface::Admin => Self::Admin,
-            Surface::Public if path.starts_with("/media/") => Self::of_media(request.method(), request.headers()),
+            Surface::Public if path.starts_with("/media/") => {
+                Self::of_media(request.method(), request.headers())
+            }
             Surface::Public if path.starts_with("/api/") => Self::Api,
             Surface::Public if path == "/" || path.starts_with("/assets/") => Self::Console,
             Surface::Public => Self::Other,
@@ -171,7 +203,16 @@ fn is_conditional(headers: &HeaderMap) -> bool {
     conditions.iter().any(|name| headers.contains_key(name))
 }
 
-// === impl Protocol, Tier ===
+// === impl Listener, Protocol, Tier ===
+
+impl From<Surface> for Listener {
+    fn from(surface: Surface) -> Self {
+        match surface {
+            Surface::Public => Self::Public,
+            Surface::Admin => Self::Admin,
+        }
+    }
+}
 
 impl From<Version> for Protocol {
     fn from(version: Version) -> Self {
@@ -194,9 +235,11 @@ impl From<Option<Source>> for Tier {
 
 impl Label for Status {
     const NAME: &'static str = "status";
-    const VALUES: &'static [&'static str] = &[
-        "200", "204", "206", "304", "400", "404", "405", "412", "416", "500", "502", "503", "504", "other",
-    ];
+    const COUNT: usize = STATUSES.len();
+
+    fn values() -> Vec<&'static str> {
+        STATUSES.to_vec()
+    }
 
     fn index(self) -> usize {
         self.0
@@ -205,8 +248,8 @@ impl Label for Status {
 
 impl From<StatusCode> for Status {
     fn from(status: StatusCode) -> Self {
-        let known = Self::VALUES.iter().position(|value| *value == status.as_str());
-        Self(known.unwrap_or(Self::VALUES.len() - 1))
+        let known = STATUSES.iter().position(|value| *value == status.as_str());
+        Self(known.unwrap_or(STATUSES.len() - 1))
     }
 }
 
@@ -245,7 +288,7 @@ mod tests {
     #[test]
     fn every_combination_has_a_place_of_its_own() {
         type Three = (Kind, Status, Protocol);
-        let statuses = (0..Status::VALUES.len()).map(Status);
+        let statuses = (0..STATUSES.len()).map(Status);
         let places = statuses.flat_map(|status| {
             [Kind::Full, Kind::Other].into_iter().flat_map(move |kind| {
                 [Protocol::H1, Protocol::H2].map(|protocol| Labels::index((kind, status, protocol)))
@@ -262,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_status_that_is_not_ours_is_another() {
-        let text = |status: StatusCode| Status::VALUES[Status::from(status).0];
+        let text = |status: StatusCode| STATUSES[Status::from(status).0];
         assert_eq!((text(StatusCode::PARTIAL_CONTENT), text(StatusCode::IM_A_TEAPOT)), ("206", "other"));
     }
 }

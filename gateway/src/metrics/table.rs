@@ -9,7 +9,7 @@ use std::time::Duration;
 use seekway_cache::{BUCKETS, Cells, Histogram, Times};
 
 use super::Now;
-use super::labels::Labels;
+use super::labels::{Labels, Names};
 
 /// Every row, in the order of the documentation.
 #[derive(Debug, Default)]
@@ -21,11 +21,11 @@ pub(crate) struct Table {
 /// A metric. Whether it is a counter or a gauge, and in what unit, is said by its name.
 #[derive(Debug)]
 pub(crate) struct Row {
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the documentation has headings"))]
     pub(crate) section: &'static str,
     pub(crate) name: &'static str,
     pub(crate) help: &'static str,
-    /// Each label with its values.
-    pub(crate) labels: Vec<(&'static str, &'static [&'static str])>,
+    pub(crate) labels: Names,
     values: Values,
 }
 
@@ -92,10 +92,10 @@ impl Table {
         &mut self,
         name: &'static str,
         help: &'static str,
-        (label, values): (&'static str, &'static [&'static str; N]),
+        (label, values): (&'static str, [&'static str; N]),
         read: [fn(&Now) -> u64; N],
     ) -> &mut Self {
-        self.add(name, help, vec![(label, values)], Values::Read(read.to_vec()))
+        self.add(name, help, vec![(label, values.to_vec())], Values::Read(read.to_vec()))
     }
 
     /// A time that is measured elsewhere, in seconds.
@@ -124,13 +124,7 @@ impl Table {
         cells
     }
 
-    fn add(
-        &mut self,
-        name: &'static str,
-        help: &'static str,
-        labels: Vec<(&'static str, &'static [&'static str])>,
-        values: Values,
-    ) -> &mut Self {
+    fn add(&mut self, name: &'static str, help: &'static str, labels: Names, values: Values) -> &mut Self {
         assert!(self.rows.iter().all(|row| row.name != name), "{name} has two rows");
         self.rows.push(Row { section: self.section, name, help, labels, values });
         self
@@ -152,7 +146,7 @@ impl Table {
     }
 }
 
-fn combinations(labels: &[(&str, &'static [&'static str])]) -> usize {
+fn combinations(labels: &Names) -> usize {
     labels.iter().map(|(_, values)| values.len()).product()
 }
 
@@ -166,12 +160,6 @@ impl Row {
             _ if self.name.ends_with("_total") => "counter",
             _ => "gauge",
         }
-    }
-
-    /// What its numbers count.
-    pub(crate) fn unit(&self) -> &'static str {
-        let name = self.name.trim_end_matches("_total");
-        ["seconds", "bytes"].into_iter().find(|unit| name.ends_with(unit)).unwrap_or("")
     }
 
     fn render(&self, now: &Now, text: &mut String) -> std::fmt::Result {
@@ -202,6 +190,8 @@ impl Row {
     }
 
     fn sample(&self, text: &mut String, labels: &str, value: u64) -> std::fmt::Result {
+        // One thread's decrement may be read before another's increment.
+        let value = if self.kind() == "gauge" { value.cast_signed().max(0).cast_unsigned() } else { value };
         // Most combinations of several labels never come true; those of one are few, and shown from the start.
         match self.labels.len() {
             0 => writeln!(text, "{} {value}", self.name),

@@ -19,6 +19,7 @@ use super::accept::Handover;
 use super::guarded_stream::{GuardedStream, Patience, Phase};
 use crate::app::{self, App, Surface};
 use crate::config::Config;
+use crate::metrics::Connected;
 
 /// What a connection gets for its first request when it was accepted just before the drain.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
@@ -83,6 +84,7 @@ impl Worker {
         let (app, http, patience, surface) =
             (self.app.clone(), self.http.clone(), self.patience, self.surface);
         async move {
+            let _open = Connected::begin(app.metrics.clone(), surface.into());
             let stream = match prepared(stream) {
                 Ok(stream) => stream,
                 Err(error) => return debug!(%error, "a connection ended before it began"),
