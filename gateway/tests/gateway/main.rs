@@ -9,6 +9,7 @@ mod metrics;
 mod origin_faults;
 mod players;
 mod ranges;
+mod redbot;
 mod replacement;
 mod server;
 mod sharing;
