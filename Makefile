@@ -22,8 +22,8 @@ test: ## run every test, against real servers and a real browser
 check: ## formatting, lints, dependencies, crate arrows and scripts: what review would say first
 	@scripts/check
 
-docs: ## write the tables of docs/configuration.md anew, from what --help says
-	@SEEKWAY_WRITE_DOCS=1 cargo test --quiet --locked -p seekway-gateway --lib config::documentation
+docs: ## write the tables of docs/configuration.md and docs/metrics.md anew, from what the program says
+	@SEEKWAY_WRITE_DOCS=1 cargo test --quiet --locked -p seekway-gateway --lib documentation
 
 cold-seek: ## measure a seek into a cold object, on release builds (ARGS are passed on)
 	@scripts/setup run

@@ -8,8 +8,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::measure::{Histogram, Times};
 
 /// Reads ahead take at most this fraction of what is free, so that what remains shrinks geometrically and
 /// never reaches zero through read-ahead alone.
@@ -20,8 +23,17 @@ const SPARE_FRACTION: usize = 8;
 pub struct Budget {
     semaphore: Arc<Semaphore>,
     capacity: usize,
-    waiting: Arc<AtomicUsize>,
+    waits: Arc<Waits>,
 }
+
+#[derive(Debug)]
+struct Waits {
+    running: AtomicUsize,
+    ended: Histogram,
+}
+
+/// One caller's wait, however it ends.
+struct Wait<'a>(&'a Waits, Instant);
 
 /// Paid bytes; they return to the budget on drop.
 #[derive(Debug)]
@@ -33,7 +45,8 @@ impl Budget {
     /// A budget of `capacity` bytes (at most `usize::MAX / 8`, tokio's limit).
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.min(Semaphore::MAX_PERMITS);
-        Self { semaphore: Arc::new(Semaphore::new(capacity)), capacity, waiting: Arc::default() }
+        let waits = Waits { running: AtomicUsize::new(0), ended: Histogram::new(1) };
+        Self { semaphore: Arc::new(Semaphore::new(capacity)), capacity, waits: Arc::new(waits) }
     }
 
     /// Takes `bytes` now, or nothing.
@@ -51,15 +64,8 @@ impl Budget {
     ///
     /// More than the whole budget is taken as the whole budget: it can be had, if late.
     pub async fn reserve(&self, bytes: usize) -> Permit {
-        struct Waiting<'a>(&'a AtomicUsize);
-        impl Drop for Waiting<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
         let bytes = u32::try_from(bytes.min(self.capacity)).expect("a segment is at most 16 MiB");
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.waiting);
+        let _wait = Wait::begin(&self.waits);
         let permit = self.semaphore.clone().acquire_many_owned(bytes).await;
         Permit(Some(permit.expect("the semaphore is never closed")))
     }
@@ -81,7 +87,28 @@ impl Budget {
 
     /// How many callers wait in [`reserve`](Self::reserve).
     pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.waits.running.load(Ordering::Relaxed)
+    }
+
+    /// How long callers have waited in [`reserve`](Self::reserve), also those that gave up.
+    pub fn waits(&self) -> Times {
+        self.waits.ended.read(0)
+    }
+}
+
+// === impl Wait ===
+
+impl<'a> Wait<'a> {
+    fn begin(waits: &'a Waits) -> Self {
+        waits.running.fetch_add(1, Ordering::Relaxed);
+        Self(waits, Instant::now())
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.0.ended.observe(0, self.1.elapsed());
     }
 }
 
@@ -130,6 +157,7 @@ mod tests {
         assert!(poll!(&mut second).is_ready());
         drop(second);
         assert_eq!((budget.waiting(), budget.in_use()), (0, 0));
+        assert_eq!(budget.waits().counts.iter().sum::<u64>(), 2, "who left has waited, too");
     }
 
     #[test]

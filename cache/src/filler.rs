@@ -62,14 +62,17 @@ async fn run(
     mut writer: FillWriter<Error>,
     body: Option<ByteStream>,
 ) {
-    let fill = writer.fill().clone();
+    let (fill, started) = (writer.fill().clone(), Instant::now());
     let outcome = tokio::select! {
         outcome = bring(&inner, &object, &mut writer, body) => Some(outcome),
         () = abandoned(&inner, &fill) => None,
         () = inner.cancel.cancelled() => None,
     };
     match outcome {
-        Some(Ok(())) => writer.finish(),
+        Some(Ok(())) => {
+            inner.counters.fill_times.observe(started.elapsed());
+            writer.finish();
+        }
         Some(Err(error)) => {
             inner.counters.fills_failed.increment();
             let key = &object.identity.key;
@@ -191,6 +194,7 @@ fn land(inner: &Inner, object: &OpenObject, writer: &mut FillWriter<Error>, byte
             Upstream::Store if writer.fill().was_followed() => Use::Read,
             Upstream::Store => Use::Unread,
         };
+        inner.counters.memory_inserts.increment();
         inner.memory.insert(key.clone(), segment.clone(), use_so_far);
         // After the insert: another replica's request looks at the fill first, and then into memory.
         if let Some(shared) = &inner.shared

@@ -8,7 +8,8 @@
 //! - `memory`: the tier of whole segments;
 //! - `shared`: the tier that all replicas share, in Redis;
 //! - `fills`, `fill`, `filler`: origin reads that are shared by all who want their bytes;
-//! - `segment`, `budget`: the buffers, and the one budget that pays for them.
+//! - `segment`, `budget`: the buffers, and the one budget that pays for them;
+//! - `stats`, `measure`: what is counted.
 //!
 //! Nothing here knows HTTP. What a store cannot do now is an [`Error`]; what memory cannot hold is a miss.
 
@@ -17,6 +18,7 @@ mod error;
 mod fill;
 mod filler;
 mod fills;
+mod measure;
 mod memory;
 mod metadata;
 mod readahead;
@@ -38,6 +40,7 @@ use tracing::{Instrument, debug_span};
 
 pub use budget::{Budget, Permit};
 pub use error::Error;
+pub use measure::{BUCKETS, Cells, Histogram, Times};
 pub use metadata::{Freshness, MetadataPolicy, OpenObject};
 pub use reader::{Reader, Source};
 pub use segment::{Identity, SegmentIndex, Segmentation};
@@ -197,9 +200,11 @@ impl Cache {
                 .map_or(0, |shared| shared.writes.queued_bytes() as u64),
             fills_running: inner.fills.count() as u64,
             memory_bytes: inner.memory.weighed_bytes(),
+            memory_segments: inner.memory.segments(),
             budget_in_use_bytes: inner.budget.in_use() as u64,
             budget_capacity_bytes: inner.budget.capacity() as u64,
             budget_waiting: inner.budget.waiting() as u64,
+            budget_waits: inner.budget.waits(),
             ..inner.counters.read()
         }
     }
@@ -336,6 +341,9 @@ impl Inner {
     async fn reserve_segment(&self, run: &Range<u64>, patience: Duration) -> Result<Permit, Error> {
         let run = self.first_segment(run.clone());
         let bytes = usize::try_from(run.end - run.start).unwrap_or(usize::MAX);
-        timeout(patience, self.budget.reserve(bytes)).await.map_err(|_| Error::Busy)
+        timeout(patience, self.budget.reserve(bytes)).await.map_err(|_| {
+            self.counters.budget_refusals.increment();
+            Error::Busy
+        })
     }
 }

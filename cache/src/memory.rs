@@ -100,6 +100,11 @@ impl Memory {
         self.segments.run_pending_tasks();
     }
 
+    /// Segments held, as of the last settling.
+    pub(crate) fn segments(&self) -> u64 {
+        self.segments.entry_count()
+    }
+
     /// Bytes held, with overhead, as of the last settling.
     pub(crate) fn weighed_bytes(&self) -> u64 {
         self.segments.weighted_size()

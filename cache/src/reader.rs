@@ -150,6 +150,9 @@ impl Reader {
             if let Some(kept) = self.inner.memory.get(&key) {
                 return Poll::Ready(Some(Ok(self.deliver_kept(&key, &kept))));
             }
+            if self.waiting.is_none() {
+                self.inner.counters.memory_misses.increment();
+            }
             if let Some(fill) = self.inner.fills.join(&self.object.identity, self.position) {
                 self.follow(fill);
                 continue;
@@ -238,6 +241,7 @@ impl Reader {
             shared.write_once(key, kept);
         }
         let skip = self.position - self.inner.segmentation.align_down(self.position);
+        self.inner.counters.memory_hits.increment();
         let bytes = kept.bytes.slice(usize::try_from(skip).expect("a segment is at most 16 MiB")..);
         self.deliver(bytes, source)
     }
@@ -250,7 +254,8 @@ impl Reader {
         match source {
             Source::Memory => self.inner.counters.memory_hit_bytes.add(len),
             Source::Shared => self.inner.counters.shared_hit_bytes.add(len),
-            Source::Joined | Source::Filled => self.inner.counters.fill_hit_bytes.add(len),
+            Source::Joined => self.inner.counters.joined_hit_bytes.add(len),
+            Source::Filled => self.inner.counters.fill_hit_bytes.add(len),
         }
         self.first_source.get_or_insert(source);
         (self.waiting, self.waited, self.ends) = (None, false, 0);

@@ -296,6 +296,7 @@ impl Pass<'_> {
                     None => return Next::Fetch(range.end),
                 },
                 Some(Look::Mine(count)) => {
+                    shared.counters.shared_misses.increment();
                     self.wait_until = None;
                     return Next::Fetch(self.all_of_mine(shared.after(range.start, count), range.end).await);
                 }

@@ -1,5 +1,6 @@
 //! The access log: one line for a request, when its response has ended one way or the other.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use http::{Request, StatusCode};
@@ -7,6 +8,8 @@ use tracing::{Level, Span, info, info_span, warn};
 
 use crate::config::AccessLog;
 use crate::delivery::body::BodyError;
+use crate::metrics::Outcome;
+use crate::server::Peer;
 
 /// A response that took this long before its first byte is logged also when only failures are.
 const SLOW: Duration = Duration::from_secs(1);
@@ -25,6 +28,7 @@ pub(crate) struct Entry {
 
 struct Line {
     id: String,
+    client: IpAddr,
     method: String,
     target: String,
     range: Option<String>,
@@ -33,13 +37,14 @@ struct Line {
 // === impl Entry ===
 
 impl Entry {
-    pub(crate) fn new<B>(request: &Request<B>, mode: AccessLog, begun: Instant) -> Self {
+    pub(crate) fn new<B>(request: &Request<B>, peer: Peer, mode: AccessLog, begun: Instant) -> Self {
         let text = |name: &str| {
             request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
         let request = (mode != AccessLog::Off).then(|| {
             Box::new(Line {
                 id: text("x-request-id").unwrap_or_default(),
+                client: peer.address.ip().to_canonical(),
                 method: request.method().to_string(),
                 target: request.uri().to_string(),
                 range: text("range"),
@@ -70,26 +75,31 @@ impl Entry {
         self.error = Some(error.to_string());
     }
 
-    /// Writes the line, if it is to be written. `client_stalled`: the client was cut off because it read nothing.
-    pub(crate) fn write(&mut self, client_stalled: bool) {
+    /// How the response ended. `client_stalled`: the client was cut off because it read nothing.
+    pub(crate) fn outcome(&self, client_stalled: bool) -> Outcome {
+        match &self.error {
+            Some(_) => Outcome::Cut,
+            None if client_stalled => Outcome::ClientStalled,
+            None if self.sent < self.announced => Outcome::ClientLeft,
+            None => Outcome::Complete,
+        }
+    }
+
+    /// Writes the line, if it is to be written.
+    pub(crate) fn write(&mut self, outcome: Outcome) {
         let (Some(line), Some((status, first_byte))) = (self.request.take(), self.answered) else { return };
-        let outcome = match &self.error {
-            Some(_) => "cut",
-            None if client_stalled => "client stalled",
-            None if self.sent < self.announced => "client left",
-            None => "complete",
-        };
-        let failed = status.is_server_error() || self.error.is_some() || client_stalled;
+        let failed = status.is_server_error() || matches!(outcome, Outcome::Cut | Outcome::ClientStalled);
         if self.mode == AccessLog::Errors && !failed && first_byte < SLOW {
             return;
         }
         let (total_ms, first_byte_ms) = (millis(self.begun.elapsed()), millis(first_byte));
-        let Line { id, method, target, range } = *line;
+        let Line { id, client, method, target, range } = *line;
         let (range, error) = (range.as_deref().unwrap_or("-"), self.error.as_deref().unwrap_or("-"));
         macro_rules! write_at {
             ($level:ident) => {
                 $level!(
                     id,
+                    %client,
                     method,
                     target,
                     range,
@@ -97,7 +107,7 @@ impl Entry {
                     bytes = self.sent,
                     first_byte_ms,
                     total_ms,
-                    outcome,
+                    outcome = outcome.text(),
                     error,
                     "request"
                 )

@@ -25,10 +25,11 @@ use crate::config::{AccessLog, Config, Listing};
 use crate::delivery::body::{BodyError, Payload};
 use crate::delivery::cors::AllowOrigin;
 use crate::delivery::{Delivery, MediaRequest};
+use crate::metrics::{Meter, Metrics};
 use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
-use crate::server::Phase;
-use crate::{console, metrics, objects};
+use crate::server::{Peer, Phase};
+use crate::{console, objects};
 
 static SERVER: HeaderValue = HeaderValue::from_static("seekway");
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -36,6 +37,7 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Everything a request can reach.
 pub(crate) struct App {
     pub(crate) cache: Cache,
+    pub(crate) metrics: Arc<Metrics>,
     store: Arc<dyn ObjectStore>,
     delivery: Delivery,
     cors: AllowOrigin,
@@ -60,6 +62,7 @@ pub(crate) enum Surface {
 pub(crate) struct Tracked {
     payload: Payload,
     entry: Entry,
+    meter: Meter,
     phase: Arc<Phase>,
 }
 
@@ -73,9 +76,15 @@ struct RequestIds {
 // === impl App ===
 
 impl App {
-    pub(crate) fn new(config: &Config, cache: Cache, store: Arc<dyn ObjectStore>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        cache: Cache,
+        store: Arc<dyn ObjectStore>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             cache,
+            metrics,
             store,
             delivery: Delivery { cache_control: config.cache_control() },
             cors: config.cors_allow_origin.clone(),
@@ -155,7 +164,7 @@ impl App {
             return Err(Problem::MethodNotAllowed(allowed));
         }
         match request.uri().path() {
-            "/metrics" => Ok(metrics::render(&self.cache.stats())),
+            "/metrics" => Ok(self.metrics.page(self.cache.stats())),
             "/api/health" => Ok(json(StatusCode::OK, r#"{"status":"ok"}"#)),
             "/api/ready" => Ok(self.readiness()),
             _ => Err(Problem::NoRoute),
@@ -211,6 +220,7 @@ impl App {
 pub(crate) fn service(
     app: Arc<App>,
     phase: Arc<Phase>,
+    peer: Peer,
     surface: Surface,
 ) -> impl Service<
     Request<Incoming>,
@@ -229,10 +239,11 @@ pub(crate) fn service(
             let (app, phase) = (app.clone(), phase.clone());
             async move {
                 let begun = Instant::now();
-                let entry = Entry::new(&request, app.access_log, begun);
+                let meter = Meter::begin(app.metrics.clone(), surface, &request, begun);
+                let entry = Entry::new(&request, peer, app.access_log, begun);
                 let span = entry.span();
                 let response = app.answer(surface, &request).instrument(span).await;
-                Ok(track(response, entry, phase))
+                Ok(track(response, entry, meter, phase))
             }
         })
 }
@@ -242,9 +253,15 @@ fn has_its_host(request: &Request<Incoming>) -> bool {
     request.version() != Version::HTTP_11 || request.headers().get_all(header::HOST).iter().count() == 1
 }
 
-fn track(response: Response<Payload>, mut entry: Entry, phase: Arc<Phase>) -> Response<Tracked> {
+fn track(
+    response: Response<Payload>,
+    mut entry: Entry,
+    mut meter: Meter,
+    phase: Arc<Phase>,
+) -> Response<Tracked> {
+    meter.answered(response.status(), response.body().source());
     entry.answered(response.status(), response.body().size_hint().exact().unwrap_or(0));
-    response.map(|payload| Tracked { payload, entry, phase })
+    response.map(|payload| Tracked { payload, entry, meter, phase })
 }
 
 fn json(status: StatusCode, text: &'static str) -> Response<Payload> {
@@ -268,7 +285,11 @@ impl http_body::Body for Tracked {
         let this = &mut *self;
         let frame = std::task::ready!(Pin::new(&mut this.payload).poll_frame(cx));
         match &frame {
-            Some(Ok(frame)) => this.entry.sent(frame.data_ref().map_or(0, Bytes::len)),
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                this.entry.sent(bytes);
+                this.meter.sent(bytes);
+            }
             Some(Err(error)) => this.entry.broke(error),
             None => {}
         }
@@ -287,7 +308,9 @@ impl http_body::Body for Tracked {
 impl Drop for Tracked {
     fn drop(&mut self) {
         self.phase.finished();
-        self.entry.write(self.phase.is_stalled());
+        let outcome = self.entry.outcome(self.phase.is_stalled());
+        self.meter.ended(outcome);
+        self.entry.write(outcome);
     }
 }
 

@@ -126,7 +126,7 @@ impl Delivery {
         if request.method != Method::HEAD && !ranges[0].is_empty() {
             let (pieces, first) = begin(cache, &object, &ranges, layout).await?;
             source = Some(first);
-            *response.body_mut() = Payload::Ranges(Box::new(Ranges::new(pieces, length)));
+            *response.body_mut() = Payload::Ranges(Box::new(Ranges::new(pieces, length, first)));
         }
         source_headers(response.headers_mut(), source, freshness, opened, begun);
         *response.status_mut() = status;

@@ -1,6 +1,23 @@
-//! What `/metrics` on the admin listener says, in Prometheus' text format.
+//! What `/metrics` on the admin listener says.
+//!
+//! A metric is one row of the table below: its name, its labels with all their values, and its meaning. The row
+//! makes the number that is counted, the text that Prometheus reads and the line in `docs/metrics.md`, so none
+//! of them can be without the others. The name says the rest, by Prometheus' conventions: `_total` is a
+//! counter, `_seconds` and `_bytes` are units.
+//!
+//! Counting is an addition to a number of the thread's own: no look-ups, no locks, no contention
+//! (`seekway_cache::Cells`).
 
-use std::fmt::Write;
+mod connection;
+#[cfg(test)]
+mod documentation;
+mod labels;
+mod origin;
+mod process;
+mod request;
+mod table;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::Response;
@@ -8,66 +25,193 @@ use http::header::{self, HeaderValue};
 use seekway_cache::Stats;
 
 use crate::delivery::body::Payload;
+use origin::Origin;
+use process::Process;
+use table::{Counter, Durations, Gauge, Table};
 
-/// A metric: its name (with its unit), its kind, what it means, and where it is read.
-type Metric = (&'static str, &'static str, &'static str, fn(&Stats) -> u64);
+pub(crate) use connection::Connected;
+pub(crate) use labels::Outcome;
+pub(crate) use request::Meter;
 
-/// Every metric there is; `docs/http-api.md` lists the same.
-const METRICS: &[Metric] = &[
-    ("seekway_cache_memory_hit_bytes_total", "counter", "Bytes delivered from the memory tier.", |s| {
-        s.memory_hit_bytes
-    }),
-    ("seekway_cache_fill_hit_bytes_total", "counter", "Bytes delivered from running fills.", |s| {
-        s.fill_hit_bytes
-    }),
-    ("seekway_cache_store_bytes_total", "counter", "Bytes that landed from the store.", |s| s.store_bytes),
-    ("seekway_cache_fills_started_total", "counter", "Fills started.", |s| s.fills_started),
-    ("seekway_cache_fills_joined_total", "counter", "Readers that joined another reader's fill.", |s| {
-        s.fills_joined
-    }),
-    ("seekway_cache_fills_resumed_total", "counter", "Broken bodies that were resumed.", |s| s.fills_resumed),
-    ("seekway_cache_fills_failed_total", "counter", "Fills that ended with an error.", |s| s.fills_failed),
-    ("seekway_cache_fills_stopped_total", "counter", "Fills stopped because nobody wanted them.", |s| {
-        s.fills_stopped
-    }),
-    ("seekway_cache_metadata_requests_total", "counter", "Metadata requests sent to the store.", |s| {
-        s.metadata_requests
-    }),
-    ("seekway_cache_metadata_stale_total", "counter", "Answers from metadata past its time.", |s| {
-        s.metadata_stale
-    }),
-    ("seekway_cache_fills_running", "gauge", "Fills that run now.", |s| s.fills_running),
-    ("seekway_cache_memory_bytes", "gauge", "Bytes in the memory tier, with overhead.", |s| s.memory_bytes),
-    ("seekway_budget_in_use_bytes", "gauge", "Bytes held or reserved, the memory tier included.", |s| {
-        s.budget_in_use_bytes
-    }),
-    ("seekway_budget_capacity_bytes", "gauge", "Bytes that may be held.", |s| s.budget_capacity_bytes),
-    ("seekway_budget_waiting", "gauge", "Readers that wait for memory.", |s| s.budget_waiting),
-];
+use labels::{Kind, Listener, Protocol, Status, Tier};
 
-/// All metrics.
-pub(crate) fn render(stats: &Stats) -> Response<Payload> {
-    let mut text = String::with_capacity(4096);
-    for (name, kind, help, read) in METRICS {
-        write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {}\n", read(stats))
-            .expect("writing to a string cannot fail");
-    }
-    let mut response = Response::new(Payload::Small(Bytes::from(text)));
-    let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
-    response
+/// Every number that the gateway counts itself, and the table of all that it shows.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    requests: Counter<(Kind, Status, Protocol)>,
+    requests_running: Gauge<Protocol>,
+    responses: Counter<Outcome>,
+    first_byte: Durations<Tier>,
+    duration: Durations<Tier>,
+    body_bytes: Counter<Protocol>,
+    connections_accepted: Counter<Listener>,
+    connections_open: Gauge<Listener>,
+    origin: Origin,
+    started: Duration,
+    table: Table,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What is read for one scrape.
+pub(crate) struct Now {
+    cache: Stats,
+    process: Process,
+    started: Duration,
+}
 
-    #[test]
-    fn the_documentation_lists_every_metric_as_it_is() {
-        let page = include_str!("../../docs/http-api.md");
-        let documented: Vec<_> = page.lines().filter(|line| line.starts_with("| `seekway_")).collect();
-        let rows: Vec<_> =
-            METRICS.iter().map(|(name, kind, help, _)| format!("| `{name}` | {kind} | {help} |")).collect();
-        assert_eq!(documented, rows, "docs/http-api.md and METRICS differ");
+// === impl Metrics ===
+
+impl Metrics {
+    /// Every metric there is, in the order of the documentation.
+    pub(crate) fn new() -> Self {
+        let mut table = Table::default();
+        let t = &mut table;
+        Self {
+            requests: t.section("Requests").counter(
+                "seekway_requests_total",
+                "Requests answered, by what was asked for and with what status.",
+            ),
+            requests_running: t.gauge("seekway_requests_running", "Requests that have not ended."),
+            responses: t.counter(
+                "seekway_responses_total",
+                "Requests that have ended, by how; `unanswered` clients left before there was a status.",
+            ),
+            first_byte: t.durations(
+                "seekway_first_byte_seconds",
+                "From a request's head to its answer's first byte, by where that was; `none` is of no object.",
+            ),
+            duration: t.durations(
+                "seekway_response_seconds",
+                "From a request's head to the end of its response, by where the first byte was.",
+            ),
+            body_bytes: t.counter("seekway_response_body_bytes_total", "Bytes given to connections, without headers."),
+            connections_accepted: t
+                .section("Connections")
+                .counter("seekway_connections_accepted_total", "Connections accepted."),
+            connections_open: t.gauge("seekway_connections_open", "Connections that have not ended."),
+            origin: {
+                cache_rows(t);
+                redis_rows(t.section("Redis"));
+                Origin::new(t.section("Origin"))
+            },
+            started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            table: {
+                process_rows(t.section("Process"));
+                table
+            },
+        }
     }
+
+    /// The page.
+    pub(crate) fn page(&self, cache: Stats) -> Response<Payload> {
+        let now = Now { cache, process: Process::read(), started: self.started };
+        let mut response = Response::new(Payload::Small(Bytes::from(self.table.render(&now))));
+        let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+        response
+    }
+}
+
+/// Segments, fills, metadata, and the memory that pays for them.
+fn cache_rows(t: &mut Table) {
+    t.section("Cache").read_by(
+        "seekway_cache_delivered_bytes_total",
+        "Bytes handed to responses, by where they were: memory, Redis, another response's fill, a fill of its own.",
+        ("tier", ["memory", "redis", "joined", "filled"]),
+        [|n| n.cache.memory_hit_bytes, |n| n.cache.shared_hit_bytes, |n| n.cache.joined_hit_bytes, |n| n.cache.fill_hit_bytes],
+    )
+    .read("seekway_cache_store_bytes_total", "Bytes that landed from the store.", |n| n.cache.store_bytes)
+    .read("seekway_cache_memory_hits_total", "Segments wanted and found in memory.", |n| n.cache.memory_hits)
+    .read("seekway_cache_memory_misses_total", "Segments wanted and not found in memory.", |n| n.cache.memory_misses)
+    .read("seekway_cache_memory_inserts_total", "Segments offered to memory; those that are not there were evicted or not admitted.", |n| n.cache.memory_inserts)
+    .read("seekway_cache_memory_segments", "Segments in memory.", |n| n.cache.memory_segments)
+    .read("seekway_cache_memory_bytes", "Bytes in the memory tier, with overhead.", |n| n.cache.memory_bytes)
+    .read("seekway_cache_fills_started_total", "Fills started.", |n| n.cache.fills_started)
+    .read("seekway_cache_fills_joined_total", "Readers that joined another reader's fill.", |n| n.cache.fills_joined)
+    .read("seekway_cache_fills_resumed_total", "Broken bodies that were resumed.", |n| n.cache.fills_resumed)
+    .read("seekway_cache_fills_failed_total", "Fills that ended with an error.", |n| n.cache.fills_failed)
+    .read("seekway_cache_fills_stopped_total", "Fills stopped because nobody wanted them.", |n| n.cache.fills_stopped)
+    .read("seekway_cache_fills_running", "Fills that run now.", |n| n.cache.fills_running)
+    .read_times("seekway_cache_fill_seconds", "How long fills took that brought all their bytes.", |n| &n.cache.fill_times)
+    .read("seekway_cache_metadata_requests_total", "Metadata requests sent to the store.", |n| n.cache.metadata_requests)
+    .read("seekway_cache_metadata_stale_total", "Answers from metadata past its time.", |n| n.cache.metadata_stale);
+    t.section("Memory")
+        .read("seekway_budget_capacity_bytes", "Bytes that may be held.", |n| n.cache.budget_capacity_bytes)
+        .read("seekway_budget_in_use_bytes", "Bytes held or reserved, the memory tier included.", |n| {
+            n.cache.budget_in_use_bytes
+        })
+        .read("seekway_budget_waiting", "Readers that wait for memory.", |n| n.cache.budget_waiting)
+        .read_times(
+            "seekway_budget_wait_seconds",
+            "How long readers waited for memory, also those that gave up.",
+            |n| &n.cache.budget_waits,
+        )
+        .read("seekway_budget_refused_total", "Responses that waited for memory in vain.", |n| {
+            n.cache.budget_refusals
+        });
+}
+
+/// The tier that all replicas share; all zero without one.
+fn redis_rows(t: &mut Table) {
+    t.read("seekway_redis_up", "1 while Redis is used, 0 while its circuit breaker is open.", |n| {
+        n.cache.shared_up
+    })
+    .read("seekway_redis_breaker_opened_total", "How often the circuit breaker opened.", |n| {
+        n.cache.shared_opened
+    })
+    .read_times(
+        "seekway_redis_command_seconds",
+        "How long Redis took to answer, of what came in time.",
+        |n| &n.cache.shared_times,
+    )
+    .read("seekway_redis_timeouts_total", "Commands that were not answered in time.", |n| {
+        n.cache.shared_timeouts
+    })
+    .read("seekway_redis_errors_total", "Commands that failed.", |n| n.cache.shared_errors)
+    .read("seekway_redis_segments_read_total", "Segments found.", |n| n.cache.shared_segments_read)
+    .read("seekway_redis_segments_missed_total", "Looks that found no segment.", |n| n.cache.shared_misses)
+    .read("seekway_redis_read_bytes_total", "Bytes of segments found.", |n| n.cache.shared_read_bytes)
+    .read("seekway_redis_corrupt_total", "Values that were not what their key says.", |n| {
+        n.cache.shared_corrupt
+    })
+    .read("seekway_redis_records_read_total", "Objects that another replica had asked about.", |n| {
+        n.cache.metadata_shared
+    })
+    .read("seekway_redis_segments_written_total", "Segments written.", |n| n.cache.shared_writes)
+    .read(
+        "seekway_redis_writes_dropped_total",
+        "Segments not written: too many waited, or Redis was in trouble.",
+        |n| n.cache.shared_writes_dropped,
+    )
+    .read("seekway_redis_write_queue_bytes", "Bytes that wait to be written.", |n| {
+        n.cache.shared_queued_bytes
+    })
+    .read_by(
+        "seekway_redis_replica_requests_total",
+        "Requests between replicas for segments that one of them fetches or has.",
+        ("direction", ["sent", "received"]),
+        [|n| n.cache.shared_asked, |n| n.cache.shared_asked_by_others],
+    )
+    .read_by(
+        "seekway_redis_replica_waits_total",
+        "Waits for another replica's segments, by whether they came.",
+        ("outcome", ["served", "vain"]),
+        [|n| n.cache.shared_waits_served, |n| n.cache.shared_waits_vain],
+    );
+}
+
+/// What Prometheus' own clients tell, and which gateway this is.
+fn process_rows(t: &mut Table) {
+    t.read_by(
+        "seekway_build_info",
+        "Always 1: which version this is.",
+        ("version", [env!("CARGO_PKG_VERSION")]),
+        [|_| 1],
+    )
+    .read_time("process_start_time_seconds", "When the gateway started, since 1970.", |n| n.started)
+    .read_time("process_cpu_seconds_total", "Processor time, user and system.", |n| n.process.cpu)
+    .read("process_resident_memory_bytes", "Memory in use.", |n| n.process.resident_bytes)
+    .read("process_virtual_memory_bytes", "Address space in use.", |n| n.process.virtual_bytes)
+    .read("process_threads", "Threads.", |n| n.process.threads)
+    .read("process_open_fds", "Descriptors in use: connections and open files.", |n| n.process.open_fds)
+    .read("process_max_fds", "Descriptors that may be in use.", |n| n.process.max_fds);
 }

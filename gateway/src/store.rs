@@ -5,9 +5,13 @@ use std::sync::Arc;
 
 use seekway_storage::ObjectStore;
 use seekway_storage::local::LocalStore;
+use seekway_storage::measured::{Measured, Observer};
 use seekway_storage::s3::{S3Config, S3Store};
 
 use crate::config::{Config, StorageBackend};
+
+/// The name of the endpoint that `--s3-bucket` and `--s3-endpoint` describe, in metrics.
+pub(crate) const PREFERRED: &str = "preferred";
 
 /// Why the store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +28,12 @@ pub enum StoreError {
     },
 }
 
-/// Opens the store. Nothing is asked of S3 yet: a gateway starts, and says so, while its origin is down.
-pub(crate) async fn connect(config: &Config) -> Result<Arc<dyn ObjectStore>, StoreError> {
+/// Opens the store; `observer` is told of every request to S3. Nothing is asked of S3 yet: a gateway starts, and
+/// says so, while its origin is down.
+pub(crate) async fn connect(
+    config: &Config,
+    observer: Arc<dyn Observer>,
+) -> Result<Arc<dyn ObjectStore>, StoreError> {
     match config.storage_backend() {
         StorageBackend::Local => {
             let path = &config.local_storage_dir;
@@ -33,7 +41,10 @@ pub(crate) async fn connect(config: &Config) -> Result<Arc<dyn ObjectStore>, Sto
                 LocalStore::open(path).map_err(|source| StoreError::Folder { path: path.clone(), source })?;
             Ok(Arc::new(store))
         }
-        StorageBackend::S3 => Ok(Arc::new(S3Store::connect(s3(config)).await)),
+        StorageBackend::S3 => {
+            let store = S3Store::connect(s3(config)).await;
+            Ok(Arc::new(Measured::new(Arc::new(store), observer, PREFERRED)))
+        }
     }
 }
 

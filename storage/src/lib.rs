@@ -10,6 +10,7 @@
 mod error;
 mod key;
 pub mod local;
+pub mod measured;
 mod object;
 pub mod s3;
 

@@ -104,9 +104,13 @@ impl Link {
         limit: Duration,
     ) -> Option<T> {
         let mut connection = self.connection(lane)?;
+        let asked = Instant::now();
         match timeout(limit, command.query_async(&mut connection)).await {
             Ok(Ok(answer)) => {
                 self.failures.store(0, Ordering::Relaxed);
+                if lane == Lane::Shared {
+                    self.counters.shared_times.observe(asked.elapsed());
+                }
                 Some(answer)
             }
             Ok(Err(error)) => {

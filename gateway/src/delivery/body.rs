@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use seekway_cache::{Error, Reader};
+use seekway_cache::{Error, Reader, Source};
 
 /// What a response carries.
 pub enum Payload {
@@ -24,6 +24,7 @@ pub struct Ranges {
     /// In reverse order of sending.
     pieces: Vec<Piece>,
     remaining: u64,
+    source: Source,
 }
 
 /// One piece of a body.
@@ -46,6 +47,16 @@ pub enum BodyError {
 }
 
 // === impl Payload ===
+
+impl Payload {
+    /// Where its first byte came from, if it has bytes of an object.
+    pub fn source(&self) -> Option<Source> {
+        match self {
+            Self::Empty | Self::Small(_) => None,
+            Self::Ranges(ranges) => Some(ranges.source),
+        }
+    }
+}
 
 impl http_body::Body for Payload {
     type Data = Bytes;
@@ -83,10 +94,10 @@ impl http_body::Body for Payload {
 // === impl Ranges ===
 
 impl Ranges {
-    /// A body of `pieces`, `length` bytes in all.
-    pub fn new(mut pieces: Vec<Piece>, length: u64) -> Self {
+    /// A body of `pieces`, `length` bytes in all, of which the first came from `source`.
+    pub fn new(mut pieces: Vec<Piece>, length: u64, source: Source) -> Self {
         pieces.reverse();
-        Self { pieces, remaining: length }
+        Self { pieces, remaining: length, source }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {

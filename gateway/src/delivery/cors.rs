@@ -55,9 +55,11 @@ impl AllowOrigin {
         }
     }
 
-    /// Adds what the answer to `OPTIONS` carries, instead of [`apply`](Self::apply).
+    /// Adds what the answer to `OPTIONS` carries, instead of [`apply`](Self::apply): what may be asked only where
+    /// that is the question (Fetch standard, §3.2.2).
     pub fn preflight(&self, request: &HeaderMap, response: &mut HeaderMap) {
-        if self.admit(request, response).is_some() {
+        let is_asked = request.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        if self.admit(request, response).is_some() && is_asked {
             response.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOW_METHODS);
             response.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOW_HEADERS);
             response.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);

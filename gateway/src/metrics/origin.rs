@@ -1,0 +1,127 @@
+//! What the origin is asked, and how it answers.
+
+use std::time::Duration;
+
+use seekway_storage::measured::{BodyEnd, Observer, Operation, Outcome, Request};
+
+use super::Metrics;
+use super::labels::Label;
+use super::table::{Counter, Durations, Gauge, Table};
+use crate::store;
+
+/// The origin's numbers.
+#[derive(Debug)]
+pub(super) struct Origin {
+    requests: Counter<(Endpoint, Operation, Outcome)>,
+    in_flight: Gauge<Endpoint>,
+    first_byte: Durations<(Endpoint, Operation)>,
+    bytes: Counter<Endpoint>,
+    bodies: Counter<(Endpoint, BodyEnd)>,
+    hedges: Counter<Endpoint>,
+}
+
+/// The names of endpoints that `store.rs` gives, and one for any other.
+const ENDPOINTS: [&str; 2] = [store::PREFERRED, "other"];
+
+/// One of [`ENDPOINTS`].
+#[derive(Debug, Clone, Copy)]
+struct Endpoint(usize);
+
+// === impl Origin ===
+
+impl Origin {
+    pub(super) fn new(t: &mut Table) -> Self {
+        Self {
+            requests: t.counter(
+                "seekway_origin_requests_total",
+                "Requests to the store's endpoints, by how they were answered.",
+            ),
+            in_flight: t.gauge(
+                "seekway_origin_requests_in_flight",
+                "Requests that the store has not answered to their end.",
+            ),
+            first_byte: t.durations(
+                "seekway_origin_first_byte_seconds",
+                "From a request to the head of its answer, for answers that were as asked.",
+            ),
+            bytes: t.counter("seekway_origin_received_bytes_total", "Bytes of objects that came."),
+            bodies: t.counter("seekway_origin_bodies_total", "Bodies that have ended, by how."),
+            hedges: t.counter(
+                "seekway_origin_hedges_total",
+                "Requests that ask for what another one is late with.",
+            ),
+        }
+    }
+}
+
+impl Observer for Metrics {
+    fn began(&self, request: &Request) {
+        let endpoint = Endpoint::named(&request.endpoint);
+        self.origin.in_flight.increment(endpoint);
+        if request.is_hedge {
+            self.origin.hedges.increment(endpoint);
+        }
+    }
+
+    fn answered(&self, request: &Request, outcome: Outcome, after: Duration) {
+        let endpoint = Endpoint::named(&request.endpoint);
+        self.origin.requests.increment((endpoint, request.operation, outcome));
+        if outcome == Outcome::Ok {
+            self.origin.first_byte.observe((endpoint, request.operation), after);
+        }
+    }
+
+    fn received(&self, request: &Request, bytes: u64) {
+        self.origin.bytes.add(Endpoint::named(&request.endpoint), bytes);
+    }
+
+    fn ended(&self, request: &Request, body: Option<BodyEnd>) {
+        let endpoint = Endpoint::named(&request.endpoint);
+        self.origin.in_flight.decrement(endpoint);
+        if let Some(body) = body {
+            self.origin.bodies.increment((endpoint, body));
+        }
+    }
+}
+
+// === impl Endpoint, Operation, Outcome, BodyEnd ===
+
+impl Endpoint {
+    fn named(name: &str) -> Self {
+        Self(ENDPOINTS.iter().position(|endpoint| *endpoint == name).unwrap_or(ENDPOINTS.len() - 1))
+    }
+}
+
+impl Label for Endpoint {
+    const NAME: &'static str = "endpoint";
+    const COUNT: usize = ENDPOINTS.len();
+
+    fn values() -> Vec<&'static str> {
+        ENDPOINTS.to_vec()
+    }
+
+    fn index(self) -> usize {
+        self.0
+    }
+}
+
+macro_rules! label {
+    ($label:ident, $name:literal) => {
+        impl Label for $label {
+            const NAME: &'static str = $name;
+            const COUNT: usize = Self::ALL.len();
+
+            fn values() -> Vec<&'static str> {
+                Self::ALL.iter().map(|value| value.label()).collect()
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+label!(Operation, "operation");
+label!(Outcome, "outcome");
+label!(BodyEnd, "ending");
