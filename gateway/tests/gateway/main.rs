@@ -11,5 +11,6 @@ mod ranges;
 mod replacement;
 mod server;
 mod sharing;
+mod soak;
 mod startup;
 mod support;
