@@ -1,5 +1,6 @@
 //! The access log: one line for a request, when its response has ended one way or the other.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use http::{Request, StatusCode};
@@ -7,6 +8,7 @@ use tracing::{Level, Span, info, info_span, warn};
 
 use crate::config::AccessLog;
 use crate::delivery::body::BodyError;
+use crate::server::Peer;
 
 /// A response that took this long before its first byte is logged also when only failures are.
 const SLOW: Duration = Duration::from_secs(1);
@@ -25,6 +27,7 @@ pub(crate) struct Entry {
 
 struct Line {
     id: String,
+    client: IpAddr,
     method: String,
     target: String,
     range: Option<String>,
@@ -33,13 +36,14 @@ struct Line {
 // === impl Entry ===
 
 impl Entry {
-    pub(crate) fn new<B>(request: &Request<B>, mode: AccessLog, begun: Instant) -> Self {
+    pub(crate) fn new<B>(request: &Request<B>, peer: Peer, mode: AccessLog, begun: Instant) -> Self {
         let text = |name: &str| {
             request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
         let request = (mode != AccessLog::Off).then(|| {
             Box::new(Line {
                 id: text("x-request-id").unwrap_or_default(),
+                client: peer.address.ip().to_canonical(),
                 method: request.method().to_string(),
                 target: request.uri().to_string(),
                 range: text("range"),
@@ -84,12 +88,13 @@ impl Entry {
             return;
         }
         let (total_ms, first_byte_ms) = (millis(self.begun.elapsed()), millis(first_byte));
-        let Line { id, method, target, range } = *line;
+        let Line { id, client, method, target, range } = *line;
         let (range, error) = (range.as_deref().unwrap_or("-"), self.error.as_deref().unwrap_or("-"));
         macro_rules! write_at {
             ($level:ident) => {
                 $level!(
                     id,
+                    %client,
                     method,
                     target,
                     range,

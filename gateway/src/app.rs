@@ -27,7 +27,7 @@ use crate::delivery::cors::AllowOrigin;
 use crate::delivery::{Delivery, MediaRequest};
 use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
-use crate::server::Phase;
+use crate::server::{Peer, Phase};
 use crate::{console, metrics, objects};
 
 static SERVER: HeaderValue = HeaderValue::from_static("seekway");
@@ -211,6 +211,7 @@ impl App {
 pub(crate) fn service(
     app: Arc<App>,
     phase: Arc<Phase>,
+    peer: Peer,
     surface: Surface,
 ) -> impl Service<
     Request<Incoming>,
@@ -229,7 +230,7 @@ pub(crate) fn service(
             let (app, phase) = (app.clone(), phase.clone());
             async move {
                 let begun = Instant::now();
-                let entry = Entry::new(&request, app.access_log, begun);
+                let entry = Entry::new(&request, peer, app.access_log, begun);
                 let span = entry.span();
                 let response = app.answer(surface, &request).instrument(span).await;
                 Ok(track(response, entry, phase))

@@ -1,54 +1,36 @@
 //! Listeners, threads and connections.
 //!
-//! One current-thread runtime per core serves connections; one more thread accepts them and hands each to
-//! the runtime with the fewest, so that sixteen keep-alive connections on two cores are eight and eight.
-//! (`docs/decisions/0002-threads.md` has the measurement against `SO_REUSEPORT`.)
+//! One current-thread runtime per core serves connections (`server/connection.rs`); one more thread accepts them
+//! (`server/accept.rs`) and hands each to the runtime with the fewest, so that sixteen keep-alive connections on
+//! two cores are eight and eight. (`docs/decisions/0002-threads.md` has the measurement against `SO_REUSEPORT`.)
 //!
 //! [`Gateway::drain`] makes readiness say 503, stops accepting, lets running responses finish until the
 //! deadline, and ends the threads.
 
+mod accept;
+mod connection;
 mod guarded_stream;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
 use seekway_cache::Cache;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::unconstrained;
-use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tracing::{info, warn};
 
-use crate::app::{self, App, Surface};
+use crate::app::{App, Surface};
 use crate::config::Config;
 use crate::store::{self, StoreError};
-use guarded_stream::{GuardedStream, Patience};
+use accept::{Lane, accept, bind};
+use connection::Worker;
 
+pub(crate) use connection::Peer;
 pub(crate) use guarded_stream::Phase;
 
-/// Connections handed to a runtime that it has not begun to serve; more than that wait in the kernel.
-const HANDOVERS_MAX: usize = 256;
-/// Connections that the kernel completes before we accept them.
-const BACKLOG_MAX: i32 = 1024;
-/// What a connection gets for its first request when it was accepted just before the drain.
-const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
-/// Unsent bytes that the kernel takes from us for one connection (`TCP_NOTSENT_LOWAT`). Without it a paused
-/// client has megabytes in the kernel, and a slow one looks stalled: the kernel says that it can be written to
-/// again only when a third of its buffer is empty; with it, when half of this is.
-///
-/// Measured with hot 1 MiB ranges on 16 loopback connections, two rounds, requests/s: 128 KiB 5,658 and 4,567;
-/// 256 KiB 5,629 and 6,744; 512 KiB 6,528 and 6,573; 4 MiB 5,948 and 6,110. Below 256 KiB it costs throughput.
-const NOTSENT_BYTES_MAX: u32 = 256 * 1024;
 /// The admin listener serves probes and scrapes: a handful of connections.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 
@@ -81,27 +63,6 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
-/// What a serving runtime needs.
-struct Worker {
-    app: Arc<App>,
-    surface: Surface,
-    patience: Patience,
-    http: http1::Builder,
-    connections: Arc<AtomicUsize>,
-}
-
-/// A connection on its way to its runtime, with its place among the allowed ones.
-struct Handover {
-    stream: StdStream,
-    permit: OwnedSemaphorePermit,
-}
-
-/// Where a runtime takes connections, and how many it has.
-struct Lane {
-    sender: mpsc::Sender<Handover>,
-    connections: Arc<AtomicUsize>,
-}
-
 // === impl Gateway ===
 
 impl Gateway {
@@ -119,9 +80,9 @@ impl Gateway {
         let mut threads = Vec::with_capacity(threads_count + 1);
         let mut lanes = Vec::with_capacity(threads_count);
         for nth in 0..threads_count {
-            let (sender, receiver) = mpsc::channel(HANDOVERS_MAX);
+            let (lane, receiver) = Lane::new();
+            lanes.push(lane);
             let worker = Worker::new(app.clone(), Surface::Public, config);
-            lanes.push(Lane { sender, connections: worker.connections.clone() });
             let runtime = self::runtime()?;
             let serve = move || {
                 runtime.block_on(worker.run(receiver));
@@ -135,7 +96,7 @@ impl Gateway {
         let accepting = app.clone();
         let accept = move || {
             runtime.block_on(async move {
-                let (lane, receiver) = admin_lane(&admin);
+                let (lane, receiver) = Lane::new();
                 let admin_done = tokio::spawn(admin.run(receiver));
                 let permits = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
                 let stop = accepting.drained.clone();
@@ -205,148 +166,6 @@ async fn supervise(app: Arc<App>, listener: StdListener, lanes: Vec<Lane>, limit
     app.cache.shutdown().await;
 }
 
-/// Hands each new connection to the lane with the fewest, until `stop`; and then those that the kernel has
-/// completed already, because closing the listener would reset them.
-async fn accept(listener: StdListener, lanes: Vec<Lane>, permits: Arc<Semaphore>, stop: CancellationToken) {
-    let listener = TcpListener::from_std(listener).expect("a runtime with I/O runs this");
-    let mut left_in_backlog = BACKLOG_MAX;
-    while left_in_backlog > 0 {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.cancelled() => {
-                left_in_backlog -= 1;
-                // Without tokio's own yielding, which would make it look as if nobody was waiting.
-                unconstrained(next(&listener, &permits)).now_or_never()
-            }
-            accepted = next(&listener, &permits) => Some(accepted),
-        };
-        match accepted {
-            None => return,
-            Some(Ok(handover)) => {
-                let lane = lanes
-                    .iter()
-                    .min_by_key(|lane| lane.connections.load(Ordering::Relaxed))
-                    .expect("there is at least one lane");
-                lane.connections.fetch_add(1, Ordering::Relaxed);
-                if lane.sender.send(handover).await.is_err() {
-                    return;
-                }
-            }
-            Some(Err(_)) if stop.is_cancelled() => return,
-            Some(Err(error)) => {
-                // Out of descriptors, most likely; the next accept would fail at once, too.
-                warn!(%error, "cannot accept");
-                sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
-}
-
-/// The next connection. Its permit is taken before: above the limit, clients wait in the kernel's backlog.
-async fn next(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<Handover> {
-    let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
-    let (stream, _) = listener.accept().await?;
-    Ok(Handover { stream: stream.into_std()?, permit })
-}
-
-fn admin_lane(admin: &Worker) -> (Lane, mpsc::Receiver<Handover>) {
-    let (sender, receiver) = mpsc::channel(HANDOVERS_MAX);
-    (Lane { sender, connections: admin.connections.clone() }, receiver)
-}
-
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
-}
-
-fn bind(setting: &'static str, address: SocketAddr) -> Result<StdListener, StartError> {
-    let bound = || -> io::Result<StdListener> {
-        let socket =
-            socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG_MAX)?;
-        Ok(socket.into())
-    };
-    bound().map_err(|source| StartError::Listen { setting, address, source })
-}
-
-// === impl Worker ===
-
-impl Worker {
-    fn new(app: Arc<App>, surface: Surface, config: &Config) -> Self {
-        let mut http = http1::Builder::new();
-        http.max_headers(config.headers_max)
-            .max_header_size(config.header_bytes_max())
-            .header_read_timeout(None); // `GuardedStream` tells idle from slow; see there.
-        let patience = Patience {
-            idle: config.idle_timeout.into(),
-            header: config.header_timeout.into(),
-            write_stall: config.write_stall_timeout.into(),
-        };
-        Self { app, surface, patience, http, connections: Arc::default() }
-    }
-
-    /// Serves connections until there are no more to come and all have ended, or the drain is over.
-    async fn run(self, mut receiver: mpsc::Receiver<Handover>) {
-        let tasks = TaskTracker::new();
-        let drained = self.app.drained.clone();
-        while let Some(Handover { stream, permit }) =
-            tokio::select! { handover = receiver.recv() => handover, () = drained.cancelled() => None }
-        {
-            let app = self.app.clone();
-            let connections = self.connections.clone();
-            let serving = self.serve(stream, app);
-            tasks.spawn(async move {
-                serving.await;
-                connections.fetch_sub(1, Ordering::Relaxed);
-                drop(permit);
-            });
-        }
-        // Also with no connection left: fills and store connections that other threads' responses use live here.
-        tasks.close();
-        drained.cancelled().await;
-    }
-
-    fn serve(&self, stream: StdStream, app: Arc<App>) -> impl Future<Output = ()> + use<> {
-        let (http, patience, surface) = (self.http.clone(), self.patience, self.surface);
-        async move {
-            let stream = match prepared(stream) {
-                Ok(stream) => stream,
-                Err(error) => return debug!(%error, "a connection ended before it began"),
-            };
-            let phase = Arc::new(Phase::default());
-            let service = TowerToHyperService::new(app::service(app.clone(), phase.clone(), surface));
-            let io = TokioIo::new(GuardedStream::new(stream, patience, phase.clone()));
-            let mut connection = std::pin::pin!(http.serve_connection(io, service));
-            // Probes come on new connections while the public ones drain, and must find out that they do.
-            let ending = if surface == Surface::Admin { &app.drained } else { &app.draining };
-            let served = tokio::select! {
-                served = connection.as_mut() => served,
-                () = until_ending(ending, &phase) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = served {
-                debug!(%error, "connection ended");
-            }
-        }
-    }
-}
-
-/// A connection as it should be for media: answers leave at once, and little of them waits in the kernel.
-fn prepared(stream: StdStream) -> io::Result<TcpStream> {
-    stream.set_nodelay(true)?;
-    socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOTSENT_BYTES_MAX)?;
-    TcpStream::from_std(stream)
-}
-
-/// Completes when a connection is to end after what it is doing: when `ending` says so, but not before its first
-/// request had a moment to arrive. A client that has just connected would otherwise be hung up on.
-async fn until_ending(ending: &CancellationToken, phase: &Phase) {
-    ending.cancelled().await;
-    if phase.is_new() {
-        sleep(FIRST_REQUEST_GRACE).await;
-    }
 }
