@@ -5,16 +5,19 @@
 //! - [`seaweed`] starts a real S3 server for tests.
 //! - [`redis`] starts a real Redis: alone, watched by Sentinels, or as a Cluster.
 //! - [`gateway`] starts the gateway as a child, [`cold_seek`] measures it, and a [`report`] says what came of it.
+//! - [`soak`] runs scenarios that promise something under load; [`footprint`] is what they weigh.
 //! - [`client`] is one keep-alive HTTP/1.1 connection that times what it reads.
 
 pub mod client;
 pub mod cold_seek;
 mod error;
+pub mod footprint;
 pub mod gateway;
 pub mod origin;
 pub mod pattern;
 pub mod redis;
 pub mod report;
 pub mod seaweed;
+pub mod soak;
 
 pub use error::Error;

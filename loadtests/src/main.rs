@@ -18,6 +18,7 @@ use seekway_loadtests::{
     gateway::{Gateway, Launch},
     origin::{Object, Origin, Shape, Tail},
     report::ColdSeekReport,
+    soak::{self, Length, SCENARIOS},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -32,6 +33,7 @@ use tokio::signal::unix::{SignalKind, signal};
 Examples:
   loadtest cold-seek                            is a jump in a film fast? (about 15 s)
   loadtest cold-seek --json out.json --gate     the same for CI: exit code 1 when an aim is missed
+  loadtest soak --scenario paused-clients       does memory stay within its bound?
   loadtest origin --first-byte 80ms             an S3 endpoint that is far away, to try things on"
 )]
 struct Cli {
@@ -42,6 +44,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     ColdSeek(ColdSeek),
+    Soak(Soak),
     Origin(OriginArgs),
 }
 
@@ -78,6 +81,25 @@ struct ColdSeek {
     /// Exit with code 1 when an aim is missed.
     #[arg(long)]
     gate: bool,
+}
+
+/// Run scenarios that promise something under load, and say whether it was kept.
+///
+/// Exit code 1 says that a promise was broken.
+#[derive(Debug, Args)]
+struct Soak {
+    /// The gateway's binary [default: `gateway` next to this one]. Build both with --release.
+    #[arg(long, value_name = "PATH")]
+    gateway: Option<PathBuf>,
+    /// Only this scenario. Can be repeated.
+    #[arg(long = "scenario", value_name = "NAME", value_parser = scenario_names())]
+    scenarios: Vec<String>,
+    /// The short form, which the tests run.
+    #[arg(long)]
+    short: bool,
+    /// Write the figures to this file, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 /// Run the shaped origin until Ctrl-C: an S3 endpoint with a chosen latency, bandwidth and share of errors.
@@ -135,7 +157,8 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match &cli.command {
-            Command::ColdSeek(arguments) => arguments.run().await,
+            Command::ColdSeek(arguments) => interruptible(arguments.run()).await,
+            Command::Soak(arguments) => interruptible(arguments.run()).await,
             Command::Origin(arguments) => arguments.run().await,
         }
     });
@@ -147,22 +170,34 @@ fn failed(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::from(2) // 1 says that an aim was missed
 }
 
+/// Runs until the end or Ctrl-C. Dropping what is under way stops its servers.
+async fn interruptible(running: impl Future<Output = Result<ExitCode, Error>>) -> Result<ExitCode, Error> {
+    tokio::select! {
+        outcome = running => outcome,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            eprintln!("loadtest: interrupted");
+            Ok(ExitCode::from(130))
+        }
+    }
+}
+
+/// The binary to test: what was asked for, else the one next to this.
+fn gateway_binary(asked: Option<&PathBuf>) -> Result<PathBuf, Error> {
+    Ok(match asked {
+        Some(path) => path.clone(),
+        None => std::env::current_exe()?.with_file_name("gateway"),
+    })
+}
+
 // === impl ColdSeek ===
 
 impl ColdSeek {
     async fn run(&self) -> Result<ExitCode, Error> {
-        let report = tokio::select! {
-            report = self.measure() => report?,
-            // Dropping the measurement stops the gateway.
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted?;
-                eprintln!("loadtest: interrupted");
-                return Ok(ExitCode::from(130));
-            }
-        };
+        let report = self.measure().await?;
         print!("{report}");
         if let Some(path) = &self.json {
-            write_json(path, &report).map_err(|source| Error::File { path: path.clone(), source })?;
+            write_json(path, &report)?;
         }
         Ok(if self.gate && !report.all_met() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
@@ -175,10 +210,7 @@ impl ColdSeek {
             seed: self.seed,
             ..Scenario::default()
         };
-        let binary = match &self.gateway {
-            Some(path) => path.clone(),
-            None => std::env::current_exe()?.with_file_name("gateway"),
-        };
+        let binary = gateway_binary(self.gateway.as_ref())?;
         let origin = Origin::start(self.shape.shape())?;
         cold_seek::prepare(&origin, &scenario);
         let launch = Launch {
@@ -196,10 +228,36 @@ impl ColdSeek {
     }
 }
 
-fn write_json(path: &Path, report: &ColdSeekReport) -> std::io::Result<()> {
-    let mut text = serde_json::to_string_pretty(report)?;
+fn write_json(path: &Path, report: &impl serde::Serialize) -> Result<(), Error> {
+    let mut text = serde_json::to_string_pretty(report).map_err(std::io::Error::from)?;
     text.push('\n');
-    fs::write(path, text)
+    fs::write(path, text).map_err(|source| Error::File { path: path.to_owned(), source })
+}
+
+// === impl Soak ===
+
+impl Soak {
+    async fn run(&self) -> Result<ExitCode, Error> {
+        let binary = gateway_binary(self.gateway.as_ref())?;
+        let length = if self.short { Length::Short } else { Length::Long };
+        let wanted =
+            |name: &str| self.scenarios.is_empty() || self.scenarios.iter().any(|other| other == name);
+        let mut report = soak::Report::default();
+        for scenario in SCENARIOS.iter().filter(|scenario| wanted(scenario.name)) {
+            let outcome = scenario.run(&binary, length).await?;
+            println!("{outcome}");
+            report.outcomes.push(outcome);
+        }
+        print!("{report}");
+        if let Some(path) = &self.json {
+            write_json(path, &report)?;
+        }
+        Ok(if report.all_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn scenario_names() -> clap::builder::PossibleValuesParser {
+    SCENARIOS.iter().map(|scenario| scenario.name).collect::<Vec<_>>().into()
 }
 
 // === impl OriginArgs ===

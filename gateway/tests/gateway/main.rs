@@ -13,5 +13,6 @@ mod redbot;
 mod replacement;
 mod server;
 mod sharing;
+mod soak;
 mod startup;
 mod support;
