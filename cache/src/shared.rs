@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use deadpool_redis::redis::{Cmd, cmd};
 use tokio::time::{Instant, sleep};
 
@@ -125,7 +126,7 @@ pub(crate) struct Pass<'a> {
 /// What a fill does next.
 pub(crate) enum Next {
     /// Lands these whole segments.
-    Land(Vec<Vec<u8>>),
+    Land(Vec<Bytes>),
     /// Fetches from the store, up to this offset.
     Fetch(u64),
 }
@@ -285,7 +286,7 @@ impl Pass<'_> {
             let wanted = (bytes / shared.segmentation.segment_bytes()).max(1);
             match shared.look(&self.names, range.clone(), wanted, disregarded.as_deref(), limit).await {
                 None => return Next::Fetch(range.end),
-                Some(Look::Found(values)) => match self.verified(range.start, &values) {
+                Some(Look::Found(values)) => match self.verified(range.start, values) {
                     Some(segments) => {
                         if self.wait_until.take().is_some() {
                             shared.counters.shared_waits_served.increment();
@@ -341,19 +342,19 @@ impl Pass<'_> {
     }
 
     /// The values' segments, up to the first that is not what its key says.
-    fn verified(&self, offset: u64, values: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
+    fn verified(&self, offset: u64, values: Vec<Vec<u8>>) -> Option<Vec<Bytes>> {
         let cut = self.shared.segmentation;
         let first = cut.containing(offset).get();
         let mut segments = Vec::with_capacity(values.len());
         for (index, value) in (first..).zip(values) {
             let range = cut.range(SegmentIndex::new(index), self.names.identity.size());
-            let payload = envelope::open(self.names.segment_name(index).as_bytes(), value)
-                .filter(|payload| payload.len() as u64 == range.end - range.start);
-            let Some(payload) = payload else {
+            let segment = envelope::open(self.names.segment_name(index).as_bytes(), value.into())
+                .filter(|segment| segment.len() as u64 == range.end - range.start);
+            let Some(segment) = segment else {
                 self.shared.counters.shared_corrupt.increment();
                 break;
             };
-            segments.push(payload.to_vec());
+            segments.push(segment);
         }
         Some(segments).filter(|segments| !segments.is_empty())
     }

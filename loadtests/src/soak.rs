@@ -7,6 +7,8 @@
 mod crowd;
 mod figures;
 mod paused_clients;
+mod redis_faults;
+mod replicas;
 mod stage;
 
 use std::{future::Future, path::PathBuf, pin::Pin, time::Instant};
@@ -20,7 +22,7 @@ pub use self::{
 use crate::Error;
 
 /// Every scenario, in the order in which `make soak` runs them.
-pub const SCENARIOS: &[Scenario] = &[paused_clients::SCENARIO];
+pub const SCENARIOS: &[Scenario] = &[paused_clients::SCENARIO, replicas::SCENARIO, redis_faults::SCENARIO];
 
 /// One promise and how it is put to the test.
 #[derive(Debug, Clone, Copy)]

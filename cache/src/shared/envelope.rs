@@ -8,6 +8,7 @@
 //! segment), so neither a collision of Redis keys nor another configuration can pass for the wanted value. The
 //! checksum is for memory and disks that forget; it is no signature, and who can write to Redis is trusted.
 
+use bytes::Bytes;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 const MAGIC: [u8; 4] = *b"SkW1";
@@ -26,14 +27,14 @@ pub(super) fn seal(name: &[u8], payload: &[u8]) -> Vec<u8> {
 }
 
 /// The payload, if `value` is whole, unharmed and named `name`.
-pub(super) fn open<'a>(name: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
+pub(super) fn open(name: &[u8], value: Bytes) -> Option<Bytes> {
     let (header, rest) = value.split_at_checked(HEADER_BYTES)?;
     let (sealed_name, payload) = rest.split_at_checked(name.len())?;
     let is_whole = header[..4] == MAGIC
         && header[4..8] == length(name)
         && header[8..12] == length(payload)
         && header[12..] == checksum(name, payload).to_le_bytes();
-    (is_whole && sealed_name == name).then_some(payload)
+    (is_whole && sealed_name == name).then(|| value.slice_ref(payload))
 }
 
 /// A short name for a long one, in Redis keys.
@@ -58,11 +59,11 @@ mod tests {
 
     #[test]
     fn what_was_sealed_opens_under_its_name_only() {
-        let value = seal(b"name", b"payload");
-        assert_eq!(open(b"name", &value), Some(&b"payload"[..]));
-        assert_eq!(open(b"nam", &value), None);
-        assert_eq!(open(b"mane", &value), None);
-        assert_eq!(open(b"", &seal(b"", b"")), Some(&b""[..]));
+        let value = Bytes::from(seal(b"name", b"payload"));
+        assert_eq!(open(b"name", value.clone()), Some(Bytes::from_static(b"payload")));
+        assert_eq!(open(b"nam", value.clone()), None);
+        assert_eq!(open(b"mane", value), None);
+        assert_eq!(open(b"", seal(b"", b"").into()), Some(Bytes::new()));
     }
 
     #[test]
@@ -71,12 +72,12 @@ mod tests {
         for bit in 0..value.len() * 8 {
             let mut harmed = value.clone();
             harmed[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(open(b"name", &harmed), None, "bit {bit}");
+            assert_eq!(open(b"name", harmed.into()), None, "bit {bit}");
         }
         for len in 0..value.len() {
-            assert_eq!(open(b"name", &value[..len]), None, "{len} bytes");
+            assert_eq!(open(b"name", value[..len].to_vec().into()), None, "{len} bytes");
         }
         let longer = [&value[..], b"x"].concat();
-        assert_eq!(open(b"name", &longer), None);
+        assert_eq!(open(b"name", longer.into()), None);
     }
 }

@@ -22,7 +22,7 @@ use deadpool_redis::redis::{
 };
 use deadpool_redis::sentinel::{SentinelNodeConnectionInfo, SentinelServerType, TlsMode};
 use deadpool_redis::{Runtime, Timeouts, cluster, sentinel};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
@@ -31,6 +31,9 @@ use crate::stats::Counters;
 
 /// Connections that share the requests: enough that one long answer does not hold up all others.
 const LANES: usize = 4;
+/// Answers that may be on their way at once, because their bytes are in memory before they land in buffers that
+/// the budget has paid for: with 256 KiB each that is 8 MiB.
+const ANSWERS_MAX: usize = 32;
 /// Late or failed answers in a row that open the circuit. At 2 ms each that is what a pause of Redis costs.
 const FAILURES_MAX: u32 = 5;
 /// Time for a connection, TLS and authentication included, and for its PING.
@@ -50,6 +53,7 @@ pub(super) struct Link {
     /// Whether there are lanes, for those who only want to know.
     is_closed: AtomicBool,
     next: AtomicUsize,
+    places: Semaphore,
     failures: AtomicU32,
     opened: Notify,
     counters: Arc<Counters>,
@@ -85,6 +89,7 @@ impl Link {
             lanes: RwLock::default(),
             is_closed: AtomicBool::new(false),
             next: AtomicUsize::new(0),
+            places: Semaphore::new(ANSWERS_MAX),
             failures: AtomicU32::new(0),
             opened: Notify::new(),
             counters,
@@ -105,7 +110,14 @@ impl Link {
     ) -> Option<T> {
         let mut connection = self.connection(lane)?;
         let asked = Instant::now();
-        match timeout(limit, command.query_async(&mut connection)).await {
+        let answering = async {
+            let _place = match lane {
+                Lane::Shared => self.places.acquire().await.ok(),
+                Lane::Blocking => None,
+            };
+            command.query_async(&mut connection).await
+        };
+        match timeout(limit, answering).await {
             Ok(Ok(answer)) => {
                 self.failures.store(0, Ordering::Relaxed);
                 if lane == Lane::Shared {

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use deadpool_redis::redis::cmd;
 use seekway_storage::{Attributes, Object, ObjectKey, Pin, Version};
 use serde::{Deserialize, Serialize};
@@ -56,8 +57,8 @@ impl Shared {
             match answer.as_slice() {
                 [tag, value, ttl] if tag == b"found" => {
                     let ttl = std::str::from_utf8(ttl).ok()?.parse().ok().map(Duration::from_millis)?;
-                    let payload = envelope::open(name.as_bytes(), value);
-                    let record = payload.and_then(|json| serde_json::from_slice::<Record>(json).ok());
+                    let payload = envelope::open(name.as_bytes(), Bytes::copy_from_slice(value));
+                    let record = payload.and_then(|json| serde_json::from_slice::<Record>(&json).ok());
                     if record.is_none() {
                         self.counters.shared_corrupt.increment();
                     }

@@ -124,7 +124,7 @@ impl Settings {
         let name = self.all.iter().find(|setting| setting.id == id).map_or_else(|| id.to_owned(), named);
         let raw = self.matches.get_raw(id).and_then(|mut values| values.next());
         Stop::Wrong(match raw {
-            Some(raw) => format!("{name} is {:?}: {why}", raw.to_string_lossy()),
+            Some(raw) => format!("{name} is {:?}: {why}", shown(&raw.to_string_lossy())),
             None => format!("{name} is not set: {why}"),
         })
     }
@@ -153,7 +153,7 @@ impl Stop {
         Self::Wrong(match (error.kind(), setting) {
             (ErrorKind::ValueValidation | ErrorKind::InvalidValue, Some(name)) => {
                 match (text(ContextKind::InvalidValue), allowed(&error)) {
-                    (Some(value), Some(allowed)) => format!("{name} is {value:?}: {allowed}"),
+                    (Some(value), Some(allowed)) => format!("{name} is {:?}: {allowed}", shown(value)),
                     _ => format!("{name} needs a value"),
                 }
             }
@@ -192,6 +192,14 @@ impl fmt::Display for Stop {
             Self::Shown(shown) => shown.fmt(f),
             Self::Wrong(line) => write!(f, "gateway: {line}"),
         }
+    }
+}
+
+/// A value as it may be logged: the user and password of a URL are nobody's business.
+fn shown(value: &str) -> String {
+    match value.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+        Some((scheme, hosts)) => format!("{scheme}://…@{hosts}"),
+        None => value.to_owned(),
     }
 }
 

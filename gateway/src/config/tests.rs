@@ -77,6 +77,23 @@ fn defaults_are_those_of_the_design() {
 }
 
 #[test]
+fn a_wrong_redis_is_told_what_one_looks_like_and_keeps_its_password_to_itself() {
+    for (value, shown) in [
+        ("localhost:6379", "localhost:6379"),
+        ("redis-sentinel://user:secret@host", "redis-sentinel://…@host"),
+    ] {
+        let line = line(&[], &[("REDIS_URL", value)]);
+        let begins =
+            format!("gateway: --redis-url (REDIS_URL) is {shown:?}: redis://host:6379, redis-sentinel://");
+        assert!(line.starts_with(&begins) && !line.contains("secret@"), "{line}");
+    }
+    let shared = config(&[], &[("REDIS_URL", "redis://host"), ("S3_BUCKET", "films")]).cache().shared;
+    let shared = shared.expect("it is set");
+    assert_eq!((shared.ttl, shared.read_limit), (Duration::from_hours(1), Duration::from_millis(2)));
+    assert_eq!(shared.namespace, "aws/films");
+}
+
+#[test]
 fn a_flag_wins_over_its_variable_and_an_empty_variable_is_unset() {
     let both = config(&["--threads", "3"], &[("SEEKWAY_THREADS", "4")]);
     assert_eq!(both.threads(), 3);
@@ -158,9 +175,11 @@ fn wrong_values_are_named() {
     wrong("--s3-force-path-style", "S3_FORCE_PATH_STYLE", "perhaps", "true or false");
     wrong("--s3-bucket", "S3_BUCKET", "my bucket", "a name without spaces");
     let endpoint = "a URL of a server, such as http://localhost:9000, without a user or query";
-    for value in ["localhost:9000", "ftp://a", "http://u:p@a", "http://a/?b", "/path"] {
+    for value in ["localhost:9000", "ftp://a", "http://a/?b", "/path"] {
         wrong("--s3-endpoint", "S3_ENDPOINT", value, endpoint);
     }
+    let line = line(&["--s3-endpoint=http://u:p@a"], &[]);
+    assert!(line.starts_with("gateway: --s3-endpoint (S3_ENDPOINT) is \"http://…@a\": a URL"), "{line}");
     let origins = "`*`, or origins separated by commas such as https://player.example,http://localhost:3000";
     wrong("--cors-allow-origin", "SEEKWAY_CORS_ALLOW_ORIGIN", "player.example", origins);
     let rule = "PREFIX=VALUE, such as live/=no-cache or =public, max-age=60";
