@@ -1,6 +1,6 @@
 # Everything a person types. Each target says what it does in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs cold-seek clean
+.PHONY: help run test check docs fuzz cold-seek clean
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -24,6 +24,10 @@ check: ## formatting, lints, dependencies, crate arrows and scripts: what review
 
 docs: ## write the tables of docs/configuration.md and docs/metrics.md anew, from what the program says
 	@SEEKWAY_WRITE_DOCS=1 cargo test --quiet --locked -p seekway-gateway --lib documentation
+
+fuzz: ## throw bytes at the parsers, FUZZ_SECONDS (60) for each
+	@scripts/setup test
+	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) scripts/fuzz
 
 cold-seek: ## measure a seek into a cold object, on release builds (ARGS are passed on)
 	@scripts/setup run
