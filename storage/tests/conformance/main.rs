@@ -2,6 +2,7 @@
 
 mod local;
 mod objects;
+mod origin;
 mod s3;
 mod s3_answers;
 mod suite;
@@ -12,10 +13,12 @@ async fn a_local_folder_conforms() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = seekway_storage::local::LocalStore::open(folder.path()).expect("opens");
     suite::conformance(&store).await;
+    suite::conformance(&origin::around(store)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_s3_server_conforms() {
     let (_server, store) = s3::bucket("conformance").await;
     suite::conformance(&store).await;
+    suite::conformance(&origin::around(store)).await;
 }
