@@ -120,6 +120,8 @@ impl Answer {
             (_, 412) => Error::VersionChanged,
             (_, 416) => Error::RangeNotSatisfiable { size: self.object_bytes },
             (_, 429) => self.throttled(bucket),
+            // Without a body nothing tells a busy store from a broken one, but how long to wait does.
+            ("", 503) if self.retry_after.is_some() => self.throttled(bucket),
             // The two codes: another write to the same key is under way.
             ("OperationAborted" | "ConditionalRequestConflict", _) | (_, 500 | 502 | 503 | 504) => {
                 Error::Unavailable(self.source(bucket))

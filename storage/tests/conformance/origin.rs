@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::future::{join_all, try_join_all};
 use futures_util::TryStreamExt;
+use futures_util::future::{join_all, try_join_all};
 use http::{Method, StatusCode};
 use seekway_loadtests::origin::{Fault, Object as Stored, Origin as Server, Shape};
 use seekway_loadtests::pattern::verify;
