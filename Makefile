@@ -1,6 +1,6 @@
 # Everything a person types. Each target says what it does in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs fuzz cold-seek clean
+.PHONY: help run test check docs fuzz cold-seek hedging clean
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -33,6 +33,11 @@ cold-seek: ## measure a seek into a cold object, on release builds (ARGS are pas
 	@scripts/setup run
 	@cargo build --release --locked -p seekway-gateway -p seekway-loadtests
 	@$(TARGET_DIR)/release/loadtest cold-seek $(ARGS)
+
+hedging: ## measure what asking twice does for late answers, on release builds (ARGS are passed on)
+	@scripts/setup run
+	@cargo build --release --locked -p seekway-gateway -p seekway-loadtests
+	@$(TARGET_DIR)/release/loadtest hedging $(ARGS)
 
 clean: ## remove what was built or installed here; data/ stays
 	@cargo clean --quiet

@@ -75,7 +75,7 @@ impl Gateway {
 
         let runtime = runtime()?;
         let metrics = Arc::new(Metrics::new());
-        let store = runtime.block_on(store::connect(config, metrics.clone()))?;
+        let store = runtime.block_on(store::connect(config, &metrics))?;
         let app = Arc::new(App::new(config, Cache::new(store.clone(), config.cache()), store, metrics));
 
         let threads_count = config.threads();

@@ -4,12 +4,14 @@
 //! - [`pattern`] makes and checks the bytes of its objects.
 //! - [`seaweed`] starts a real S3 server for tests.
 //! - [`gateway`] starts the gateway as a child, [`cold_seek`] measures it, and a [`report`] says what came of it.
+//! - [`hedging`] measures what asking twice does for late answers.
 //! - [`client`] is one keep-alive HTTP/1.1 connection that times what it reads.
 
 pub mod client;
 pub mod cold_seek;
 mod error;
 pub mod gateway;
+pub mod hedging;
 pub mod origin;
 pub mod pattern;
 pub mod report;

@@ -16,6 +16,7 @@ use seekway_loadtests::{
     Error,
     cold_seek::{self, Scenario},
     gateway::{Gateway, Launch},
+    hedging,
     origin::{Object, Origin, Shape, Tail},
     report::ColdSeekReport,
 };
@@ -32,6 +33,7 @@ use tokio::signal::unix::{SignalKind, signal};
 Examples:
   loadtest cold-seek                            is a jump in a film fast? (about 15 s)
   loadtest cold-seek --json out.json --gate     the same for CI: exit code 1 when an aim is missed
+  loadtest hedging                              are late answers of the store felt? (about 50 s)
   loadtest origin --first-byte 80ms             an S3 endpoint that is far away, to try things on"
 )]
 struct Cli {
@@ -42,6 +44,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     ColdSeek(ColdSeek),
+    Hedging(Hedging),
     Origin(OriginArgs),
 }
 
@@ -72,6 +75,29 @@ struct ColdSeek {
     seed: u64,
     #[command(flatten)]
     shape: ShapeArgs,
+    /// Write the result to this file, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Exit with code 1 when an aim is missed.
+    #[arg(long)]
+    gate: bool,
+}
+
+/// Measure cold seeks from an origin some of whose answers are late, with hedging and without.
+///
+/// 3 % of the answers take 300 ms instead of 30 ms. Starts one gateway that hedges and one that does not, reads
+/// the same 64 KiB pieces through both, and checks every byte.
+#[derive(Debug, Args)]
+struct Hedging {
+    /// The gateway's binary [default: `gateway` next to this one]. Build both with --release.
+    #[arg(long, value_name = "PATH")]
+    gateway: Option<PathBuf>,
+    /// A setting of both gateways, such as `SEEKWAY_S3_HEDGE_PERCENT=10`. Can be repeated.
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    environment: Vec<(OsString, OsString)>,
+    /// How many seeks each way.
+    #[arg(long, value_name = "COUNT", default_value = "2000")]
+    seeks: NonZero<usize>,
     /// Write the result to this file, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -136,6 +162,7 @@ fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         match &cli.command {
             Command::ColdSeek(arguments) => arguments.run().await,
+            Command::Hedging(arguments) => arguments.run().await,
             Command::Origin(arguments) => arguments.run().await,
         }
     });
@@ -196,7 +223,33 @@ impl ColdSeek {
     }
 }
 
-fn write_json(path: &Path, report: &ColdSeekReport) -> std::io::Result<()> {
+// === impl Hedging ===
+
+impl Hedging {
+    async fn run(&self) -> Result<ExitCode, Error> {
+        let binary = match &self.gateway {
+            Some(path) => path.clone(),
+            None => std::env::current_exe()?.with_file_name("gateway"),
+        };
+        let scenario = Scenario { seeks: self.seeks.get(), ..hedging::scenario() };
+        let report = tokio::select! {
+            report = hedging::run(binary, self.environment.clone(), hedging::shape(), &scenario) => report?,
+            // Dropping the measurement stops the gateways.
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted?;
+                eprintln!("loadtest: interrupted");
+                return Ok(ExitCode::from(130));
+            }
+        };
+        print!("{report}");
+        if let Some(path) = &self.json {
+            write_json(path, &report).map_err(|source| Error::File { path: path.clone(), source })?;
+        }
+        Ok(if self.gate && !report.all_met() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+fn write_json(path: &Path, report: &impl serde::Serialize) -> std::io::Result<()> {
     let mut text = serde_json::to_string_pretty(report)?;
     text.push('\n');
     fs::write(path, text)

@@ -7,7 +7,7 @@ use seekway_storage::measured::{BodyEnd, Observer, Operation, Outcome, Request};
 use super::Metrics;
 use super::labels::Label;
 use super::table::{Counter, Durations, Gauge, Table};
-use crate::store;
+use crate::store::ENDPOINTS;
 
 /// The origin's numbers.
 #[derive(Debug)]
@@ -19,9 +19,6 @@ pub(super) struct Origin {
     bodies: Counter<(Endpoint, BodyEnd)>,
     hedges: Counter<Endpoint>,
 }
-
-/// The names of endpoints that `store.rs` gives, and one for any other.
-const ENDPOINTS: [&str; 2] = [store::PREFERRED, "other"];
 
 /// One of [`ENDPOINTS`].
 #[derive(Debug, Clone, Copy)]

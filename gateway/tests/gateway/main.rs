@@ -6,6 +6,7 @@ mod conditions;
 mod drain;
 mod keys;
 mod metrics;
+mod origin_down;
 mod origin_faults;
 mod players;
 mod ranges;
