@@ -8,7 +8,6 @@ use tracing::{Level, Span, info, info_span, warn};
 
 use crate::config::AccessLog;
 use crate::delivery::body::BodyError;
-use crate::server::Peer;
 
 /// A response that took this long before its first byte is logged also when only failures are.
 const SLOW: Duration = Duration::from_secs(1);
@@ -36,14 +35,14 @@ struct Line {
 // === impl Entry ===
 
 impl Entry {
-    pub(crate) fn new<B>(request: &Request<B>, peer: Peer, mode: AccessLog, begun: Instant) -> Self {
+    pub(crate) fn new<B>(request: &Request<B>, client: IpAddr, mode: AccessLog, begun: Instant) -> Self {
         let text = |name: &str| {
             request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
         let request = (mode != AccessLog::Off).then(|| {
             Box::new(Line {
                 id: text("x-request-id").unwrap_or_default(),
-                client: peer.address.ip().to_canonical(),
+                client,
                 method: request.method().to_string(),
                 target: request.uri().to_string(),
                 range: text("range"),

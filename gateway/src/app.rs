@@ -4,7 +4,8 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::net::IpAddr;
+use std::task::{Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -21,13 +22,16 @@ use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, 
 use tracing::Instrument;
 
 use crate::access_log::Entry;
+use crate::admission::{Admission, Admitted};
+use crate::clients::pacing::Pace;
 use crate::config::{AccessLog, Config, Listing};
 use crate::delivery::body::{BodyError, Payload};
 use crate::delivery::cors::AllowOrigin;
 use crate::delivery::{Delivery, MediaRequest};
+use crate::framing::BadHead;
 use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
-use crate::server::{Peer, Phase};
+use crate::server::{Peer, Phase, REFUSED_METHOD};
 use crate::{console, metrics, objects};
 
 static SERVER: HeaderValue = HeaderValue::from_static("seekway");
@@ -40,6 +44,7 @@ pub(crate) struct App {
     delivery: Delivery,
     cors: AllowOrigin,
     listing: Listing,
+    pub(crate) admission: Admission,
     access_log: AccessLog,
     is_ready: AtomicBool,
     request_ids: RequestIds,
@@ -61,6 +66,17 @@ pub(crate) struct Tracked {
     payload: Payload,
     entry: Entry,
     phase: Arc<Phase>,
+    admitted: Admitted,
+}
+
+/// What is known of a request besides itself.
+#[derive(Debug, Clone, Copy)]
+struct Context {
+    surface: Surface,
+    /// Who asks, behind proxies.
+    client: IpAddr,
+    /// It stands in place of something that is no request.
+    refusal: Option<BadHead>,
 }
 
 /// Ids that are unique across restarts and replicas, and cheap.
@@ -80,6 +96,7 @@ impl App {
             delivery: Delivery { cache_control: config.cache_control() },
             cors: config.cors_allow_origin.clone(),
             listing: config.listing(),
+            admission: Admission::new(&config.clients),
             access_log: config.access_log,
             is_ready: AtomicBool::new(false),
             request_ids: RequestIds::new(),
@@ -103,7 +120,7 @@ impl App {
         self.is_ready.load(Ordering::Acquire)
     }
 
-    async fn public(&self, request: &Request<Incoming>) -> Result<Response<Payload>, Problem> {
+    async fn public(&self, client: IpAddr, request: &Request<Incoming>) -> Result<Response<Payload>, Problem> {
         let route = routes::decode(request.uri().path());
         let (method, query) = (request.method(), request.uri().query());
         let allowed = routes::allowed_methods(&route);
@@ -123,7 +140,7 @@ impl App {
             }
             Route::Health => Ok(json(StatusCode::OK, r#"{"status":"ok"}"#)),
             Route::Ready => Ok(self.readiness()),
-            Route::Objects if self.may_list(request) => objects::list(self.store.as_ref(), query).await,
+            Route::Objects if self.may_list(client, request) => objects::list(self.store.as_ref(), query).await,
             Route::Objects => Err(Problem::ListingOff),
             Route::Console => Ok(console::page(request.headers())),
             Route::ConsoleAsset(name) => console::asset(&name, request.headers()).ok_or(Problem::NoRoute),
@@ -132,10 +149,10 @@ impl App {
         }
     }
 
-    fn may_list(&self, request: &Request<Incoming>) -> bool {
+    fn may_list(&self, client: IpAddr, request: &Request<Incoming>) -> bool {
         match self.listing {
             Listing::Everybody => true,
-            Listing::ThisMachine => routes::names_this_machine(request.headers()),
+            Listing::ThisMachine => client.is_loopback() && routes::names_this_machine(request.headers()),
             Listing::Nobody => false,
         }
     }
@@ -170,13 +187,23 @@ impl App {
         }
     }
 
-    async fn answer(&self, surface: Surface, request: &Request<Incoming>) -> Response<Payload> {
+    async fn answer(&self, context: Context, request: &Request<Incoming>) -> (Response<Payload>, Admitted) {
+        let Context { surface, client, refusal } = context;
+        let mut admitted = Admitted::default();
         let handled = async {
+            if let Some(bad) = refusal {
+                return Err(Problem::BadHead(bad));
+            }
             if !has_its_host(request) {
                 return Err(Problem::BadHost);
             }
             match surface {
-                Surface::Public => self.public(request).await,
+                Surface::Public => {
+                    if !routes::is_probe(request.uri().path()) {
+                        admitted = self.admission.admit(client)?;
+                    }
+                    self.public(client, request).await
+                }
                 Surface::Admin => self.admin(request),
             }
         };
@@ -203,7 +230,11 @@ impl App {
                 self.cors.apply(request.headers(), headers);
             }
         }
-        response
+        if request.headers().contains_key(header::TRANSFER_ENCODING) {
+            // Where chunks end is hyper's to say, and nothing after them was looked at.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        (response, admitted)
     }
 }
 
@@ -225,15 +256,19 @@ pub(crate) fn service(
         // Before anything can fail, so that every answer and every log line has an id; a proxy's id is kept.
         .layer(SetRequestIdLayer::new(REQUEST_ID.clone(), app.request_ids.clone()))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID.clone()))
-        .service_fn(move |request: Request<Incoming>| {
+        .service_fn(move |mut request: Request<Incoming>| {
+            name_host(&mut request);
             phase.begun();
             let (app, phase) = (app.clone(), phase.clone());
             async move {
                 let begun = Instant::now();
-                let entry = Entry::new(&request, peer, app.access_log, begun);
+                let client = app.admission.client_address(peer.address, request.headers());
+                let entry = Entry::new(&request, client, app.access_log, begun);
                 let span = entry.span();
-                let response = app.answer(surface, &request).instrument(span).await;
-                Ok(track(response, entry, phase))
+                let refusal = phase.refusal().filter(|_| request.method().as_str() == REFUSED_METHOD);
+                let context = Context { surface, client, refusal };
+                let (response, admitted) = app.answer(context, &request).instrument(span).await;
+                Ok(track(response, entry, phase, admitted))
             }
         })
 }
@@ -243,9 +278,22 @@ fn has_its_host(request: &Request<Incoming>) -> bool {
     request.version() != Version::HTTP_11 || request.headers().get_all(header::HOST).iter().count() == 1
 }
 
-fn track(response: Response<Payload>, mut entry: Entry, phase: Arc<Phase>) -> Response<Tracked> {
+/// RFC 9112 §3.2.2: the host of an absolute target is the request's, whatever its Host says.
+fn name_host<B>(request: &mut Request<B>) {
+    let named = request.uri().authority().and_then(|name| HeaderValue::from_str(name.as_str()).ok());
+    if let Some(host) = named {
+        request.headers_mut().insert(header::HOST, host);
+    }
+}
+
+fn track(
+    response: Response<Payload>,
+    mut entry: Entry,
+    phase: Arc<Phase>,
+    admitted: Admitted,
+) -> Response<Tracked> {
     entry.answered(response.status(), response.body().size_hint().exact().unwrap_or(0));
-    response.map(|payload| Tracked { payload, entry, phase })
+    response.map(|payload| Tracked { payload, entry, phase, admitted })
 }
 
 fn json(status: StatusCode, text: &'static str) -> Response<Payload> {
@@ -258,30 +306,45 @@ fn json(status: StatusCode, text: &'static str) -> Response<Payload> {
 
 // === impl Tracked ===
 
+impl Tracked {
+    /// Bytes that were taken from the payload and wait for their turn.
+    fn held(&self) -> u64 {
+        self.admitted.pace.as_ref().map_or(0, Pace::held)
+    }
+}
+
 impl http_body::Body for Tracked {
     type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
+        cx: &mut std::task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        let frame = std::task::ready!(Pin::new(&mut this.payload).poll_frame(cx));
+        let Self { payload, entry, admitted, .. } = &mut *self;
+        let mut payload = Pin::new(payload);
+        let frame = match &mut admitted.pace {
+            None => ready!(payload.poll_frame(cx)),
+            Some(pace) => {
+                let step = pace.poll_step(cx, |cx| payload.as_mut().poll_data(cx));
+                ready!(step).map(|step| step.map(Frame::data))
+            }
+        };
         match &frame {
-            Some(Ok(frame)) => this.entry.sent(frame.data_ref().map_or(0, Bytes::len)),
-            Some(Err(error)) => this.entry.broke(error),
+            Some(Ok(frame)) => entry.sent(frame.data_ref().map_or(0, Bytes::len)),
+            Some(Err(error)) => entry.broke(error),
             None => {}
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.payload.is_end_stream()
+        self.held() == 0 && self.payload.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.payload.size_hint()
+        let rest = self.payload.size_hint().exact().expect("bodies know their length");
+        SizeHint::with_exact(self.held() + rest)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What an operator can set: every setting is a flag with an environment variable, checked at the start.
 
+mod clients;
 mod command_line;
 mod values;
 
@@ -17,6 +18,7 @@ use values::{
     address, boolean, endpoint, limit, log_filter, name, number, period, segment_bytes, size, size_in,
 };
 
+pub use clients::ClientSettings;
 pub use command_line::Stop;
 pub use values::CacheRule;
 
@@ -86,6 +88,10 @@ pub struct Config {
     #[arg(long, env = "SEEKWAY_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s")]
     #[arg(value_parser = limit, help_heading = LISTENERS)]
     pub drain_timeout: humantime::Duration,
+
+    /// Who clients are, and how much each may have.
+    #[command(flatten)]
+    pub clients: ClientSettings,
 
     /// Where objects are [default: s3 if a bucket is set, else local]
     #[arg(long, env = "STORAGE_BACKEND", value_name = "KIND", help_heading = STORAGE)]
@@ -291,6 +297,9 @@ impl Config {
         }
         if self.listen == self.admin_listen && self.listen.port() != 0 {
             return Err(settings.wrong("admin_listen", "another address than --listen has"));
+        }
+        if self.clients.proxy_protocol && self.clients.trusted_proxies.is_empty() {
+            return Err(settings.wrong("trusted_proxies", "--proxy-protocol needs the addresses it comes from"));
         }
         let least = SEGMENTS_MIN * self.cache_segment_bytes;
         let at_least = format!("at least {}, {SEGMENTS_MIN} segments", bytesize::ByteSize(least));

@@ -6,10 +6,13 @@
 //! store that it names.
 
 mod access_log;
+mod admission;
 mod app;
+pub mod clients;
 pub mod config;
 mod console;
 pub mod delivery;
+pub mod framing;
 mod metrics;
 mod objects;
 pub mod respond;

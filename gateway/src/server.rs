@@ -8,6 +8,7 @@
 //! deadline, and ends the threads.
 
 mod accept;
+mod checked_heads;
 mod connection;
 mod guarded_stream;
 
@@ -28,6 +29,7 @@ use crate::store::{self, StoreError};
 use accept::{Lane, accept, bind};
 use connection::Worker;
 
+pub(crate) use checked_heads::REFUSED_METHOD;
 pub(crate) use connection::Peer;
 pub(crate) use guarded_stream::Phase;
 

@@ -47,6 +47,14 @@ pub enum BodyError {
 
 // === impl Payload ===
 
+impl Payload {
+    /// The next bytes: all frames are data.
+    pub fn poll_data(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let data = |frame: Frame<Bytes>| frame.into_data().unwrap_or_default();
+        http_body::Body::poll_frame(self, cx).map(|frame| frame.map(|frame| frame.map(data)))
+    }
+}
+
 impl http_body::Body for Payload {
     type Data = Bytes;
     type Error = BodyError;

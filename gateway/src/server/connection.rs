@@ -8,17 +8,21 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use socket2::TcpKeepalive;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::accept::Handover;
+use super::checked_heads::CheckedHeads;
 use super::guarded_stream::{GuardedStream, Patience, Phase};
+use crate::admission::Place;
 use crate::app::{self, App, Surface};
 use crate::config::Config;
+use crate::framing::HeadLimits;
 
 /// What a connection gets for its first request when it was accepted just before the drain.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
@@ -30,10 +34,20 @@ const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 /// 256 KiB 5,629 and 6,744; 512 KiB 6,528 and 6,573; 4 MiB 5,948 and 6,110. Below 256 KiB it costs throughput.
 const NOTSENT_BYTES_MAX: u32 = 256 * 1024;
 
+/// A client that vanished without a word (a cable, a NAT's memory) is noticed in one of two ways. While we send, by
+/// what it does not acknowledge (`TCP_USER_TIMEOUT`): until then the kernel keeps up to `NOTSENT_BYTES_MAX` and more
+/// for it, also after we have closed. This is longer than the write stall, because the kernel counts a paused client's
+/// shut window as well, and which client has stalled is for `GuardedStream` to say.
+const UNACKNOWLEDGED_MORE: Duration = Duration::from_secs(10);
+/// And while we send nothing, because the store is slow or its bytes are paced, by probes that it does not answer. The
+/// kernel gives it up when `TCP_USER_TIMEOUT` is over, too; an idle connection ends by itself before that.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
-    /// Where it connected from.
+    /// Where it connected from; to a trusted proxy, if that says so.
     pub(crate) address: SocketAddr,
 }
 
@@ -42,6 +56,7 @@ pub(super) struct Worker {
     app: Arc<App>,
     surface: Surface,
     patience: Patience,
+    heads: HeadLimits,
     http: http1::Builder,
 }
 
@@ -58,7 +73,8 @@ impl Worker {
             header: config.header_timeout.into(),
             write_stall: config.write_stall_timeout.into(),
         };
-        Self { app, surface, patience, http }
+        let heads = HeadLimits { bytes_max: config.header_bytes_max(), headers_max: config.headers_max };
+        Self { app, surface, patience, heads, http }
     }
 
     /// Serves connections until there are no more to come and all have ended, or the drain is over.
@@ -80,16 +96,21 @@ impl Worker {
     }
 
     fn serve(&self, stream: StdStream, peer: Peer) -> impl Future<Output = ()> + use<> {
-        let (app, http, patience, surface) =
-            (self.app.clone(), self.http.clone(), self.patience, self.surface);
+        let (app, http, patience, heads, surface) =
+            (self.app.clone(), self.http.clone(), self.patience, self.heads, self.surface);
         async move {
-            let stream = match prepared(stream) {
+            let mut stream = match prepared(stream, patience) {
                 Ok(stream) => stream,
                 Err(error) => return debug!(%error, "a connection ended before it began"),
             };
+            let (peer, _place) = match admitted(&app, surface, &mut stream, peer, patience).await {
+                Ok(admitted) => admitted,
+                Err(error) => return debug!(%error, peer = %peer.address, "a connection was refused"),
+            };
             let phase = Arc::new(Phase::default());
             let service = TowerToHyperService::new(app::service(app.clone(), phase.clone(), peer, surface));
-            let io = TokioIo::new(GuardedStream::new(stream, patience, phase.clone()));
+            let io = GuardedStream::new(stream, patience, phase.clone());
+            let io = TokioIo::new(CheckedHeads::new(io, heads, phase.clone()));
             let mut connection = std::pin::pin!(http.serve_connection(io, service));
             // Probes come on new connections while the public ones drain, and must find out that they do.
             let ending = if surface == Surface::Admin { &app.drained } else { &app.draining };
@@ -108,10 +129,36 @@ impl Worker {
 }
 
 /// A connection as it should be for media: answers leave at once, and little of them waits in the kernel.
-fn prepared(stream: StdStream) -> io::Result<TcpStream> {
+fn prepared(stream: StdStream, patience: Patience) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
-    socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOTSENT_BYTES_MAX)?;
+    let socket = socket2::SockRef::from(&stream);
+    socket.set_tcp_notsent_lowat(NOTSENT_BYTES_MAX)?;
+    let probes = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
+    socket.set_tcp_keepalive(&probes)?;
+    socket.set_tcp_user_timeout(Some(patience.write_stall + UNACKNOWLEDGED_MORE))?;
     TcpStream::from_std(stream)
+}
+
+/// Who connected, and its place; an error if there is none. Only the public listener has strangers.
+async fn admitted(
+    app: &App,
+    surface: Surface,
+    stream: &mut TcpStream,
+    peer: Peer,
+    patience: Patience,
+) -> io::Result<(Peer, Option<Place>)> {
+    if surface == Surface::Admin {
+        return Ok((peer, None));
+    }
+    let connected = timeout(patience.header, app.admission.connected(stream, peer.address));
+    let address = connected.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let Some(place) = app.admission.connect(address) else {
+        // A reset: the cheapest end there is, also under a flood. Nothing is answered, encrypted or left behind in
+        // TIME_WAIT, and a client that is above its limit by mistake sees at once that it was refused.
+        socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
+        return Err(io::Error::other("its client has as many connections as it may have"));
+    };
+    Ok((Peer { address }, Some(place)))
 }
 
 /// Completes when a connection is to end after what it is doing: when `ending` says so, but not before its first
@@ -120,5 +167,27 @@ async fn until_ending(ending: &CancellationToken, phase: &Phase) {
     ending.cancelled().await;
     if phase.is_new() {
         sleep(FIRST_REQUEST_GRACE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_is_told_to_notice_clients_that_are_gone() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let _client = StdStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        let (stream, _) = listener.accept().expect("a client");
+        stream.set_nonblocking(true).expect("a socket");
+        let second = Duration::from_secs(1);
+        let patience = Patience { idle: second, header: second, write_stall: 60 * second };
+        let stream = prepared(stream, patience).expect("all options are known");
+        let socket = socket2::SockRef::from(&stream);
+        assert!(socket.keepalive().expect("an option"));
+        assert_eq!(socket.tcp_keepalive_time().expect("an option"), KEEPALIVE_TIME);
+        assert_eq!(socket.tcp_keepalive_interval().expect("an option"), KEEPALIVE_INTERVAL);
+        assert_eq!(socket.tcp_user_timeout().expect("an option"), Some(70 * second));
+        assert_eq!(socket.tcp_notsent_lowat().expect("an option"), NOTSENT_BYTES_MAX);
     }
 }

@@ -9,7 +9,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,6 +17,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::framing::BadHead;
 
 /// How long a client may do nothing.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +36,7 @@ pub(crate) struct Patience {
 pub(crate) struct Phase {
     state: AtomicU8,
     stalled: AtomicBool,
+    refusal: OnceLock<BadHead>,
 }
 
 /// Accepted, and nothing has come yet.
@@ -82,6 +85,22 @@ impl Phase {
     /// The connection was ended because its client took nothing for too long.
     pub(crate) fn is_stalled(&self) -> bool {
         self.stalled.load(Ordering::Relaxed)
+    }
+
+    /// A request is being answered.
+    pub(super) fn is_answering(&self) -> bool {
+        self.get() == BUSY
+    }
+
+    /// The client has sent what is no request. Whatever it sends after that is not looked at.
+    pub(super) fn refuse(&self, bad: BadHead) {
+        // A second one cannot be, and would change nothing.
+        let _ = self.refusal.set(bad);
+    }
+
+    /// What was wrong with the head that stands in place of the client's.
+    pub(crate) fn refusal(&self) -> Option<BadHead> {
+        self.refusal.get().copied()
     }
 
     fn get(&self) -> u8 {
