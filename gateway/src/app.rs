@@ -27,7 +27,7 @@ use crate::delivery::cors::AllowOrigin;
 use crate::delivery::{Delivery, MediaRequest};
 use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
-use crate::server::{Peer, Phase};
+use crate::server::{Answering, Peer, Phase};
 use crate::{console, metrics, objects};
 
 static SERVER: HeaderValue = HeaderValue::from_static("seekway");
@@ -60,7 +60,7 @@ pub(crate) enum Surface {
 pub(crate) struct Tracked {
     payload: Payload,
     entry: Entry,
-    phase: Arc<Phase>,
+    answering: Answering,
 }
 
 /// Ids that are unique across restarts and replicas, and cheap.
@@ -93,9 +93,14 @@ impl App {
         self.is_ready.store(true, Ordering::Release);
     }
 
-    /// Begins the drain: readiness says 503 from now on.
-    pub(crate) fn drain(&self) {
+    /// Readiness says 503 from now on.
+    pub(crate) fn unready(&self) {
         self.is_ready.store(false, Ordering::Release);
+    }
+
+    /// Begins the drain.
+    pub(crate) fn drain(&self) {
+        self.unready();
         self.draining.cancel();
     }
 
@@ -103,7 +108,7 @@ impl App {
         self.is_ready.load(Ordering::Acquire)
     }
 
-    async fn public(&self, request: &Request<Incoming>) -> Result<Response<Payload>, Problem> {
+    async fn public(&self, peer: &Peer, request: &Request<Incoming>) -> Result<Response<Payload>, Problem> {
         let route = routes::decode(request.uri().path());
         let (method, query) = (request.method(), request.uri().query());
         let allowed = routes::allowed_methods(&route);
@@ -118,7 +123,8 @@ impl App {
             Route::Media(_) if method == Method::OPTIONS => Ok(self.options(request.headers(), allowed)),
             Route::Media(key) => {
                 let download = routes::wants_download(query);
-                let request = MediaRequest { method, headers: request.headers(), key: &key, download };
+                let (headers, share) = (request.headers(), &peer.share);
+                let request = MediaRequest { method, headers, key: &key, download, share };
                 self.delivery.answer(&self.cache, request).await
             }
             Route::Health => Ok(json(StatusCode::OK, r#"{"status":"ok"}"#)),
@@ -170,13 +176,13 @@ impl App {
         }
     }
 
-    async fn answer(&self, surface: Surface, request: &Request<Incoming>) -> Response<Payload> {
+    async fn answer(&self, surface: Surface, peer: &Peer, request: &Request<Incoming>) -> Response<Payload> {
         let handled = async {
             if !has_its_host(request) {
                 return Err(Problem::BadHost);
             }
             match surface {
-                Surface::Public => self.public(request).await,
+                Surface::Public => self.public(peer, request).await,
                 Surface::Admin => self.admin(request),
             }
         };
@@ -225,27 +231,49 @@ pub(crate) fn service(
         // Before anything can fail, so that every answer and every log line has an id; a proxy's id is kept.
         .layer(SetRequestIdLayer::new(REQUEST_ID.clone(), app.request_ids.clone()))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID.clone()))
-        .service_fn(move |request: Request<Incoming>| {
-            phase.begun();
-            let (app, phase) = (app.clone(), phase.clone());
+        .service_fn(move |mut request: Request<Incoming>| {
+            name_host(&mut request);
+            let answering = phase.begin();
+            let (app, peer) = (app.clone(), peer.clone());
             async move {
                 let begun = Instant::now();
-                let entry = Entry::new(&request, peer, app.access_log, begun);
+                let entry = Entry::new(&request, &peer, app.access_log, begun);
                 let span = entry.span();
-                let response = app.answer(surface, &request).instrument(span).await;
-                Ok(track(response, entry, phase))
+                let response = app.answer(surface, &peer, &request).instrument(span).await;
+                Ok(track(response, entry, answering))
             }
         })
 }
 
-/// RFC 9112 §3.2: an HTTP/1.1 request has one Host, or is refused.
-fn has_its_host(request: &Request<Incoming>) -> bool {
-    request.version() != Version::HTTP_11 || request.headers().get_all(header::HOST).iter().count() == 1
+/// RFC 9112 §3.2: an HTTP/1.1 request has one Host, or is refused. RFC 9113 §8.3.1: one of HTTP/2 names its host
+/// in `:authority`, or in Host, or in both alike.
+fn has_its_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (first, only_one) = (hosts.next(), hosts.next().is_none());
+    match (request.version(), request.uri().authority(), first) {
+        (Version::HTTP_11, _, host) => host.is_some() && only_one,
+        (Version::HTTP_2, None, host) => host.is_some() && only_one,
+        (Version::HTTP_2, Some(authority), Some(host)) => {
+            only_one && authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
+        }
+        _ => true,
+    }
 }
 
-fn track(response: Response<Payload>, mut entry: Entry, phase: Arc<Phase>) -> Response<Tracked> {
+/// Gives a request of HTTP/2 the Host that it would have had in HTTP/1.1, for all who look there.
+fn name_host<B>(request: &mut Request<B>) {
+    if request.version() != Version::HTTP_2 || request.headers().contains_key(header::HOST) {
+        return;
+    }
+    let host = request.uri().authority().and_then(|name| HeaderValue::from_str(name.as_str()).ok());
+    if let Some(host) = host {
+        request.headers_mut().insert(header::HOST, host);
+    }
+}
+
+fn track(response: Response<Payload>, mut entry: Entry, answering: Answering) -> Response<Tracked> {
     entry.answered(response.status(), response.body().size_hint().exact().unwrap_or(0));
-    response.map(|payload| Tracked { payload, entry, phase })
+    response.map(|payload| Tracked { payload, entry, answering })
 }
 
 fn json(status: StatusCode, text: &'static str) -> Response<Payload> {
@@ -267,7 +295,9 @@ impl http_body::Body for Tracked {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        this.answering.is_blocked(false);
         let frame = std::task::ready!(Pin::new(&mut this.payload).poll_frame(cx));
+        this.answering.is_blocked(matches!(frame, Some(Ok(_))));
         match &frame {
             Some(Ok(frame)) => this.entry.sent(frame.data_ref().map_or(0, Bytes::len)),
             Some(Err(error)) => this.entry.broke(error),
@@ -287,8 +317,7 @@ impl http_body::Body for Tracked {
 
 impl Drop for Tracked {
     fn drop(&mut self) {
-        self.phase.finished();
-        self.entry.write(self.phase.is_stalled());
+        self.entry.write(self.answering.is_stalled());
     }
 }
 
@@ -306,5 +335,37 @@ impl MakeRequestId for RequestIds {
     fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
         let id = format!("{:08x}-{:x}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
         HeaderValue::from_str(&id).ok().map(RequestId::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_one_host() {
+        let (h1, h2) = (Version::HTTP_11, Version::HTTP_2);
+        for (version, target, hosts, expected) in [
+            (h1, "/", &["a.test"][..], true),
+            (h1, "/", &[], false),
+            (h1, "/", &["a.test", "a.test"], false),
+            (Version::HTTP_10, "/", &[], true),
+            (h2, "https://a.test/", &[], true),
+            (h2, "https://a.test:8443/", &["A.test:8443"], true),
+            (h2, "https://a.test/", &["b.test"], false),
+            (h2, "https://a.test/", &["a.test", "a.test"], false),
+            (h2, "/", &["a.test"], true),
+            (h2, "/", &[], false),
+        ] {
+            let mut request = Request::builder().version(version).uri(target);
+            for host in hosts {
+                request = request.header(header::HOST, *host);
+            }
+            let mut request = request.body(()).expect("a request");
+            assert_eq!(has_its_host(&request), expected, "{version:?} {target} {hosts:?}");
+            name_host(&mut request);
+            assert_eq!(has_its_host(&request), expected, "{version:?} {target} {hosts:?}, named");
+            assert!(version != h2 || !expected || request.headers().contains_key(header::HOST));
+        }
     }
 }

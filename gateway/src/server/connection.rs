@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdStream};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use seekway_cache::Share;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -16,7 +18,12 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::accept::Handover;
-use super::guarded_stream::{GuardedStream, Patience, Phase};
+use super::guarded_stream::{GuardedStream, Patience};
+use super::phase::Phase;
+use super::preface;
+use super::protocols::Protocols;
+use super::tls::Tls;
+use super::transport::Transport;
 use crate::app::{self, App, Surface};
 use crate::config::Config;
 
@@ -30,11 +37,15 @@ const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 /// 256 KiB 5,629 and 6,744; 512 KiB 6,528 and 6,573; 4 MiB 5,948 and 6,110. Below 256 KiB it costs throughput.
 const NOTSENT_BYTES_MAX: u32 = 256 * 1024;
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Peer {
     /// Where it connected from.
     pub(crate) address: SocketAddr,
+    /// What all its readers together may have under way.
+    pub(crate) share: Arc<Share>,
 }
 
 /// What a serving runtime needs.
@@ -42,69 +53,104 @@ pub(super) struct Worker {
     app: Arc<App>,
     surface: Surface,
     patience: Patience,
-    http: http1::Builder,
+    protocols: Protocols,
+    /// Connections, and the requests of HTTP/2 ones.
+    tasks: TaskTracker,
 }
 
 // === impl Worker ===
 
 impl Worker {
     pub(super) fn new(app: Arc<App>, surface: Surface, config: &Config) -> Self {
-        let mut http = http1::Builder::new();
-        http.max_headers(config.headers_max)
-            .max_header_size(config.header_bytes_max())
-            .header_read_timeout(None); // `GuardedStream` tells idle from slow; see there.
         let patience = Patience {
             idle: config.idle_timeout.into(),
             header: config.header_timeout.into(),
             write_stall: config.write_stall_timeout.into(),
         };
-        Self { app, surface, patience, http }
+        let tasks = TaskTracker::new();
+        Self { app, surface, patience, protocols: Protocols::new(config, tasks.clone()), tasks }
     }
 
     /// Serves connections until there are no more to come and all have ended, or the drain is over.
     pub(super) async fn run(self, mut receiver: mpsc::Receiver<Handover>) {
-        let tasks = TaskTracker::new();
         let drained = self.app.drained.clone();
-        while let Some(Handover { stream, peer, place }) =
+        while let Some(handover) =
             tokio::select! { handover = receiver.recv() => handover, () = drained.cancelled() => None }
         {
-            let serving = self.serve(stream, peer);
-            tasks.spawn(async move {
-                serving.await;
-                drop(place);
+            let serving = self.serve(handover);
+            self.tasks.spawn(async move {
+                if let Err(error) = serving.await {
+                    debug!(%error, "connection ended");
+                }
             });
         }
         // Also with no connection left: fills and store connections that other threads' responses use live here.
-        tasks.close();
+        self.tasks.close();
         drained.cancelled().await;
     }
 
-    fn serve(&self, stream: StdStream, peer: Peer) -> impl Future<Output = ()> + use<> {
-        let (app, http, patience, surface) =
-            (self.app.clone(), self.http.clone(), self.patience, self.surface);
+    fn serve(&self, handover: Handover) -> impl Future<Output = Result<(), BoxError>> + use<> {
+        let (app, protocols, patience, surface) =
+            (self.app.clone(), self.protocols.clone(), self.patience, self.surface);
         async move {
-            let stream = match prepared(stream) {
-                Ok(stream) => stream,
-                Err(error) => return debug!(%error, "a connection ended before it began"),
-            };
+            let Handover { stream, peer, tls, place: _place } = handover;
             let phase = Arc::new(Phase::default());
-            let service = TowerToHyperService::new(app::service(app.clone(), phase.clone(), peer, surface));
-            let io = TokioIo::new(GuardedStream::new(stream, patience, phase.clone()));
-            let mut connection = std::pin::pin!(http.serve_connection(io, service));
             // Probes come on new connections while the public ones drain, and must find out that they do.
-            let ending = if surface == Surface::Admin { &app.drained } else { &app.draining };
-            let served = tokio::select! {
-                served = connection.as_mut() => served,
-                () = until_ending(ending, &phase) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
+            let ending = if surface == Surface::Admin { app.drained.clone() } else { app.draining.clone() };
+            let ending = until_ending(&ending, &phase);
+            let mut ending = std::pin::pin!(ending);
+            let stream = GuardedStream::new(prepared(stream)?, patience, phase.clone());
+            let (transport, is_http2) = tokio::select! {
+                opened = open(stream, tls.as_deref(), &phase) => opened?,
+                () = ending.as_mut() => return Ok(()),
             };
-            if let Err(error) = served {
-                debug!(%error, "connection ended");
+            let service = TowerToHyperService::new(app::service(app.clone(), phase.clone(), peer, surface));
+            let io = TokioIo::new(transport);
+            if is_http2 {
+                phase.speaks_http2();
+                let connection = protocols.http2.serve_connection(io, service);
+                drive(connection, http2::Connection::graceful_shutdown, ending).await
+            } else {
+                let connection = protocols.http1.serve_connection(io, service);
+                drive(connection, http1::Connection::graceful_shutdown, ending).await
             }
         }
     }
+}
+
+/// From accepted to the first byte of HTTP: the TLS handshake, and which HTTP it is.
+async fn open(mut stream: GuardedStream, tls: Option<&Tls>, phase: &Phase) -> io::Result<(Transport, bool)> {
+    let Some(tls) = tls else {
+        let is_http2 = preface::is_http2(&mut stream).await?;
+        return Ok((Transport::Plain(stream), is_http2));
+    };
+    phase.handshake_begins();
+    let (stream, is_http2) = tls.accept(stream).await?;
+    phase.handshake_ended();
+    Ok((Transport::Tls(Box::new(stream)), is_http2))
+}
+
+/// Serves a connection to its end, or to the end of what it does once it is to end.
+async fn drive<C, E>(
+    connection: C,
+    end_gracefully: fn(Pin<&mut C>),
+    ending: Pin<&mut impl Future<Output = ()>>,
+) -> Result<(), BoxError>
+where
+    C: Future<Output = Result<(), E>>,
+    E: Into<BoxError>,
+{
+    let mut connection = std::pin::pin!(connection);
+    let served = tokio::select! {
+        // hyper first: it must see a request that has come already, or it would take the connection for idle.
+        biased;
+        served = connection.as_mut() => served,
+        () = ending => {
+            end_gracefully(connection.as_mut());
+            connection.await
+        }
+    };
+    served.map_err(Into::into)
 }
 
 /// A connection as it should be for media: answers leave at once, and little of them waits in the kernel.
