@@ -4,7 +4,7 @@
 //! version. Below them, in the order in which a read meets them:
 //!
 //! - `metadata`: who an object is now, how long that is believed, one request for all who ask;
-//! - `reader`, `readahead`: the pass over a range, and how far fills run in front of it;
+//! - `reader`, `readahead`, `share`: the pass over a range, and how far fills run in front of it;
 //! - `memory`: the tier of whole segments;
 //! - `fills`, `fill`, `filler`: origin reads that are shared by all who want their bytes;
 //! - `segment`, `budget`: the buffers, and the one budget that pays for them.
@@ -21,6 +21,7 @@ mod metadata;
 mod readahead;
 mod reader;
 mod segment;
+mod share;
 mod stats;
 mod sync;
 
@@ -39,6 +40,7 @@ pub use error::Error;
 pub use metadata::{Freshness, MetadataPolicy, OpenObject};
 pub use reader::{Reader, Source};
 pub use segment::{Identity, SegmentIndex, Segmentation};
+pub use share::Share;
 pub use stats::Stats;
 
 use fills::{Claim, Fills};

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use http::{Request, StatusCode};
+use http::uri::PathAndQuery;
+use http::{Request, StatusCode, Version};
 use tracing::{Level, Span, info, info_span, warn};
 
 use crate::config::AccessLog;
@@ -29,6 +30,7 @@ struct Line {
     client: IpAddr,
     method: String,
     target: String,
+    version: Version,
     range: Option<String>,
 }
 
@@ -44,7 +46,9 @@ impl Entry {
                 id: text("x-request-id").unwrap_or_default(),
                 client,
                 method: request.method().to_string(),
-                target: request.uri().to_string(),
+                // In HTTP/2 the URI has scheme and host, too; the line looks the same for both.
+                target: request.uri().path_and_query().map_or("*", PathAndQuery::as_str).to_owned(),
+                version: request.version(),
                 range: text("range"),
             })
         });
@@ -87,7 +91,7 @@ impl Entry {
             return;
         }
         let (total_ms, first_byte_ms) = (millis(self.begun.elapsed()), millis(first_byte));
-        let Line { id, client, method, target, range } = *line;
+        let Line { id, client, method, target, version, range } = *line;
         let (range, error) = (range.as_deref().unwrap_or("-"), self.error.as_deref().unwrap_or("-"));
         macro_rules! write_at {
             ($level:ident) => {
@@ -96,6 +100,7 @@ impl Entry {
                     %client,
                     method,
                     target,
+                    protocol = ?version,
                     range,
                     status = status.as_u16(),
                     bytes = self.sent,

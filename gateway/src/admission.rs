@@ -34,7 +34,7 @@ pub(crate) struct Admitted {
 }
 
 /// A connection's place, until dropped. A trusted proxy's connections are not counted: they are many clients'.
-pub(crate) struct Place(#[expect(dead_code, reason = "it counts by being there")] Option<Connection>);
+pub(crate) struct Counted(#[expect(dead_code, reason = "it counts by being there")] Option<Connection>);
 
 // === impl Admission ===
 
@@ -63,12 +63,12 @@ impl Admission {
     }
 
     /// A place for a connection from `address`, or none if its client has all that it may have.
-    pub(crate) fn connect(&self, address: SocketAddr) -> Option<Place> {
+    pub(crate) fn connect(&self, address: SocketAddr) -> Option<Counted> {
         match &self.clients {
             Some(clients) if !self.trusted.contains(address.ip()) => {
-                clients.connect(address.ip()).map(|connection| Place(Some(connection)))
+                clients.connect(address.ip()).map(|connection| Counted(Some(connection)))
             }
-            _ => Some(Place(None)),
+            _ => Some(Counted(None)),
         }
     }
 

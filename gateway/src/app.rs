@@ -1,11 +1,11 @@
 //! From a request to its answer: the route, the method, the handler, and what every answer has in common.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::net::IpAddr;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -31,7 +31,7 @@ use crate::delivery::{Delivery, MediaRequest};
 use crate::framing::BadHead;
 use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
-use crate::server::{Peer, Phase, REFUSED_METHOD};
+use crate::server::{Answering, Peer, Phase, REFUSED_METHOD};
 use crate::{console, metrics, objects};
 
 static SERVER: HeaderValue = HeaderValue::from_static("seekway");
@@ -65,17 +65,17 @@ pub(crate) enum Surface {
 pub(crate) struct Tracked {
     payload: Payload,
     entry: Entry,
-    phase: Arc<Phase>,
+    answering: Answering,
     admitted: Admitted,
 }
 
 /// What is known of a request besides itself.
-#[derive(Debug, Clone, Copy)]
-struct Context {
+struct Known<'a> {
     surface: Surface,
+    peer: &'a Peer,
     /// Who asks, behind proxies.
     client: IpAddr,
-    /// It stands in place of something that is no request.
+    /// The request stands in place of something that is none.
     refusal: Option<BadHead>,
 }
 
@@ -110,9 +110,14 @@ impl App {
         self.is_ready.store(true, Ordering::Release);
     }
 
-    /// Begins the drain: readiness says 503 from now on.
-    pub(crate) fn drain(&self) {
+    /// Readiness says 503 from now on.
+    pub(crate) fn unready(&self) {
         self.is_ready.store(false, Ordering::Release);
+    }
+
+    /// Begins the drain.
+    pub(crate) fn drain(&self) {
+        self.unready();
         self.draining.cancel();
     }
 
@@ -120,7 +125,7 @@ impl App {
         self.is_ready.load(Ordering::Acquire)
     }
 
-    async fn public(&self, client: IpAddr, request: &Request<Incoming>) -> Result<Response<Payload>, Problem> {
+    async fn public(&self, known: &Known<'_>, request: &Request<Incoming>) -> Result<Response<Payload>, Problem> {
         let route = routes::decode(request.uri().path());
         let (method, query) = (request.method(), request.uri().query());
         let allowed = routes::allowed_methods(&route);
@@ -135,12 +140,13 @@ impl App {
             Route::Media(_) if method == Method::OPTIONS => Ok(self.options(request.headers(), allowed)),
             Route::Media(key) => {
                 let download = routes::wants_download(query);
-                let request = MediaRequest { method, headers: request.headers(), key: &key, download };
+                let (headers, share) = (request.headers(), &known.peer.share);
+                let request = MediaRequest { method, headers, key: &key, download, share };
                 self.delivery.answer(&self.cache, request).await
             }
             Route::Health => Ok(json(StatusCode::OK, r#"{"status":"ok"}"#)),
             Route::Ready => Ok(self.readiness()),
-            Route::Objects if self.may_list(client, request) => objects::list(self.store.as_ref(), query).await,
+            Route::Objects if self.may_list(known.client, request) => objects::list(self.store.as_ref(), query).await,
             Route::Objects => Err(Problem::ListingOff),
             Route::Console => Ok(console::page(request.headers())),
             Route::ConsoleAsset(name) => console::asset(&name, request.headers()).ok_or(Problem::NoRoute),
@@ -187,11 +193,11 @@ impl App {
         }
     }
 
-    async fn answer(&self, context: Context, request: &Request<Incoming>) -> (Response<Payload>, Admitted) {
-        let Context { surface, client, refusal } = context;
+    async fn answer(&self, known: &Known<'_>, request: &Request<Incoming>) -> (Response<Payload>, Admitted) {
+        let surface = known.surface;
         let mut admitted = Admitted::default();
         let handled = async {
-            if let Some(bad) = refusal {
+            if let Some(bad) = known.refusal {
                 return Err(Problem::BadHead(bad));
             }
             if !has_its_host(request) {
@@ -200,9 +206,9 @@ impl App {
             match surface {
                 Surface::Public => {
                     if !routes::is_probe(request.uri().path()) {
-                        admitted = self.admission.admit(client)?;
+                        admitted = self.admission.admit(known.client)?;
                     }
-                    self.public(client, request).await
+                    self.public(known, request).await
                 }
                 Surface::Admin => self.admin(request),
             }
@@ -258,30 +264,44 @@ pub(crate) fn service(
         .layer(PropagateRequestIdLayer::new(REQUEST_ID.clone()))
         .service_fn(move |mut request: Request<Incoming>| {
             name_host(&mut request);
-            phase.begun();
-            let (app, phase) = (app.clone(), phase.clone());
+            let answering = phase.begin();
+            let (app, peer) = (app.clone(), peer.clone());
+            let refusal = phase.refusal().filter(|_| request.method().as_str() == REFUSED_METHOD);
             async move {
                 let begun = Instant::now();
                 let client = app.admission.client_address(peer.address, request.headers());
                 let entry = Entry::new(&request, client, app.access_log, begun);
                 let span = entry.span();
-                let refusal = phase.refusal().filter(|_| request.method().as_str() == REFUSED_METHOD);
-                let context = Context { surface, client, refusal };
-                let (response, admitted) = app.answer(context, &request).instrument(span).await;
-                Ok(track(response, entry, phase, admitted))
+                let known = Known { surface, peer: &peer, client, refusal };
+                let (response, admitted) = app.answer(&known, &request).instrument(span).await;
+                Ok(track(response, entry, answering, admitted))
             }
         })
 }
 
-/// RFC 9112 §3.2: an HTTP/1.1 request has one Host, or is refused.
-fn has_its_host(request: &Request<Incoming>) -> bool {
-    request.version() != Version::HTTP_11 || request.headers().get_all(header::HOST).iter().count() == 1
+/// RFC 9112 §3.2: an HTTP/1.1 request has one Host, or is refused. RFC 9113 §8.3.1: one of HTTP/2 names its host
+/// in `:authority`, or in Host, or in both alike.
+fn has_its_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (first, only_one) = (hosts.next(), hosts.next().is_none());
+    match (request.version(), request.uri().authority(), first) {
+        (Version::HTTP_11, _, host) => host.is_some() && only_one,
+        (Version::HTTP_2, None, host) => host.is_some() && only_one,
+        (Version::HTTP_2, Some(authority), Some(host)) => {
+            only_one && authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
+        }
+        _ => true,
+    }
 }
 
-/// RFC 9112 §3.2.2: the host of an absolute target is the request's, whatever its Host says.
+/// Gives a request the Host that it would have had with a plain path in HTTP/1.1, for all who look there: in HTTP/2
+/// it may have none, and RFC 9112 §3.2.2 has an absolute target override it.
 fn name_host<B>(request: &mut Request<B>) {
-    let named = request.uri().authority().and_then(|name| HeaderValue::from_str(name.as_str()).ok());
-    if let Some(host) = named {
+    if request.version() == Version::HTTP_2 && request.headers().contains_key(header::HOST) {
+        return;
+    }
+    let host = request.uri().authority().and_then(|name| HeaderValue::from_str(name.as_str()).ok());
+    if let Some(host) = host {
         request.headers_mut().insert(header::HOST, host);
     }
 }
@@ -289,11 +309,11 @@ fn name_host<B>(request: &mut Request<B>) {
 fn track(
     response: Response<Payload>,
     mut entry: Entry,
-    phase: Arc<Phase>,
+    answering: Answering,
     admitted: Admitted,
 ) -> Response<Tracked> {
     entry.answered(response.status(), response.body().size_hint().exact().unwrap_or(0));
-    response.map(|payload| Tracked { payload, entry, phase, admitted })
+    response.map(|payload| Tracked { payload, entry, answering, admitted })
 }
 
 fn json(status: StatusCode, text: &'static str) -> Response<Payload> {
@@ -319,10 +339,11 @@ impl http_body::Body for Tracked {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self { payload, entry, admitted, .. } = &mut *self;
+        let Self { payload, entry, answering, admitted } = &mut *self;
         let mut payload = Pin::new(payload);
+        answering.is_blocked(false);
         let frame = match &mut admitted.pace {
             None => ready!(payload.poll_frame(cx)),
             Some(pace) => {
@@ -330,6 +351,7 @@ impl http_body::Body for Tracked {
                 ready!(step).map(|step| step.map(Frame::data))
             }
         };
+        answering.is_blocked(matches!(frame, Some(Ok(_))));
         match &frame {
             Some(Ok(frame)) => entry.sent(frame.data_ref().map_or(0, Bytes::len)),
             Some(Err(error)) => entry.broke(error),
@@ -350,8 +372,7 @@ impl http_body::Body for Tracked {
 
 impl Drop for Tracked {
     fn drop(&mut self) {
-        self.phase.finished();
-        self.entry.write(self.phase.is_stalled());
+        self.entry.write(self.answering.is_stalled());
     }
 }
 
@@ -369,5 +390,37 @@ impl MakeRequestId for RequestIds {
     fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
         let id = format!("{:08x}-{:x}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
         HeaderValue::from_str(&id).ok().map(RequestId::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_one_host() {
+        let (h1, h2) = (Version::HTTP_11, Version::HTTP_2);
+        for (version, target, hosts, expected) in [
+            (h1, "/", &["a.test"][..], true),
+            (h1, "/", &[], false),
+            (h1, "/", &["a.test", "a.test"], false),
+            (Version::HTTP_10, "/", &[], true),
+            (h2, "https://a.test/", &[], true),
+            (h2, "https://a.test:8443/", &["A.test:8443"], true),
+            (h2, "https://a.test/", &["b.test"], false),
+            (h2, "https://a.test/", &["a.test", "a.test"], false),
+            (h2, "/", &["a.test"], true),
+            (h2, "/", &[], false),
+        ] {
+            let mut request = Request::builder().version(version).uri(target);
+            for host in hosts {
+                request = request.header(header::HOST, *host);
+            }
+            let mut request = request.body(()).expect("a request");
+            assert_eq!(has_its_host(&request), expected, "{version:?} {target} {hosts:?}");
+            name_host(&mut request);
+            assert_eq!(has_its_host(&request), expected, "{version:?} {target} {hosts:?}, named");
+            assert!(version != h2 || !expected || request.headers().contains_key(header::HOST));
+        }
     }
 }

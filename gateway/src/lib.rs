@@ -21,4 +21,4 @@ mod server;
 mod store;
 
 pub use config::Config;
-pub use server::{Gateway, StartError};
+pub use server::{Gateway, StartError, TlsError};

@@ -170,7 +170,7 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
         Problem::NoObject => is(StatusCode::NOT_FOUND, "There is no such object."),
         Problem::BadKey(_) | Problem::BadQuery(_) => is(StatusCode::BAD_REQUEST, bad_request),
         Problem::BadHead(why) => is(why.status(), bad_request),
-        Problem::BadHost => is(StatusCode::BAD_REQUEST, "The request must have exactly one Host header."),
+        Problem::BadHost => is(StatusCode::BAD_REQUEST, "The request must name exactly one host."),
         Problem::MethodNotAllowed(_) => {
             is(StatusCode::METHOD_NOT_ALLOWED, "This path does not support the method; see the Allow header.")
         }

@@ -20,7 +20,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::guarded_stream::Phase;
+use super::phase::Phase;
 use crate::framing::{Content, HeadLimits, HeadScan};
 
 /// What stands for a bad head. No route has the method, so a client that sends the same gets nothing by it.

@@ -2,13 +2,15 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdStream};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use socket2::TcpKeepalive;
+use seekway_cache::Share;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -18,8 +20,13 @@ use tracing::debug;
 
 use super::accept::Handover;
 use super::checked_heads::CheckedHeads;
-use super::guarded_stream::{GuardedStream, Patience, Phase};
-use crate::admission::Place;
+use super::guarded_stream::{GuardedStream, Patience};
+use super::phase::Phase;
+use super::preface;
+use super::protocols::Protocols;
+use super::tls::Tls;
+use super::transport::Transport;
+use crate::admission::Counted;
 use crate::app::{self, App, Surface};
 use crate::config::Config;
 use crate::framing::HeadLimits;
@@ -44,11 +51,15 @@ const UNACKNOWLEDGED_MORE: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIME: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Peer {
     /// Where it connected from; to a trusted proxy, if that says so.
     pub(crate) address: SocketAddr,
+    /// What all its readers together may have under way.
+    pub(crate) share: Arc<Share>,
 }
 
 /// What a serving runtime needs.
@@ -57,81 +68,118 @@ pub(super) struct Worker {
     surface: Surface,
     patience: Patience,
     heads: HeadLimits,
-    http: http1::Builder,
+    protocols: Protocols,
+    /// Connections, and the requests of HTTP/2 ones.
+    tasks: TaskTracker,
 }
 
 // === impl Worker ===
 
 impl Worker {
     pub(super) fn new(app: Arc<App>, surface: Surface, config: &Config) -> Self {
-        let mut http = http1::Builder::new();
-        http.max_headers(config.headers_max)
-            .max_header_size(config.header_bytes_max())
-            .header_read_timeout(None); // `GuardedStream` tells idle from slow; see there.
         let patience = Patience {
             idle: config.idle_timeout.into(),
             header: config.header_timeout.into(),
             write_stall: config.write_stall_timeout.into(),
         };
         let heads = HeadLimits { bytes_max: config.header_bytes_max(), headers_max: config.headers_max };
-        Self { app, surface, patience, heads, http }
+        let tasks = TaskTracker::new();
+        Self { app, surface, patience, heads, protocols: Protocols::new(config, tasks.clone()), tasks }
     }
 
     /// Serves connections until there are no more to come and all have ended, or the drain is over.
     pub(super) async fn run(self, mut receiver: mpsc::Receiver<Handover>) {
-        let tasks = TaskTracker::new();
         let drained = self.app.drained.clone();
-        while let Some(Handover { stream, peer, place }) =
+        while let Some(handover) =
             tokio::select! { handover = receiver.recv() => handover, () = drained.cancelled() => None }
         {
-            let serving = self.serve(stream, peer);
-            tasks.spawn(async move {
-                serving.await;
-                drop(place);
+            let serving = self.serve(handover);
+            self.tasks.spawn(async move {
+                if let Err(error) = serving.await {
+                    debug!(%error, "connection ended");
+                }
             });
         }
         // Also with no connection left: fills and store connections that other threads' responses use live here.
-        tasks.close();
+        self.tasks.close();
         drained.cancelled().await;
     }
 
-    fn serve(&self, stream: StdStream, peer: Peer) -> impl Future<Output = ()> + use<> {
-        let (app, http, patience, heads, surface) =
-            (self.app.clone(), self.http.clone(), self.patience, self.heads, self.surface);
+    fn serve(&self, handover: Handover) -> impl Future<Output = Result<(), BoxError>> + use<> {
+        let (app, protocols, patience, heads, surface) =
+            (self.app.clone(), self.protocols.clone(), self.patience, self.heads, self.surface);
         async move {
-            let mut stream = match prepared(stream, patience) {
-                Ok(stream) => stream,
-                Err(error) => return debug!(%error, "a connection ended before it began"),
-            };
-            let (peer, _place) = match admitted(&app, surface, &mut stream, peer, patience).await {
-                Ok(admitted) => admitted,
-                Err(error) => return debug!(%error, peer = %peer.address, "a connection was refused"),
-            };
+            let Handover { stream, mut peer, tls, place: _place } = handover;
             let phase = Arc::new(Phase::default());
-            let service = TowerToHyperService::new(app::service(app.clone(), phase.clone(), peer, surface));
-            let io = GuardedStream::new(stream, patience, phase.clone());
-            let io = TokioIo::new(CheckedHeads::new(io, heads, phase.clone()));
-            let mut connection = std::pin::pin!(http.serve_connection(io, service));
             // Probes come on new connections while the public ones drain, and must find out that they do.
-            let ending = if surface == Surface::Admin { &app.drained } else { &app.draining };
-            let served = tokio::select! {
-                served = connection.as_mut() => served,
-                () = until_ending(ending, &phase) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
+            let ending = if surface == Surface::Admin { app.drained.clone() } else { app.draining.clone() };
+            let ending = until_ending(&ending, &phase);
+            let mut ending = std::pin::pin!(ending);
+            let mut stream = prepared(stream, patience)?;
+            let opening = async {
+                let counted = admitted(&app, surface, &mut stream, &mut peer, patience).await?;
+                let stream = GuardedStream::new(stream, patience, phase.clone());
+                let (transport, is_http2) = open(stream, tls.as_deref(), &phase).await?;
+                Ok::<_, BoxError>((transport, is_http2, counted))
             };
-            if let Err(error) = served {
-                debug!(%error, "connection ended");
+            let (transport, is_http2, _counted) = tokio::select! {
+                opened = opening => opened?,
+                () = ending.as_mut() => return Ok(()),
+            };
+            let service = TowerToHyperService::new(app::service(app.clone(), phase.clone(), peer, surface));
+            if is_http2 {
+                phase.speaks_http2();
+                let io = TokioIo::new(transport);
+                let connection = protocols.http2.serve_connection(io, service);
+                drive(connection, http2::Connection::graceful_shutdown, ending).await
+            } else {
+                let io = TokioIo::new(CheckedHeads::new(transport, heads, phase.clone()));
+                let connection = protocols.http1.serve_connection(io, service);
+                drive(connection, http1::Connection::graceful_shutdown, ending).await
             }
         }
     }
 }
 
+/// From accepted to the first byte of HTTP: the TLS handshake, and which HTTP it is.
+async fn open(mut stream: GuardedStream, tls: Option<&Tls>, phase: &Phase) -> io::Result<(Transport, bool)> {
+    let Some(tls) = tls else {
+        let is_http2 = preface::is_http2(&mut stream).await?;
+        return Ok((Transport::Plain(stream), is_http2));
+    };
+    phase.handshake_begins();
+    let (stream, is_http2) = tls.accept(stream).await?;
+    phase.handshake_ended();
+    Ok((Transport::Tls(Box::new(stream)), is_http2))
+}
+
+/// Serves a connection to its end, or to the end of what it does once it is to end.
+async fn drive<C, E>(
+    connection: C,
+    end_gracefully: fn(Pin<&mut C>),
+    ending: Pin<&mut impl Future<Output = ()>>,
+) -> Result<(), BoxError>
+where
+    C: Future<Output = Result<(), E>>,
+    E: Into<BoxError>,
+{
+    let mut connection = std::pin::pin!(connection);
+    let served = tokio::select! {
+        // hyper first: it must see a request that has come already, or it would take the connection for idle.
+        biased;
+        served = connection.as_mut() => served,
+        () = ending => {
+            end_gracefully(connection.as_mut());
+            connection.await
+        }
+    };
+    served.map_err(Into::into)
+}
+
 /// A connection as it should be for media: answers leave at once, and little of them waits in the kernel.
 fn prepared(stream: StdStream, patience: Patience) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
-    let socket = socket2::SockRef::from(&stream);
+    let socket = SockRef::from(&stream);
     socket.set_tcp_notsent_lowat(NOTSENT_BYTES_MAX)?;
     let probes = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
     socket.set_tcp_keepalive(&probes)?;
@@ -139,26 +187,28 @@ fn prepared(stream: StdStream, patience: Patience) -> io::Result<TcpStream> {
     TcpStream::from_std(stream)
 }
 
-/// Who connected, and its place; an error if there is none. Only the public listener has strangers.
+/// Finds out who connected, and takes one of its places, for as long as the connection lasts. Only the public
+/// listeners have strangers.
 async fn admitted(
     app: &App,
     surface: Surface,
     stream: &mut TcpStream,
-    peer: Peer,
+    peer: &mut Peer,
     patience: Patience,
-) -> io::Result<(Peer, Option<Place>)> {
+) -> io::Result<Option<Counted>> {
     if surface == Surface::Admin {
-        return Ok((peer, None));
+        return Ok(None);
     }
     let connected = timeout(patience.header, app.admission.connected(stream, peer.address));
-    let address = connected.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    let Some(place) = app.admission.connect(address) else {
+    peer.address = connected.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let counted = app.admission.connect(peer.address);
+    if counted.is_none() {
         // A reset: the cheapest end there is, also under a flood. Nothing is answered, encrypted or left behind in
         // TIME_WAIT, and a client that is above its limit by mistake sees at once that it was refused.
-        socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
+        SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
         return Err(io::Error::other("its client has as many connections as it may have"));
-    };
-    Ok((Peer { address }, Some(place)))
+    }
+    Ok(counted)
 }
 
 /// Completes when a connection is to end after what it is doing: when `ending` says so, but not before its first
@@ -183,7 +233,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let patience = Patience { idle: second, header: second, write_stall: 60 * second };
         let stream = prepared(stream, patience).expect("all options are known");
-        let socket = socket2::SockRef::from(&stream);
+        let socket = SockRef::from(&stream);
         assert!(socket.keepalive().expect("an option"));
         assert_eq!(socket.tcp_keepalive_time().expect("an option"), KEEPALIVE_TIME);
         assert_eq!(socket.tcp_keepalive_interval().expect("an option"), KEEPALIVE_INTERVAL);
