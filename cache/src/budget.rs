@@ -3,13 +3,16 @@
 //! Rules that keep it from deadlocking:
 //! - A fill reserves its whole run before its GET, and whoever waits for budget holds none while waiting.
 //! - A permit lives as long as the buffer it paid for: until the last clone drops, also after eviction.
-//! - Every response is owed one segment, first come first served ([`Budget::reserve`]); whatever goes
+//! - Every response is owed one segment, first come first served ([`Budget::reserve`]), unless it would begin by
+//!   waiting in a queue that does not move ([`Budget::expected_wait`]): then it is told so at once. Whatever goes
 //!   beyond that (read-ahead) is taken only from what lies free ([`Budget::try_reserve_spare`]).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// Reads ahead take at most this fraction of what is free, so that what remains shrinks geometrically and
 /// never reaches zero through read-ahead alone.
@@ -20,7 +23,18 @@ const SPARE_FRACTION: usize = 8;
 pub struct Budget {
     semaphore: Arc<Semaphore>,
     capacity: usize,
-    waiting: Arc<AtomicUsize>,
+    queue: Arc<Queue>,
+}
+
+/// What is known about those who wait.
+#[derive(Debug)]
+struct Queue {
+    epoch: Instant,
+    count: AtomicUsize,
+    /// When the queue formed, or last moved, in nanoseconds of the epoch.
+    moved_at: AtomicU64,
+    /// For how long the last one to be served had waited, in nanoseconds; 0 when the queue formed.
+    last_wait: AtomicU64,
 }
 
 /// Paid bytes; they return to the budget on drop.
@@ -33,7 +47,7 @@ impl Budget {
     /// A budget of `capacity` bytes (at most `usize::MAX / 8`, tokio's limit).
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.min(Semaphore::MAX_PERMITS);
-        Self { semaphore: Arc::new(Semaphore::new(capacity)), capacity, waiting: Arc::default() }
+        Self { semaphore: Arc::new(Semaphore::new(capacity)), capacity, queue: Arc::new(Queue::new()) }
     }
 
     /// Takes `bytes` now, or nothing.
@@ -51,16 +65,17 @@ impl Budget {
     ///
     /// More than the whole budget is taken as the whole budget: it can be had, if late.
     pub async fn reserve(&self, bytes: usize) -> Permit {
-        struct Waiting<'a>(&'a AtomicUsize);
+        struct Waiting<'a>(&'a Queue);
         impl Drop for Waiting<'_> {
             fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
+                self.0.count.fetch_sub(1, Ordering::Relaxed);
             }
         }
         let bytes = u32::try_from(bytes.min(self.capacity)).expect("a segment is at most 16 MiB");
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.waiting);
+        let begun = self.queue.enter();
+        let _waiting = Waiting(&self.queue);
         let permit = self.semaphore.clone().acquire_many_owned(bytes).await;
+        self.queue.served(begun);
         Permit(Some(permit.expect("the semaphore is never closed")))
     }
 
@@ -81,7 +96,50 @@ impl Budget {
 
     /// How many callers wait in [`reserve`](Self::reserve).
     pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.queue.count.load(Ordering::Relaxed)
+    }
+
+    /// For how long a newcomer to [`reserve`](Self::reserve) must expect to wait, at the least: as long as the last
+    /// one to be served did, or as nobody has been served. Nothing if nobody waits.
+    pub fn expected_wait(&self) -> Duration {
+        let queue = &self.queue;
+        if self.waiting() == 0 {
+            return Duration::ZERO;
+        }
+        let still = queue.now().saturating_sub(queue.moved_at.load(Ordering::Relaxed));
+        Duration::from_nanos(still.max(queue.last_wait.load(Ordering::Relaxed)))
+    }
+}
+
+// === impl Queue ===
+
+impl Queue {
+    fn new() -> Self {
+        Self {
+            epoch: Instant::now(),
+            count: AtomicUsize::new(0),
+            moved_at: AtomicU64::new(0),
+            last_wait: AtomicU64::new(0),
+        }
+    }
+
+    fn enter(&self) -> u64 {
+        let now = self.now();
+        if self.count.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.moved_at.store(now, Ordering::Relaxed);
+            self.last_wait.store(0, Ordering::Relaxed);
+        }
+        now
+    }
+
+    fn served(&self, begun: u64) {
+        let now = self.now();
+        self.moved_at.store(now, Ordering::Relaxed);
+        self.last_wait.store(now.saturating_sub(begun), Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_nanos()).expect("584 years are enough")
     }
 }
 
@@ -130,6 +188,32 @@ mod tests {
         assert!(poll!(&mut second).is_ready());
         drop(second);
         assert_eq!((budget.waiting(), budget.in_use()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn newcomers_expect_to_wait_like_those_before_them() {
+        let second = Duration::from_secs(1);
+        let budget = Budget::new(100);
+        let mut held = budget.try_reserve(100).expect("all of it is free");
+        assert_eq!(budget.expected_wait(), Duration::ZERO);
+        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(budget.reserve(10))).collect();
+        for one in &mut waiting {
+            assert!(poll!(one).is_pending());
+        }
+        assert_eq!(budget.expected_wait(), Duration::ZERO, "the queue has only formed");
+        tokio::time::advance(2 * second).await;
+        assert_eq!(budget.expected_wait(), 2 * second, "nobody was served for so long");
+        drop(held.split(20));
+        for one in waiting.drain(..2) {
+            drop(one.await);
+        }
+        // One is left, whose turn has come.
+        assert_eq!(budget.expected_wait(), 2 * second, "as long as the last one did");
+        drop(waiting);
+        assert_eq!(budget.expected_wait(), Duration::ZERO);
+        let mut next = Box::pin(budget.reserve(100));
+        assert!(poll!(&mut next).is_pending());
+        assert_eq!(budget.expected_wait(), Duration::ZERO, "a new queue");
     }
 
     #[test]

@@ -50,7 +50,10 @@ use readahead::first_run_bytes;
 use stats::Counters;
 
 /// How long a response that has not begun waits for the one segment it is owed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A response that would have to expect more than this does not begin to wait. Waits that end are shorter, and a
+/// player that is told at once can ask another replica within its buffer.
+const EXPECTED_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// The cache's bounds.
 #[derive(Debug, Clone, Copy)]
@@ -224,7 +227,7 @@ impl Inner {
             let mut run = self.align(wanted.start..end, u64::MAX);
             let mut permit = match self.try_reserve_run(&mut run) {
                 Some(permit) => permit,
-                None => self.reserve_segment(&run, PATIENCE).await?,
+                None => self.reserve_first(&run).await?,
             };
             match self.store.get(key, run, None).await {
                 Ok(get) => {
@@ -263,6 +266,15 @@ impl Inner {
         self.memory.settle();
         *run = self.first_segment(run.clone());
         self.budget.try_reserve(usize::try_from(run.end - run.start).unwrap_or(usize::MAX))
+    }
+
+    /// Waits for the first segment of `run` for a response that has not begun, but not in a queue that does not move.
+    /// Responses under way are before it, and those do wait.
+    async fn reserve_first(&self, run: &Range<u64>) -> Result<Permit, Error> {
+        if self.budget.expected_wait() > EXPECTED_WAIT_MAX {
+            return Err(Error::Busy);
+        }
+        self.reserve_segment(run, PATIENCE).await
     }
 
     /// Waits for the first segment of `run` to be paid for.

@@ -215,9 +215,15 @@ impl Reader {
         } else {
             // Whoever waits for memory holds none, or two readers could wait for each other.
             self.following.clear();
-            let patience = if self.position > self.start { PATIENCE_MIDWAY } else { crate::PATIENCE };
+            let begun = self.position > self.start;
             let inner = self.inner.clone();
-            self.waiting = Some(Box::pin(async move { inner.reserve_segment(&run, patience).await }));
+            self.waiting = Some(Box::pin(async move {
+                if begun {
+                    inner.reserve_segment(&run, PATIENCE_MIDWAY).await
+                } else {
+                    inner.reserve_first(&run).await
+                }
+            }));
             return self.poll_claim(cx);
         };
         Poll::Ready(Ok(self.inner.fills.claim(&self.inner.memory, &self.object.identity, run, permit)))

@@ -27,7 +27,6 @@ pub enum Content {
 
 /// Why a head is refused. The texts are for clients; the connection ends in each case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
 pub enum BadHead {
     /// RFC 9112 §2.2: a bare CR is invalid everywhere, and a bare LF we need not accept.
     #[error("a line of the request head does not end in CR LF, or has a CR in it")]

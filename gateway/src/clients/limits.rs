@@ -302,22 +302,20 @@ mod tests {
 
     #[test]
     fn a_flood_of_addresses_is_bounded_and_forgotten() {
-        let limits = Limits { requests_per_second: 1, requests_burst: 1, ..Limits::default() };
-        let clients = Clients::new(limits).expect("limited");
+        let clients = Clients::new(Limits { bytes_per_second: 1, ..Limits::default() }).expect("limited");
         let holder = clients.client(address("192.0.2.1"));
-        for nth in 0..200_000_u32 {
+        for nth in 0..130_000_u32 {
             let client = clients.client(IpAddr::from((0x0a00_0000 + nth).to_be_bytes()));
-            // Each one owes a second, so none can be forgotten yet.
-            let _ = clients.admit(&client);
+            // Each one owes an hour, so none can be forgotten yet.
+            clients.take_turn(&client, 3600);
         }
         assert_eq!(clients.count(), CLIENTS_MAX);
-        let newcomers: Vec<_> =
-            (0..1000_u32).map(|nth| clients.client(IpAddr::from((0x0b00_0000 + nth).to_be_bytes()))).collect();
-        assert!(newcomers.iter().all(|client| clients.admit(client).is_err()), "they share what is used up");
+        let newcomers = (0..1000_u32).map(|nth| clients.client(IpAddr::from((0x0b00_0000 + nth).to_be_bytes())));
+        assert!(newcomers.into_iter().all(|client| client.bytes.is_owed(clients.now())), "they share what is owed");
         assert!(Arc::ptr_eq(&holder, &clients.client(address("192.0.2.1"))), "who was there keeps its place");
         for shard in &clients.shards {
             let mut shard = shard.lock().expect("no panic");
-            shard.client(address("203.0.113.1"), clients.now() + 10 * SECOND);
+            shard.client(address("203.0.113.1"), u64::MAX);
             assert!(shard.clients.len() <= 2, "{} are left", shard.clients.len());
         }
     }

@@ -205,7 +205,7 @@ async fn admitted(
     if counted.is_none() {
         // A reset: the cheapest end there is, also under a flood. Nothing is answered, encrypted or left behind in
         // TIME_WAIT, and a client that is above its limit by mistake sees at once that it was refused.
-        SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
+        SockRef::from(&*stream).set_linger(Some(Duration::ZERO))?;
         return Err(io::Error::other("its client has as many connections as it may have"));
     }
     Ok(counted)

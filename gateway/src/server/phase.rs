@@ -25,6 +25,7 @@ pub(crate) struct Phase {
     stalled: AtomicBool,
     /// Woken when a first response is blocked, because nothing else might wake the transport then.
     transport: AtomicWaker,
+    answered: AtomicUsize,
     refusal: OnceLock<BadHead>,
 }
 
@@ -83,9 +84,9 @@ impl Phase {
         let _ = self.refusal.set(bad);
     }
 
-    /// A request is being answered.
-    pub(super) fn is_answering(&self) -> bool {
-        self.answering.load(Ordering::Relaxed) > 0
+    /// Requests whose answers have ended.
+    pub(super) fn answered(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// No request has begun on this connection.
@@ -171,5 +172,6 @@ impl Drop for Answering {
     fn drop(&mut self) {
         self.is_blocked(false);
         self.phase.answering.fetch_sub(1, Ordering::Relaxed);
+        self.phase.answered.fetch_add(1, Ordering::Relaxed);
     }
 }
