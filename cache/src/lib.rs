@@ -4,7 +4,7 @@
 //! version. Below them, in the order in which a read meets them:
 //!
 //! - `metadata`: who an object is now, how long that is believed, one request for all who ask;
-//! - `reader`, `readahead`: the pass over a range, and how far fills run in front of it;
+//! - `reader`, `readahead`, `share`: the pass over a range, and how far fills run in front of it;
 //! - `memory`: the tier of whole segments;
 //! - `fills`, `fill`, `filler`: origin reads that are shared by all who want their bytes;
 //! - `segment`, `budget`: the buffers, and the one budget that pays for them;
@@ -23,6 +23,7 @@ mod metadata;
 mod readahead;
 mod reader;
 mod segment;
+mod share;
 mod stats;
 mod sync;
 
@@ -42,6 +43,7 @@ pub use measure::{BUCKETS, Cells, Histogram, Times};
 pub use metadata::{Freshness, MetadataPolicy, OpenObject};
 pub use reader::{Reader, Source};
 pub use segment::{Identity, SegmentIndex, Segmentation};
+pub use share::Share;
 pub use stats::Stats;
 
 use fills::{Claim, Fills};
@@ -51,7 +53,10 @@ use readahead::first_run_bytes;
 use stats::Counters;
 
 /// How long a response that has not begun waits for the one segment it is owed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A response that would have to expect more than this does not begin to wait. Waits that end are shorter, and a
+/// player that is told at once can ask another replica within its buffer.
+const EXPECTED_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// The cache's bounds.
 #[derive(Debug, Clone, Copy)]
@@ -227,7 +232,7 @@ impl Inner {
             let mut run = self.align(wanted.start..end, u64::MAX);
             let mut permit = match self.try_reserve_run(&mut run) {
                 Some(permit) => permit,
-                None => self.reserve_segment(&run, PATIENCE).await?,
+                None => self.reserve_first(&run).await?,
             };
             match self.store.get(key, run, None).await {
                 Ok(get) => {
@@ -266,6 +271,15 @@ impl Inner {
         self.memory.settle();
         *run = self.first_segment(run.clone());
         self.budget.try_reserve(usize::try_from(run.end - run.start).unwrap_or(usize::MAX))
+    }
+
+    /// Waits for the first segment of `run` for a response that has not begun, but not in a queue that does not move.
+    /// Responses under way are before it, and those do wait.
+    async fn reserve_first(&self, run: &Range<u64>) -> Result<Permit, Error> {
+        if self.budget.expected_wait() > EXPECTED_WAIT_MAX {
+            return Err(Error::Busy);
+        }
+        self.reserve_segment(run, PATIENCE).await
     }
 
     /// Waits for the first segment of `run` to be paid for.

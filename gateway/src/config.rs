@@ -1,5 +1,6 @@
 //! What an operator can set: every setting is a flag with an environment variable, checked at the start.
 
+mod clients;
 mod command_line;
 mod values;
 
@@ -14,11 +15,13 @@ use seekway_storage::origin::{Hedging, Policy};
 use seekway_storage::s3::StaticCredentials;
 
 use crate::delivery::cors::AllowOrigin;
+use crate::server::TlsFiles;
 use values::{
     HedgeAfter, address, boolean, endpoint, limit, log_filter, name, number, period, segment_bytes, size,
     size_in,
 };
 
+pub use clients::ClientSettings;
 pub use command_line::Stop;
 pub use values::{CacheRule, Fallback};
 
@@ -42,6 +45,19 @@ pub struct Config {
     #[arg(long, env = "SEEKWAY_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     #[arg(value_parser = address, help_heading = LISTENERS)]
     pub listen: SocketAddr,
+
+    /// Where clients connect with TLS (HTTP/2 and HTTP/1.1 by ALPN), such as 0.0.0.0:8443; needs --tls-certificate and --tls-key
+    #[arg(long, env = "SEEKWAY_TLS_LISTEN", value_name = "ADDRESS")]
+    #[arg(value_parser = address, help_heading = LISTENERS)]
+    pub tls_listen: Option<SocketAddr>,
+
+    /// PEM file of the certificate and its chain, the server's own first; read again when it changes
+    #[arg(long, env = "SEEKWAY_TLS_CERTIFICATE", value_name = "FILE", help_heading = LISTENERS)]
+    tls_certificate: Option<PathBuf>,
+
+    /// PEM file of the certificate's private key; read again when it changes
+    #[arg(long, env = "SEEKWAY_TLS_KEY", value_name = "FILE", help_heading = LISTENERS)]
+    tls_key: Option<PathBuf>,
 
     /// Where metrics and readiness are served; not for the public
     #[arg(long, env = "SEEKWAY_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
@@ -84,10 +100,20 @@ pub struct Config {
     #[arg(value_parser = limit, help_heading = LISTENERS)]
     pub write_stall_timeout: humantime::Duration,
 
-    /// Time that running responses get to end after SIGTERM
-    #[arg(long, env = "SEEKWAY_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s")]
+    /// Time from SIGTERM, when readiness turns to 503, until no more connections are accepted: load balancers must
+    /// have asked in between. SIGINT waits for nobody
+    #[arg(long, env = "SEEKWAY_DRAIN_DELAY", value_name = "TIME", default_value = "5s")]
+    #[arg(value_parser = period, help_heading = LISTENERS)]
+    pub drain_delay: humantime::Duration,
+
+    /// Time that running responses get to end after that
+    #[arg(long, env = "SEEKWAY_DRAIN_TIMEOUT", value_name = "TIME", default_value = "20s")]
     #[arg(value_parser = limit, help_heading = LISTENERS)]
     pub drain_timeout: humantime::Duration,
+
+    /// Who clients are, and how much each may have.
+    #[command(flatten)]
+    pub clients: ClientSettings,
 
     /// Where objects are [default: s3 if a bucket is set, else local]
     #[arg(long, env = "STORAGE_BACKEND", value_name = "KIND", help_heading = STORAGE)]
@@ -273,6 +299,12 @@ impl Config {
         self.storage_backend.unwrap_or(guess)
     }
 
+    /// Where TLS is served, and with which files.
+    pub(crate) fn tls(&self) -> Option<(SocketAddr, TlsFiles)> {
+        let (certificate, key) = (self.tls_certificate.clone()?, self.tls_key.clone()?);
+        Some((self.tls_listen?, TlsFiles { certificate, key }))
+    }
+
     /// Threads that serve clients.
     pub fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -287,10 +319,16 @@ impl Config {
     /// Who may list keys.
     pub fn listing(&self) -> Listing {
         match self.listing {
-            ListingMode::Auto if self.listen.ip().to_canonical().is_loopback() => Listing::ThisMachine,
+            ListingMode::Auto if self.is_private() => Listing::ThisMachine,
             ListingMode::On => Listing::Everybody,
             ListingMode::Auto | ListingMode::Off => Listing::Nobody,
         }
+    }
+
+    /// Only this machine can connect.
+    fn is_private(&self) -> bool {
+        let mut listeners = std::iter::once(self.listen).chain(self.tls_listen);
+        listeners.all(|address| address.ip().to_canonical().is_loopback())
     }
 
     /// `Cache-Control` by key prefix, for objects that bring none.
@@ -334,6 +372,27 @@ impl Config {
         }
         if self.listen == self.admin_listen && self.listen.port() != 0 {
             return Err(settings.wrong("admin_listen", "another address than --listen has"));
+        }
+        if self.clients.proxy_protocol && self.clients.trusted_proxies.is_empty() {
+            return Err(
+                settings.wrong("trusted_proxies", "--proxy-protocol needs the addresses it comes from")
+            );
+        }
+        if let Some(tls_listen) = self.tls_listen.filter(|address| address.port() != 0) {
+            if [self.listen, self.admin_listen].contains(&tls_listen) {
+                let why = "another address than --listen and --admin-listen have";
+                return Err(settings.wrong("tls_listen", why));
+            }
+        }
+        let tls = [
+            ("tls_listen", self.tls_listen.is_some(), "an address to serve TLS on"),
+            ("tls_certificate", self.tls_certificate.is_some(), "the PEM file of the certificate"),
+            ("tls_key", self.tls_key.is_some(), "the PEM file of the certificate's key"),
+        ];
+        if tls.iter().any(|(_, is_set, _)| *is_set) {
+            if let Some((id, _, what)) = tls.iter().find(|(_, is_set, _)| !is_set) {
+                return Err(settings.wrong(id, format!("TLS needs {what}")));
+            }
         }
         let least = SEGMENTS_MIN * self.cache_segment_bytes;
         let at_least = format!("at least {}, {SEGMENTS_MIN} segments", bytesize::ByteSize(least));

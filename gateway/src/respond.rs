@@ -11,6 +11,7 @@ use http::{Method, Response, StatusCode};
 use serde::Serialize;
 
 use crate::delivery::range::content_range_unsatisfied;
+use crate::framing::BadHead;
 use crate::routes::{BadKey, BadQuery};
 
 /// What a client is told to wait before it asks again. Short, since a player's buffer is: the causes pass
@@ -28,6 +29,8 @@ pub enum Problem {
     BadKey(BadKey),
     /// The query makes no sense.
     BadQuery(BadQuery),
+    /// What came is no request.
+    BadHead(BadHead),
     /// The request names no host, or several.
     BadHost,
     /// The route has other methods.
@@ -41,6 +44,13 @@ pub enum Problem {
     },
     /// The memory budget is spent, for now.
     Busy,
+    /// As many requests as allowed are under way.
+    Overloaded,
+    /// One client asks too often.
+    TooManyRequests {
+        /// When it may ask again, at least 1.
+        retry_after_secs: u64,
+    },
     /// The process starts or stops.
     NotReady,
     /// The object changed again and again while it was being answered.
@@ -88,6 +98,7 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
     let bad_request = match problem {
         Problem::BadKey(why) => why.to_string(),
         Problem::BadQuery(why) => why.to_string(),
+        Problem::BadHead(why) => why.to_string(),
         _ => String::new(),
     };
     let shown = shown(problem, &bad_request);
@@ -102,6 +113,10 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
         headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECS);
     }
     match problem {
+        Problem::TooManyRequests { retry_after_secs } => {
+            // RFC 6585 §4.
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_secs));
+        }
         Problem::MethodNotAllowed(methods) => {
             // RFC 9110 §15.5.6: a 405 says what is allowed.
             headers.insert(header::ALLOW, allow(methods));
@@ -154,7 +169,8 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
         Problem::ListingOff => is(StatusCode::NOT_FOUND, "Listing is switched off here (--listing)."),
         Problem::NoObject => is(StatusCode::NOT_FOUND, "There is no such object."),
         Problem::BadKey(_) | Problem::BadQuery(_) => is(StatusCode::BAD_REQUEST, bad_request),
-        Problem::BadHost => is(StatusCode::BAD_REQUEST, "The request must have exactly one Host header."),
+        Problem::BadHead(why) => is(why.status(), bad_request),
+        Problem::BadHost => is(StatusCode::BAD_REQUEST, "The request must name exactly one host."),
         Problem::MethodNotAllowed(_) => {
             is(StatusCode::METHOD_NOT_ALLOWED, "This path does not support the method; see the Allow header.")
         }
@@ -166,6 +182,12 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
             is(StatusCode::RANGE_NOT_SATISFIABLE, "The range selects no byte of the object.")
         }
         Problem::Busy => later("All memory for streams is in use. Try again shortly."),
+        Problem::Overloaded => later("Too many requests are under way. Try again shortly."),
+        Problem::TooManyRequests { .. } => Shown {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            detail: "This address asks too often. Try again after what Retry-After says.",
+            retry: true,
+        },
         Problem::NotReady => later("The gateway is starting or stopping. Try again shortly."),
         Problem::Changing => later("The object is being replaced. Try again shortly."),
         Problem::Storage(error) => shown_storage(error),
@@ -286,6 +308,11 @@ mod tests {
         check(Problem::PreconditionFailed, 412, false);
         check(Problem::Busy, 503, true);
         check(Problem::NotReady, 503, true);
+        check(Problem::Overloaded, 503, true);
+        let wait = check(Problem::TooManyRequests { retry_after_secs: 7 }, 429, true);
+        assert_eq!(wait.headers()["retry-after"], "7");
+        check(Problem::BadHead(BadHead::LineEnd), 400, false);
+        check(Problem::BadHead(BadHead::TooLarge), 431, false);
         check(Problem::Changing, 503, true);
         check(Problem::Panicked, 500, false);
         let response = check(Problem::BadKey(BadKey::Invalid(InvalidKey::TooLong)), 400, false);

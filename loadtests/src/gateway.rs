@@ -90,6 +90,8 @@ impl Gateway {
             .env("SEEKWAY_LISTEN", address.to_string())
             .env("SEEKWAY_ADMIN_LISTEN", admin.to_string())
             .env("SEEKWAY_ACCESS_LOG", "off")
+            // No load balancer has to look elsewhere first.
+            .env("SEEKWAY_DRAIN_DELAY", "0s")
             .env("STORAGE_BACKEND", "s3")
             .env("S3_ENDPOINT", &launch.endpoint)
             .env("S3_BUCKET", &launch.bucket)

@@ -15,6 +15,9 @@ use crate::support::{PATIENCE, path_text, until};
 /// Every setting: its flag and its variable.
 const SETTINGS: &[(&str, &str)] = &[
     ("--listen", "SEEKWAY_LISTEN"),
+    ("--tls-listen", "SEEKWAY_TLS_LISTEN"),
+    ("--tls-certificate", "SEEKWAY_TLS_CERTIFICATE"),
+    ("--tls-key", "SEEKWAY_TLS_KEY"),
     ("--admin-listen", "SEEKWAY_ADMIN_LISTEN"),
     ("--threads", "SEEKWAY_THREADS"),
     ("--max-connections", "SEEKWAY_MAX_CONNECTIONS"),
@@ -23,6 +26,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("--header-timeout", "SEEKWAY_HEADER_TIMEOUT"),
     ("--idle-timeout", "SEEKWAY_IDLE_TIMEOUT"),
     ("--write-stall-timeout", "SEEKWAY_WRITE_STALL_TIMEOUT"),
+    ("--drain-delay", "SEEKWAY_DRAIN_DELAY"),
     ("--drain-timeout", "SEEKWAY_DRAIN_TIMEOUT"),
     ("--storage-backend", "STORAGE_BACKEND"),
     ("--local-storage-dir", "LOCAL_STORAGE_DIR"),
@@ -56,7 +60,7 @@ const SETTINGS: &[(&str, &str)] = &[
 /// a time, a size, a choice, a rule or an origin. `None` if it takes any text.
 fn wrong(name: &str) -> Option<&'static str> {
     match name {
-        "LOCAL_STORAGE_DIR" => None,
+        "LOCAL_STORAGE_DIR" | "SEEKWAY_TLS_CERTIFICATE" | "SEEKWAY_TLS_KEY" => None,
         "SEEKWAY_LOG" => Some("wrong=wrong=wrong"),
         _ => Some("wrong \u{1}"),
     }
