@@ -4,12 +4,15 @@
 mod browser;
 mod conditions;
 mod drain;
+mod http2;
 mod keys;
 mod origin_faults;
 mod players;
 mod ranges;
 mod replacement;
+mod rolling_restart;
 mod server;
 mod sharing;
 mod startup;
 mod support;
+mod tls;
