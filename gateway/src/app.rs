@@ -41,6 +41,7 @@ pub(crate) struct App {
     cors: AllowOrigin,
     listing: Listing,
     access_log: AccessLog,
+    headers_max: usize,
     is_ready: AtomicBool,
     request_ids: RequestIds,
     /// Cancelled when the drain begins.
@@ -81,6 +82,8 @@ impl App {
             cors: config.cors_allow_origin.clone(),
             listing: config.listing(),
             access_log: config.access_log,
+            // And the two that we add: a host's and an id.
+            headers_max: config.headers_max + 2,
             is_ready: AtomicBool::new(false),
             request_ids: RequestIds::new(),
             draining: CancellationToken::new(),
@@ -180,6 +183,10 @@ impl App {
         let handled = async {
             if !has_its_host(request) {
                 return Err(Problem::BadHost);
+            }
+            // In HTTP/1 hyper has counted them; in HTTP/2 only their bytes are bounded before.
+            if request.headers().len() > self.headers_max {
+                return Err(Problem::TooManyHeaders);
             }
             match surface {
                 Surface::Public => self.public(peer, request).await,

@@ -10,15 +10,13 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::PATIENCE;
+use super::{PATIENCE, until};
 
 /// One connection.
 pub(crate) struct Http2 {
     sender: SendRequest<Empty<Bytes>>,
-    connection: JoinHandle<hyper::Result<()>>,
     scheme: &'static str,
 }
 
@@ -49,7 +47,9 @@ impl Http2 {
         builder.initial_stream_window_size(64 * 1024).initial_connection_window_size(1 << 30);
         let handshake = builder.handshake(TokioIo::new(stream));
         let (sender, connection) = handshake.await.expect("the gateway speaks HTTP/2");
-        Self { sender, connection: tokio::spawn(connection), scheme }
+        // Its errors reach the requests, too.
+        tokio::spawn(async move { drop(connection.await) });
+        Self { sender, scheme }
     }
 
     /// Sends a request and gives its answer's head, with the body yet to be read.
@@ -76,10 +76,9 @@ impl Http2 {
         Answer { status: head.status, headers: head.headers, body }
     }
 
-    /// The end of the connection, which must come.
-    pub(crate) async fn ended(self) -> hyper::Result<()> {
-        drop(self.sender);
-        timeout(PATIENCE, self.connection).await.expect("it ends").expect("no panic")
+    /// Waits for the end of the connection, which must come. Bodies that are not read stay so.
+    pub(crate) async fn ended(&self) {
+        until("the connection ends", async || self.sender.is_closed().then_some(())).await;
     }
 }
 
