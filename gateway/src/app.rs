@@ -48,6 +48,7 @@ pub(crate) struct App {
     listing: Listing,
     pub(crate) admission: Admission,
     access_log: AccessLog,
+    headers_max: usize,
     is_ready: AtomicBool,
     request_ids: RequestIds,
     /// Cancelled when the drain begins.
@@ -107,6 +108,8 @@ impl App {
             listing: config.listing(),
             admission: Admission::new(&config.clients),
             access_log: config.access_log,
+            // And the two that we add: a host's and an id.
+            headers_max: config.headers_max + 2,
             is_ready: AtomicBool::new(false),
             request_ids: RequestIds::new(),
             draining: CancellationToken::new(),
@@ -217,6 +220,10 @@ impl App {
             }
             if !has_its_host(request) {
                 return Err(Problem::BadHost);
+            }
+            // In HTTP/1 hyper has counted them; in HTTP/2 only their bytes are bounded before.
+            if request.headers().len() > self.headers_max {
+                return Err(Problem::TooManyHeaders);
             }
             match surface {
                 Surface::Public => {

@@ -46,16 +46,16 @@ pub struct Config {
     #[arg(value_parser = address, help_heading = LISTENERS)]
     pub listen: SocketAddr,
 
-    /// Where clients connect with TLS (HTTP/2 and HTTP/1.1 by ALPN), such as 0.0.0.0:8443; needs --tls-certificate and --tls-key
+    /// Where clients connect with TLS, such as 0.0.0.0:8443; needs the two files below
     #[arg(long, env = "SEEKWAY_TLS_LISTEN", value_name = "ADDRESS")]
     #[arg(value_parser = address, help_heading = LISTENERS)]
     pub tls_listen: Option<SocketAddr>,
 
-    /// PEM file of the certificate and its chain, the server's own first; read again when it changes
+    /// PEM file of the certificate and its chain, the server's own first; taken over when it changes
     #[arg(long, env = "SEEKWAY_TLS_CERTIFICATE", value_name = "FILE", help_heading = LISTENERS)]
     tls_certificate: Option<PathBuf>,
 
-    /// PEM file of the certificate's private key; read again when it changes
+    /// PEM file of the certificate's private key; taken over when it changes
     #[arg(long, env = "SEEKWAY_TLS_KEY", value_name = "FILE", help_heading = LISTENERS)]
     tls_key: Option<PathBuf>,
 
@@ -385,7 +385,7 @@ impl Config {
             }
         }
         let tls = [
-            ("tls_listen", self.tls_listen.is_some(), "an address to serve TLS on"),
+            ("tls_listen", self.tls_listen.is_some(), "an address to serve it on"),
             ("tls_certificate", self.tls_certificate.is_some(), "the PEM file of the certificate"),
             ("tls_key", self.tls_key.is_some(), "the PEM file of the certificate's key"),
         ];

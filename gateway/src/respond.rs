@@ -33,6 +33,8 @@ pub enum Problem {
     BadHead(BadHead),
     /// The request names no host, or several.
     BadHost,
+    /// The request has more headers than are allowed.
+    TooManyHeaders,
     /// The route has other methods.
     MethodNotAllowed(&'static [Method]),
     /// A condition of the request is false.
@@ -171,6 +173,9 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
         Problem::BadKey(_) | Problem::BadQuery(_) => is(StatusCode::BAD_REQUEST, bad_request),
         Problem::BadHead(why) => is(why.status(), bad_request),
         Problem::BadHost => is(StatusCode::BAD_REQUEST, "The request must name exactly one host."),
+        Problem::TooManyHeaders => {
+            is(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The request has too many headers.")
+        }
         Problem::MethodNotAllowed(_) => {
             is(StatusCode::METHOD_NOT_ALLOWED, "This path does not support the method; see the Allow header.")
         }
@@ -305,6 +310,7 @@ mod tests {
         check(seekway_cache::Error::Store(Error::NotFound).into(), 404, false);
         check(Problem::BadQuery(BadQuery::Limit), 400, false);
         check(Problem::BadHost, 400, false);
+        check(Problem::TooManyHeaders, 431, false);
         check(Problem::PreconditionFailed, 412, false);
         check(Problem::Busy, 503, true);
         check(Problem::NotReady, 503, true);

@@ -12,7 +12,8 @@ use std::{
 };
 
 use http::{Method, StatusCode};
-use rustix::process::{Pid, Signal, kill_process};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 use tempfile::TempDir;
 
 use crate::{Error, client::Client};
@@ -42,7 +43,37 @@ pub struct Launch {
 pub struct Gateway {
     child: Child,
     address: SocketAddr,
+    admin_address: SocketAddr,
     folder: TempDir,
+}
+
+/// A reading of Prometheus' text format.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics(Vec<(String, f64)>);
+
+// === impl Metrics ===
+
+impl Metrics {
+    fn parse(text: &str) -> Self {
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let sample = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            Some((series.to_owned(), value.parse().ok()?))
+        };
+        Self(samples.filter_map(sample).collect())
+    }
+
+    /// The sum over all series with this name; `None` when there is none.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        let mut named = self.0.iter().filter(|(series, _)| series.split('{').next() == Some(name)).peekable();
+        named.peek()?;
+        Some(named.map(|(_, value)| value).sum())
+    }
+
+    /// The series with this name and these labels, as the text has it: `name{label="value"}`.
+    pub fn series(&self, series: &str) -> Option<f64> {
+        self.0.iter().find(|(other, _)| other == series).map(|(_, value)| *value)
+    }
 }
 
 // === impl Gateway ===
@@ -59,7 +90,7 @@ impl Gateway {
         }
         let mut attempt = 1;
         loop {
-            match Self::start_once(launch).await {
+            match Self::start_once(launch, free_addresses()?).await {
                 // Perhaps a port was taken between our choice and its bind.
                 Err(Error::ChildEnded { .. }) if attempt < START_ATTEMPTS => attempt += 1,
                 outcome => return outcome,
@@ -72,12 +103,59 @@ impl Gateway {
         self.address
     }
 
-    async fn start_once(launch: &Launch) -> Result<Self, Error> {
+    /// Where its metrics are.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its metrics now.
+    pub async fn metrics(&self) -> Result<Metrics, Error> {
+        let mut client = Client::connect(self.admin_address).await?;
+        let (answer, body) = client.request(Method::GET, "/metrics", &[], "").await?;
+        if answer.status != StatusCode::OK {
+            let answer = answer.status.to_string();
+            return Err(Error::UnexpectedAnswer { request: "GET /metrics".to_owned(), answer });
+        }
+        Ok(Metrics::parse(&String::from_utf8_lossy(&body)))
+    }
+
+    /// Sends it a signal, such as `TERM`, which makes it drain.
+    pub fn signal(&self, signal: Signal) -> Result<(), Error> {
+        Ok(kill_process(Pid::from_child(&self.child), signal).map_err(std::io::Error::from)?)
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self, limit: Duration) -> Result<ExitStatus, Error> {
+        let began = Instant::now();
+        while began.elapsed() < limit {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Err(Error::Timeout { request: "the end of the gateway".to_owned(), limit })
+    }
+
+    /// Ends it as a service manager does, within `limit`, and starts another one at its addresses. Says how the
+    /// old one ended.
+    pub async fn restart(&mut self, launch: &Launch, limit: Duration) -> Result<ExitStatus, Error> {
+        self.signal(Signal::TERM)?;
+        let status = self.ended(limit).await?;
+        *self = Self::start_once(launch, (self.address, self.admin_address)).await?;
+        Ok(status)
+    }
+
+    async fn start_once(launch: &Launch, addresses: (SocketAddr, SocketAddr)) -> Result<Self, Error> {
         // It keeps what it must keep in its working folder, so that folder is ours.
         let folder = tempfile::Builder::new().prefix("seekway-gateway-").tempdir()?;
         let log_path = folder.path().join("log");
         let log = File::create(&log_path).map_err(|source| Error::File { path: log_path, source })?;
-        let (address, admin) = free_addresses()?;
+        let (address, admin) = addresses;
         let binary = fs::canonicalize(&launch.binary)
             .map_err(|source| Error::File { path: launch.binary.clone(), source })?;
         let child = Command::new("setpriv")
@@ -107,7 +185,7 @@ impl Gateway {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        let mut gateway = Self { child, address, folder };
+        let mut gateway = Self { child, address, admin_address: admin, folder };
         gateway.wait_until_ready().await?;
         Ok(gateway)
     }
@@ -138,7 +216,7 @@ impl Gateway {
 
     fn stop(&mut self) -> Result<ExitStatus, Error> {
         let asked = Instant::now();
-        kill_process(Pid::from_child(&self.child), Signal::TERM).map_err(std::io::Error::from)?;
+        self.signal(Signal::TERM)?;
         while asked.elapsed() < STOPPED_WITHIN {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
@@ -176,4 +254,17 @@ fn free_addresses() -> Result<(SocketAddr, SocketAddr), Error> {
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let (one, other) = (bind()?, bind()?);
     Ok((one.local_addr()?, other.local_addr()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_summed_over_their_labels() {
+        let text = "# HELP a b\na{x=\"1\"} 2\na{x=\"2\"} 3.5\nab 7\n";
+        let metrics = Metrics::parse(text);
+        assert_eq!((metrics.get("a"), metrics.get("ab"), metrics.get("b")), (Some(5.5), Some(7.0), None));
+        assert_eq!(metrics.series("a{x=\"2\"}"), Some(3.5));
+    }
 }

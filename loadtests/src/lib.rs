@@ -5,13 +5,16 @@
 //! - [`seaweed`] starts a real S3 server for tests.
 //! - [`gateway`] starts the gateway as a child, [`cold_seek`] measures it, and a [`report`] says what came of it.
 //! - [`hedging`] measures what asking twice does for late answers.
+//! - [`nginx`] starts a real nginx, [`h2load`] loads a server over HTTP/2.
 //! - [`client`] is one keep-alive HTTP/1.1 connection that times what it reads.
 
 pub mod client;
 pub mod cold_seek;
 mod error;
 pub mod gateway;
+pub mod h2load;
 pub mod hedging;
+pub mod nginx;
 pub mod origin;
 pub mod pattern;
 pub mod report;

@@ -62,7 +62,8 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(secs(config.header_timeout), 10);
     assert_eq!(secs(config.idle_timeout), 60);
     assert_eq!(secs(config.write_stall_timeout), 60);
-    assert_eq!(secs(config.drain_timeout), 30);
+    assert_eq!((secs(config.drain_delay), secs(config.drain_timeout)), (5, 20));
+    assert!(config.tls().is_none());
     assert_eq!(
         (secs(config.s3_connect_timeout), secs(config.s3_read_timeout), config.s3_attempts),
         (2, 5, 3)
@@ -303,6 +304,38 @@ fn help_and_version_are_no_mistakes() {
     // Every flag but clap's own two has a variable, and the help names each once.
     assert!(flags > 30);
     assert_eq!(help.matches("[env: ").count(), flags, "{help}");
+}
+
+#[test]
+fn tls_needs_all_that_it_needs() {
+    let all = [
+        ("SEEKWAY_TLS_LISTEN", "127.0.0.1:8443"),
+        ("SEEKWAY_TLS_CERTIFICATE", "tls.crt"),
+        ("SEEKWAY_TLS_KEY", "tls.key"),
+    ];
+    let (listen, files) = config(&[], &all).tls().expect("it is set");
+    assert_eq!((listen.port(), files.key.to_str()), (8443, Some("tls.key")));
+    for (missing, told) in [
+        (0, "--tls-listen (SEEKWAY_TLS_LISTEN) is not set: TLS needs an address to serve it on"),
+        (
+            1,
+            "--tls-certificate (SEEKWAY_TLS_CERTIFICATE) is not set: TLS needs the PEM file of the certificate",
+        ),
+        (2, "--tls-key (SEEKWAY_TLS_KEY) is not set: TLS needs the PEM file of the certificate's key"),
+    ] {
+        let some: Vec<_> = all.iter().filter(|set| **set != all[missing]).copied().collect();
+        assert_eq!(line(&[], &some), format!("gateway: {told}"));
+    }
+    for taken in ["--listen=127.0.0.1:8443", "--admin-listen=127.0.0.1:8443"] {
+        let told = line(&[taken], &all);
+        assert!(
+            told.starts_with("gateway: --tls-listen (SEEKWAY_TLS_LISTEN) is \"127.0.0.1:8443\""),
+            "{told}"
+        );
+    }
+    // Whoever can connect over TLS from elsewhere is not this machine.
+    assert_eq!(config(&[], &all).listing(), Listing::ThisMachine);
+    assert_eq!(config(&["--tls-listen=0.0.0.0:8443"], &all).listing(), Listing::Nobody);
 }
 
 #[test]

@@ -48,6 +48,11 @@ impl Protocols {
             .max_header_list_size(u32::try_from(config.header_bytes_max()).unwrap_or(u32::MAX))
             .max_pending_accept_reset_streams(RESET_BEFORE_ACCEPT_MAX)
             .max_local_error_reset_streams(RESET_FOR_ERRORS_MAX);
+        // EXPERIMENT
+        let env = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+        if let Some(bytes) = env("X_SEND") {
+            http2.max_send_buf_size(bytes);
+        }
         Self { http1, http2 }
     }
 }

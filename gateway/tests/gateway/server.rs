@@ -149,7 +149,7 @@ async fn what_is_no_request_gets_400_and_the_end() {
         "GET /media/film.mp4 HTTP/1.1\r\nHost: a\r\nX\0: b\r\n\r\n",
         "GET /media/film mp4 HTTP/1.1\r\nHost: a\r\n\r\n",
         "\x16\x03\x01\x02\x00\x01\x00\x01\u{fc}\x03\x03\r\n\r\n",
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nNO\r\n\r\n",
     ] {
         let mut wire = stand.connect().await;
         wire.send(garbage).await;

@@ -188,8 +188,9 @@ struct Running {
 }
 
 impl Running {
-    fn start(folder: &TempDir) -> Self {
-        let mut child = command(folder, &[("SEEKWAY_ACCESS_LOG", "all")])
+    fn start(folder: &TempDir, drain_delay: &str) -> Self {
+        let env = [("SEEKWAY_ACCESS_LOG", "all"), ("SEEKWAY_DRAIN_DELAY", drain_delay)];
+        let mut child = command(folder, &env)
             .env("LOCAL_STORAGE_DIR", path_text(&folder.path().join("media")))
             .stderr(Stdio::piped())
             .stdout(Stdio::piped())
@@ -233,9 +234,10 @@ fn next_line(log: &mut impl BufRead) -> Value {
 
 #[tokio::test]
 async fn signals_end_it_well_and_its_log_is_json() {
-    for signal in [Signal::TERM, Signal::INT] {
+    // A person does not wait for load balancers.
+    for (signal, drain_delay) in [(Signal::TERM, "10ms"), (Signal::INT, "1h")] {
         let folder = folder();
-        let mut running = Running::start(&folder);
+        let mut running = Running::start(&folder, drain_delay);
         let address = running.address.parse().expect("an address");
         let mut wire = Wire::connect(address).await;
         let answer = wire.ask("GET", "/media/none?a=%22%0A", &[("X-Request-Id", "an \"id\"")]).await;
@@ -248,10 +250,32 @@ async fn signals_end_it_well_and_its_log_is_json() {
             lines.push(next_line(&mut running.log));
         }
         let request = lines.iter().find(|line| line["message"] == "request").expect("an access log");
+        assert_eq!((&request["client"], &request["protocol"]), (&"127.0.0.1".into(), &"HTTP/1.1".into()));
         assert_eq!((&request["status"], &request["id"]), (&Value::from(404), &Value::from("an \"id\"")));
         assert_eq!(lines.last().expect("lines")["message"], "stopped");
         let mut stdout = String::new();
         running.child.stdout.take().expect("piped").read_to_string(&mut stdout).expect("text");
         assert_eq!(stdout, "", "the log is on stderr");
     }
+}
+
+/// Load balancers need time to hear that it is not ready; until then it serves as ever.
+#[tokio::test]
+async fn sigterm_takes_readiness_first_and_a_second_signal_ends_at_once() {
+    let folder = folder();
+    let mut running = Running::start(&folder, "1h");
+    let address = running.address.parse().expect("an address");
+    let mut kept = Wire::connect(address).await;
+    assert_eq!(kept.ask("GET", "/api/ready", &[]).await.status, 200);
+    running.signal(Signal::TERM);
+    until("it is not ready", async || {
+        let ready = Wire::connect(address).await.ask("GET", "/api/ready", &[]).await;
+        (ready.status == 503).then_some(())
+    })
+    .await;
+    assert_eq!(kept.ask("GET", "/api/health", &[]).await.status, 200, "kept connections stay");
+    assert_eq!(Wire::connect(address).await.ask("GET", "/", &[]).await.status, 200, "new ones are served");
+    running.signal(Signal::TERM);
+    let status = until("it ends", async || running.child.try_wait().expect("it is ours")).await;
+    assert_eq!(status.code(), Some(1), "{status}");
 }

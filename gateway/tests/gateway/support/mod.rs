@@ -1,5 +1,6 @@
 //! A real gateway in front of a store that the test fills and breaks.
 
+pub(crate) mod h2;
 pub(crate) mod tools;
 pub(crate) mod wire;
 
@@ -104,6 +105,11 @@ impl Stand {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where TLS is spoken, if the test set it up.
+    pub(crate) fn tls_address(&self) -> SocketAddr {
+        self.gateway().tls_address().expect("the test set TLS up")
     }
 
     pub(crate) fn admin_address(&self) -> SocketAddr {

@@ -47,10 +47,15 @@ impl Wire {
 
     /// From an address of this machine's own.
     pub(crate) async fn connect_from(address: SocketAddr, from: [u8; 4]) -> Self {
+        Self::try_connect_from(address, from).await.expect("the gateway listens")
+    }
+
+    /// For when it may be reset at once.
+    pub(crate) async fn try_connect_from(address: SocketAddr, from: [u8; 4]) -> std::io::Result<Self> {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind((from, 0).into()).expect("all of 127.0.0.0/8 is ours");
         let stream = timeout(PATIENCE, socket.connect(address)).await.expect("accepted in time");
-        Self::new(stream.expect("the gateway listens"))
+        stream.map(Self::new)
     }
 
     /// Says that nothing more will be sent; answers may still come.
