@@ -1,14 +1,10 @@
 //! The account of one connection.
 
-use std::error::Error;
-use std::io;
 use std::sync::Arc;
 
 use super::Metrics;
 use super::labels::{Ending, Listener, Protocol};
 use crate::server::Ended;
-
-type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Counts one connection; dropped when it has ended.
 #[derive(Debug)]
@@ -66,36 +62,16 @@ impl Drop for Speaking {
 // === impl Ending ===
 
 impl Ending {
-    /// How a connection ended, by the error that it ended with.
-    pub(crate) fn of(served: &Result<(), BoxError>) -> Self {
-        let Err(error) = served else { return Self::Closed };
-        let mut cause: Option<&(dyn Error + 'static)> = Some(error.as_ref());
-        while let Some(error) = cause {
-            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-            if let Some(ended) = inner.and_then(|inner| inner.downcast_ref()) {
-                return match ended {
-                    Ended::Idle => Self::Idle,
-                    Ended::Handshake => Self::HandshakeTimeout,
-                    Ended::Head => Self::HeadTimeout,
-                    Ended::Window | Ended::Stalled => Self::Stalled,
-                    Ended::Refused => Self::Refused,
-                };
-            }
-            cause = error.source();
+    /// How a connection ended: as we ended it, or well, or in an error of its own.
+    pub(crate) fn of(ended: Option<Ended>, is_well: bool) -> Self {
+        match ended {
+            Some(Ended::Idle) => Self::Idle,
+            Some(Ended::Handshake) => Self::HandshakeTimeout,
+            Some(Ended::Head) => Self::HeadTimeout,
+            Some(Ended::Window | Ended::Stalled) => Self::Stalled,
+            Some(Ended::Refused) => Self::Refused,
+            None if is_well => Self::Closed,
+            None => Self::Error,
         }
-        Self::Error
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn our_own_endings_are_told_from_others() {
-        let ours = || io::Error::new(io::ErrorKind::TimedOut, Ended::Stalled);
-        assert_eq!(Ending::of(&Ok(())), Ending::Closed);
-        assert_eq!(Ending::of(&Err(ours().into())), Ending::Stalled);
-        assert_eq!(Ending::of(&Err(io::Error::other("a reset").into())), Ending::Error);
     }
 }

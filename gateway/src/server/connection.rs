@@ -95,10 +95,11 @@ impl Worker {
             tokio::select! { handover = receiver.recv() => handover, () = drained.cancelled() => None }
         {
             let connected = Connected::begin(self.app.metrics.clone(), self.surface.into());
-            let serving = self.serve(handover);
+            let phase = Arc::new(Phase::default());
+            let serving = self.serve(handover, phase.clone());
             self.tasks.spawn(async move {
                 let served = serving.await;
-                connected.ended(Ending::of(&served));
+                connected.ended(Ending::of(phase.ended(), served.is_ok()));
                 if let Err(error) = served {
                     debug!(%error, "connection ended");
                 }
@@ -109,19 +110,22 @@ impl Worker {
         drained.cancelled().await;
     }
 
-    fn serve(&self, handover: Handover) -> impl Future<Output = Result<(), BoxError>> + use<> {
+    fn serve(
+        &self,
+        handover: Handover,
+        phase: Arc<Phase>,
+    ) -> impl Future<Output = Result<(), BoxError>> + use<> {
         let (app, protocols, patience, heads, surface) =
             (self.app.clone(), self.protocols.clone(), self.patience, self.heads, self.surface);
         async move {
             let Handover { stream, mut peer, tls, place: _place } = handover;
-            let phase = Arc::new(Phase::default());
             // Probes come on new connections while the public ones drain, and must find out that they do.
             let ending = if surface == Surface::Admin { app.drained.clone() } else { app.draining.clone() };
             let ending = until_ending(&ending, &phase);
             let mut ending = std::pin::pin!(ending);
             let mut stream = prepared(stream, patience)?;
             let opening = async {
-                let counted = admitted(&app, surface, &mut stream, &mut peer, patience).await?;
+                let counted = admitted(&app, surface, &mut stream, &mut peer, patience, &phase).await?;
                 let stream = GuardedStream::new(stream, patience, phase.clone());
                 let (transport, is_http2) = open(stream, tls.as_deref(), &phase).await?;
                 Ok::<_, BoxError>((transport, is_http2, counted))
@@ -200,6 +204,7 @@ async fn admitted(
     stream: &mut TcpStream,
     peer: &mut Peer,
     patience: Patience,
+    phase: &Phase,
 ) -> io::Result<Option<Counted>> {
     if surface == Surface::Admin {
         return Ok(None);
@@ -211,7 +216,7 @@ async fn admitted(
         // A reset: the cheapest end there is, also under a flood. Nothing is answered, encrypted or left behind in
         // TIME_WAIT, and a client that is above its limit by mistake sees at once that it was refused.
         SockRef::from(&*stream).set_linger(Some(Duration::ZERO))?;
-        return Err(io::Error::other(Ended::Refused));
+        return Err(phase.end(Ended::Refused));
     }
     Ok(counted)
 }

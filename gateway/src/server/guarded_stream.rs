@@ -137,12 +137,7 @@ impl GuardedStream {
             _ => Instant::now(),
         };
         self.waiting_since = Some((awaited, since));
-        self.read_alarm.poll(since + limit, cx).map(|()| {
-            if awaited == Awaited::Window {
-                self.phase.has_stalled();
-            }
-            Err(io::Error::new(io::ErrorKind::TimedOut, what))
-        })
+        self.read_alarm.poll(since + limit, cx).map(|()| Err(self.phase.end(what)))
     }
 
     fn poll_written<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -151,10 +146,8 @@ impl GuardedStream {
             return written;
         }
         let since = *self.stalled_since.get_or_insert_with(Instant::now);
-        self.write_alarm.poll(since + self.patience.write_stall, cx).map(|()| {
-            self.phase.has_stalled();
-            Err(io::Error::new(io::ErrorKind::TimedOut, Ended::Stalled))
-        })
+        let limit = self.patience.write_stall;
+        self.write_alarm.poll(since + limit, cx).map(|()| Err(self.phase.end(Ended::Stalled)))
     }
 }
 

@@ -4,12 +4,14 @@
 //! it waits for us (for the store, say) or for the client, which may leave its flow-control window shut while
 //! TCP would take more.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
 
+use super::guarded_stream::Ended;
 use crate::framing::BadHead;
 
 /// What a connection is doing, shared by its transport and its service.
@@ -22,7 +24,8 @@ pub(crate) struct Phase {
     /// Responses of HTTP/2 of which the client does not take what is at hand.
     blocked: AtomicUsize,
     is_http2: AtomicBool,
-    stalled: AtomicBool,
+    /// Why we end it, if we do.
+    ended: OnceLock<Ended>,
     /// Woken when a first response is blocked, because nothing else might wake the transport then.
     transport: AtomicWaker,
     answered: AtomicUsize,
@@ -70,7 +73,12 @@ impl Phase {
 
     /// The connection was ended because its client took nothing for too long.
     pub(crate) fn is_stalled(&self) -> bool {
-        self.stalled.load(Ordering::Relaxed)
+        matches!(self.ended(), Some(Ended::Stalled | Ended::Window))
+    }
+
+    /// Why we have ended the connection, if we have.
+    pub(super) fn ended(&self) -> Option<Ended> {
+        self.ended.get().copied()
     }
 
     /// What was wrong with the head in whose place another one stands.
@@ -118,8 +126,11 @@ impl Phase {
         begins_head
     }
 
-    pub(super) fn has_stalled(&self) {
-        self.stalled.store(true, Ordering::Relaxed);
+    /// Ends the connection: what is returned is the error of its transport.
+    pub(super) fn end(&self, why: Ended) -> io::Error {
+        // The first reason is the reason.
+        let _ = self.ended.set(why);
+        io::Error::new(io::ErrorKind::TimedOut, why)
     }
 
     /// What to wait for. `waker` is woken when nothing turns into a window.
