@@ -86,7 +86,7 @@ impl Reader {
             position: range.start,
             end: range.end,
             window: Window::new(),
-            part: Part::of(Arc::default()),
+            part: Part::alone(),
             following: VecDeque::new(),
             scheduled: range.start,
             waiting: None,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::readahead::{RUN_BYTES_MIN, WINDOW_BYTES_MAX};
 
-/// One client's readers. Cheap to make; a reader that is given none has one of its own.
+/// One client's readers. A reader that is given none is alone.
 #[derive(Debug, Default)]
 pub struct Share {
     readers: AtomicU64,
@@ -20,7 +20,8 @@ pub struct Share {
 /// A reader's part of a share, until dropped.
 #[derive(Debug)]
 pub(crate) struct Part {
-    share: Arc<Share>,
+    /// `None` for a reader that is alone, so that it costs nothing.
+    share: Option<Arc<Share>>,
     /// Whether it has read at all: one that waits for its turn takes nothing of the others'.
     is_reading: bool,
     /// What this reader has under way.
@@ -30,38 +31,43 @@ pub(crate) struct Part {
 // === impl Part ===
 
 impl Part {
+    pub(crate) fn alone() -> Self {
+        Self { share: None, is_reading: false, ahead_bytes: 0 }
+    }
+
     pub(crate) fn of(share: Arc<Share>) -> Self {
-        Self { share, is_reading: false, ahead_bytes: 0 }
+        Self { share: Some(share), is_reading: false, ahead_bytes: 0 }
     }
 
     /// How far this reader may run ahead now: at least the smallest run.
     pub(crate) fn ahead_bytes_max(&mut self) -> u64 {
+        let Some(share) = &self.share else { return WINDOW_BYTES_MAX };
         if !self.is_reading {
             self.is_reading = true;
-            self.share.readers.fetch_add(1, Ordering::Relaxed);
+            share.readers.fetch_add(1, Ordering::Relaxed);
         }
-        let readers = self.share.readers.load(Ordering::Relaxed);
-        let others = self.share.ahead_bytes.load(Ordering::Relaxed).saturating_sub(self.ahead_bytes);
+        let readers = share.readers.load(Ordering::Relaxed);
+        let others = share.ahead_bytes.load(Ordering::Relaxed).saturating_sub(self.ahead_bytes);
         (WINDOW_BYTES_MAX / readers).min(WINDOW_BYTES_MAX.saturating_sub(others)).max(RUN_BYTES_MIN)
     }
 
     /// The reader has so much under way now.
     pub(crate) fn is_ahead(&mut self, bytes: u64) {
-        let total = &self.share.ahead_bytes;
-        if bytes > self.ahead_bytes {
-            total.fetch_add(bytes - self.ahead_bytes, Ordering::Relaxed);
+        let before = std::mem::replace(&mut self.ahead_bytes, bytes);
+        let Some(share) = self.share.as_ref().filter(|_| bytes != before) else { return };
+        if bytes > before {
+            share.ahead_bytes.fetch_add(bytes - before, Ordering::Relaxed);
         } else {
-            total.fetch_sub(self.ahead_bytes - bytes, Ordering::Relaxed);
+            share.ahead_bytes.fetch_sub(before - bytes, Ordering::Relaxed);
         }
-        self.ahead_bytes = bytes;
     }
 }
 
 impl Drop for Part {
     fn drop(&mut self) {
         self.is_ahead(0);
-        if self.is_reading {
-            self.share.readers.fetch_sub(1, Ordering::Relaxed);
+        if let Some(share) = self.share.as_ref().filter(|_| self.is_reading) {
+            share.readers.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

@@ -30,6 +30,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Larger than any chain; a wrong path should not fill the memory.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Encrypted bytes that one connection holds while its client does not take them: four records of 16 KiB.
+///
+/// Measured with `h2load` over loopback, hot, CPU per request (median of three rounds, in turn), for 16, 64, 128 and
+/// 256 KiB: 64 KiB by HTTP/1 50, 35, 32.5, 30 µs; by HTTP/2 70, 52.5, 50, 52.5; 1 MiB by HTTP/1 567, 483, 433, 417. Most
+/// clients of media are slow, and it is theirs that this memory is; so not the last tenth.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// What ALPN calls HTTP/2 (RFC 9113 §3.1).
 const ALPN_H2: &[u8] = b"h2";
@@ -109,10 +113,7 @@ impl Tls {
 
     /// The handshake. Says whether HTTP/2 was chosen in it.
     pub(super) async fn accept(&self, stream: GuardedStream) -> io::Result<(TlsStream<GuardedStream>, bool)> {
-        let x = std::env::var("X_TLS").ok().and_then(|text| text.parse().ok()); // EXPERIMENT
-        let limit = |session: &mut rustls::ServerConnection| {
-            session.set_buffer_limit(Some(x.unwrap_or(BUFFER_BYTES_MAX)))
-        };
+        let limit = |session: &mut rustls::ServerConnection| session.set_buffer_limit(Some(BUFFER_BYTES_MAX));
         let stream = self.acceptor.accept_with(stream, limit).await?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_H2);
         Ok((stream, is_http2))

@@ -160,6 +160,8 @@ async fn a_request_line_is_a_method_a_target_and_a_version() {
         (&*format!("GET {TARGET}"), 400), // HTTP/0.9
         ("GET", 400),
         ("GARBAGE", 400),
+        ("\x16\x03\x01\x02", 400), // TLS
+        ("PRI * HTTP/2.0\r\n\r\nNO", 505),
         (&*format!("GET  {TARGET} HTTP/1.1"), 400),
         (&*format!("GET {TARGET}  HTTP/1.1"), 400),
         (&*format!("GET {TARGET} HTTP/1.1 "), 400),
