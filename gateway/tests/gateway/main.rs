@@ -4,6 +4,7 @@
 mod browser;
 mod conditions;
 mod drain;
+mod hedging;
 mod keys;
 mod origin_down;
 mod origin_faults;
