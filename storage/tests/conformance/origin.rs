@@ -1,6 +1,6 @@
 //! Endpoints in trouble: slow ones, throttling ones, dead ones, and several of them.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -36,27 +36,31 @@ struct Seen {
 
 impl Observer for Tally {
     fn began(&self, _: &Request) {
-        self.0.lock().unwrap().running += 1;
+        self.books().running += 1;
     }
 
     fn answered(&self, request: &Request, outcome: Outcome, _: Duration) {
-        self.0.lock().unwrap().answers.push((request.clone(), outcome));
+        self.books().answers.push((request.clone(), outcome));
     }
 
     fn received(&self, _: &Request, bytes: u64) {
-        self.0.lock().unwrap().bytes += bytes;
+        self.books().bytes += bytes;
     }
 
     fn ended(&self, _: &Request, body: Option<BodyEnd>) {
-        let mut seen = self.0.lock().unwrap();
+        let mut seen = self.books();
         seen.running -= 1;
         seen.bodies.extend(body);
     }
 }
 
 impl Tally {
+    fn books(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().expect("no panic while it was held")
+    }
+
     fn seen(&self) -> Seen {
-        self.0.lock().unwrap().clone()
+        self.books().clone()
     }
 
     fn count(&self, what: impl Fn(&Request, Outcome) -> bool) -> usize {
@@ -273,7 +277,7 @@ async fn a_throttling_store_is_asked_less_until_it_recovers() {
         (1..=160).contains(&throttled),
         "{throttled} refusals for 160 reads, where 16 readers could have had thousands"
     );
-    assert_eq!(server.counts().requests as usize, 160 + throttled);
+    assert_eq!(server.counts().requests, 160 + throttled as u64);
 
     server.clear_faults();
     eventually("all slots are back", async || {
