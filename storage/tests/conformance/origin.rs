@@ -248,7 +248,9 @@ async fn a_late_read_is_asked_again_and_the_loser_is_dropped() {
     server.fault(Fault::Delay(Duration::from_millis(100)));
     store.list("", Page { after: None, limit: 10 }).await.expect("lists");
     assert_eq!(hedges(), before + 2);
-    assert_eq!(server.counts().requests, tally.seen().answers.len() as u64, "hedges are counted, too");
+    // One that was dropped at once may not have been sent.
+    let (sent, all) = (tally.count(|_, outcome| outcome != Outcome::Cancelled), tally.seen().answers.len());
+    assert!((sent as u64..=all as u64).contains(&server.counts().requests), "{sent} to {all}");
 }
 
 #[tokio::test]
