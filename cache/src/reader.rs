@@ -272,9 +272,6 @@ impl Reader {
 
     /// Brings the window's missing runs under way, as far as memory lies free for it.
     fn read_ahead(&mut self) {
-        if self.inner.store.is_throttling() {
-            return; // What is wanted now comes first; the rest is asked for when it is.
-        }
         let size = self.object.object.size;
         let segment_bytes = self.inner.segmentation.segment_bytes();
         let end = self.inner.segmentation.align_up(self.end).min(size);
@@ -296,6 +293,9 @@ impl Reader {
             let run = self.scheduled..run_end.min(end);
             if horizon < run.end {
                 return; // A short run now would cost a request; a full one fits a little later.
+            }
+            if self.inner.store.is_throttling() {
+                return; // What is waited for comes first; this is asked for when it is.
             }
             let bytes = usize::try_from(run.end - run.start).expect("a run is at most 16 MiB");
             let Some(permit) = self.inner.budget.try_reserve_spare(bytes) else { return };

@@ -220,8 +220,8 @@ fn shown_storage<'a>(error: &seekway_storage::Error) -> Shown<'a> {
             Shown { status: StatusCode::SERVICE_UNAVAILABLE, detail, retry: true }
         }
         Error::Timeout(_) => {
-            let detail = "The store did not answer in time.";
-            Shown { status: StatusCode::GATEWAY_TIMEOUT, detail, retry: false }
+            let detail = "The store did not answer in time. Try again shortly.";
+            Shown { status: StatusCode::GATEWAY_TIMEOUT, detail, retry: true }
         }
         _ => Shown { status: StatusCode::BAD_GATEWAY, detail: "The store failed.", retry: false },
     }
@@ -281,7 +281,7 @@ mod tests {
             (Error::InvalidKey("it is secret.mp4"), 400, false),
             (Error::Throttled(secret().into()), 503, true),
             (Error::Unavailable(secret()), 503, true),
-            (Error::Timeout("connect to 10.0.0.7"), 504, false),
+            (Error::Timeout("connect to 10.0.0.7"), 504, true),
             (Error::Interrupted(secret()), 502, false),
             (Error::Protocol(SECRET.to_owned()), 502, false),
             (Error::Other(secret()), 502, false),

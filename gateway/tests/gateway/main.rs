@@ -6,6 +6,7 @@ mod browser;
 mod conditions;
 mod drain;
 mod forwarded;
+mod hedging;
 mod http2;
 mod keys;
 mod limits;

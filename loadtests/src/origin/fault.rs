@@ -251,4 +251,11 @@ mod tests {
         assert!(!Plan::draw(head_only, &Method::GET, "b", "k").hang);
         assert!(Plan::draw(head_only, &Method::HEAD, "b", "k").hang);
     }
+
+    #[test]
+    fn a_throttling_origin_lets_its_share_through() {
+        let rules = &mut [Rule::from(Fault::Throttle(2))];
+        let statuses = [(); 4].map(|()| Plan::draw(rules, &Method::GET, "b", "k").status);
+        assert_eq!(statuses.map(|status| status.is_some()), [false, false, true, true]);
+    }
 }

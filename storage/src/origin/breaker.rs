@@ -103,7 +103,7 @@ mod tests {
         assert!(!breaker.failed(&error) && !breaker.failed(&error) && well(&breaker), "not in a row");
         assert!(breaker.failed(&error) && breaker.is_open());
         for pause in [1, 2, 4, 8, 15, 15] {
-            tokio::time::advance(Duration::from_secs(pause) - Duration::from_millis(1)).await;
+            tokio::time::advance(Duration::from_millis(1000 * pause - 1)).await;
             assert!(matches!(breaker.admit(), Admission::No(Error::Timeout("test"))), "{pause}");
             tokio::time::advance(Duration::from_millis(1)).await;
             assert!(matches!(breaker.admit(), Admission::Look), "{pause}");
