@@ -1,6 +1,6 @@
 # Everything a person types. Each target says what it does in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs cold-seek soak clean
+.PHONY: help run test check docs fuzz cold-seek hedging soak clean
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -25,10 +25,19 @@ check: ## formatting, lints, dependencies, crate arrows and scripts: what review
 docs: ## write the tables of docs/configuration.md and docs/metrics.md anew, from what the program says
 	@SEEKWAY_WRITE_DOCS=1 cargo test --quiet --locked -p seekway-gateway --lib documentation
 
+fuzz: ## throw bytes at the parsers, FUZZ_SECONDS (60) for each
+	@scripts/setup test
+	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) scripts/fuzz
+
 cold-seek: ## measure a seek into a cold object, on release builds (ARGS are passed on)
 	@scripts/setup run
 	@cargo build --release --locked -p seekway-gateway -p seekway-loadtests
 	@$(TARGET_DIR)/release/loadtest cold-seek $(ARGS)
+
+hedging: ## measure what asking twice does for late answers, on release builds (ARGS are passed on)
+	@scripts/setup run
+	@cargo build --release --locked -p seekway-gateway -p seekway-loadtests
+	@$(TARGET_DIR)/release/loadtest hedging $(ARGS)
 
 soak: ## keep every promise under load, at length, on release builds (ARGS are passed on)
 	@scripts/setup run

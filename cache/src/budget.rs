@@ -3,14 +3,16 @@
 //! Rules that keep it from deadlocking:
 //! - A fill reserves its whole run before its GET, and whoever waits for budget holds none while waiting.
 //! - A permit lives as long as the buffer it paid for: until the last clone drops, also after eviction.
-//! - Every response is owed one segment, first come first served ([`Budget::reserve`]); whatever goes
+//! - Every response is owed one segment, first come first served ([`Budget::reserve`]), unless it would begin by
+//!   waiting in a queue that does not move ([`Budget::expected_wait`]): then it is told so at once. Whatever goes
 //!   beyond that (read-ahead) is taken only from what lies free ([`Budget::try_reserve_spare`]).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::measure::{Histogram, Times};
 
@@ -23,17 +25,21 @@ const SPARE_FRACTION: usize = 8;
 pub struct Budget {
     semaphore: Arc<Semaphore>,
     capacity: usize,
-    waits: Arc<Waits>,
+    queue: Arc<Queue>,
 }
 
+/// What is known about those who wait.
 #[derive(Debug)]
-struct Waits {
-    running: AtomicUsize,
-    ended: Histogram,
+struct Queue {
+    epoch: Instant,
+    count: AtomicUsize,
+    /// When the queue formed, or last moved, in nanoseconds of the epoch.
+    moved_at: AtomicU64,
+    /// For how long the last one to be served had waited, in nanoseconds; 0 when the queue formed.
+    last_wait: AtomicU64,
+    /// All waits, those that were given up too.
+    waits: Histogram,
 }
-
-/// One caller's wait, however it ends.
-struct Wait<'a>(&'a Waits, Instant);
 
 /// Paid bytes; they return to the budget on drop.
 #[derive(Debug)]
@@ -45,8 +51,7 @@ impl Budget {
     /// A budget of `capacity` bytes (at most `usize::MAX / 8`, tokio's limit).
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.min(Semaphore::MAX_PERMITS);
-        let waits = Waits { running: AtomicUsize::new(0), ended: Histogram::new(1) };
-        Self { semaphore: Arc::new(Semaphore::new(capacity)), capacity, waits: Arc::new(waits) }
+        Self { semaphore: Arc::new(Semaphore::new(capacity)), capacity, queue: Arc::new(Queue::new()) }
     }
 
     /// Takes `bytes` now, or nothing.
@@ -64,9 +69,18 @@ impl Budget {
     ///
     /// More than the whole budget is taken as the whole budget: it can be had, if late.
     pub async fn reserve(&self, bytes: usize) -> Permit {
+        struct Waiting<'a>(&'a Queue, u64);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.count.fetch_sub(1, Ordering::Relaxed);
+                self.0.waits.observe(0, Duration::from_nanos(self.0.now().saturating_sub(self.1)));
+            }
+        }
         let bytes = u32::try_from(bytes.min(self.capacity)).expect("a segment is at most 16 MiB");
-        let _wait = Wait::begin(&self.waits);
+        let begun = self.queue.enter();
+        let _waiting = Waiting(&self.queue, begun);
         let permit = self.semaphore.clone().acquire_many_owned(bytes).await;
+        self.queue.served(begun);
         Permit(Some(permit.expect("the semaphore is never closed")))
     }
 
@@ -87,28 +101,56 @@ impl Budget {
 
     /// How many callers wait in [`reserve`](Self::reserve).
     pub fn waiting(&self) -> usize {
-        self.waits.running.load(Ordering::Relaxed)
+        self.queue.count.load(Ordering::Relaxed)
     }
 
     /// How long callers have waited in [`reserve`](Self::reserve), also those that gave up.
     pub fn waits(&self) -> Times {
-        self.waits.ended.read(0)
+        self.queue.waits.read(0)
+    }
+
+    /// For how long a newcomer to [`reserve`](Self::reserve) must expect to wait, at the least: as long as the last
+    /// one to be served did, or as nobody has been served. Nothing if nobody waits.
+    pub fn expected_wait(&self) -> Duration {
+        let queue = &self.queue;
+        if self.waiting() == 0 {
+            return Duration::ZERO;
+        }
+        let still = queue.now().saturating_sub(queue.moved_at.load(Ordering::Relaxed));
+        Duration::from_nanos(still.max(queue.last_wait.load(Ordering::Relaxed)))
     }
 }
 
-// === impl Wait ===
+// === impl Queue ===
 
-impl<'a> Wait<'a> {
-    fn begin(waits: &'a Waits) -> Self {
-        waits.running.fetch_add(1, Ordering::Relaxed);
-        Self(waits, Instant::now())
+impl Queue {
+    fn new() -> Self {
+        Self {
+            epoch: Instant::now(),
+            count: AtomicUsize::new(0),
+            moved_at: AtomicU64::new(0),
+            last_wait: AtomicU64::new(0),
+            waits: Histogram::new(1),
+        }
     }
-}
 
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
-        self.0.ended.observe(0, self.1.elapsed());
+    fn enter(&self) -> u64 {
+        let now = self.now();
+        if self.count.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.moved_at.store(now, Ordering::Relaxed);
+            self.last_wait.store(0, Ordering::Relaxed);
+        }
+        now
+    }
+
+    fn served(&self, begun: u64) {
+        let now = self.now();
+        self.moved_at.store(now, Ordering::Relaxed);
+        self.last_wait.store(now.saturating_sub(begun), Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_nanos()).expect("584 years are enough")
     }
 }
 
@@ -158,6 +200,32 @@ mod tests {
         drop(second);
         assert_eq!((budget.waiting(), budget.in_use()), (0, 0));
         assert_eq!(budget.waits().counts.iter().sum::<u64>(), 2, "who left has waited, too");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn newcomers_expect_to_wait_like_those_before_them() {
+        let second = Duration::from_secs(1);
+        let budget = Budget::new(100);
+        let mut held = budget.try_reserve(100).expect("all of it is free");
+        assert_eq!(budget.expected_wait(), Duration::ZERO);
+        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(budget.reserve(10))).collect();
+        for one in &mut waiting {
+            assert!(poll!(one).is_pending());
+        }
+        assert_eq!(budget.expected_wait(), Duration::ZERO, "the queue has only formed");
+        tokio::time::advance(2 * second).await;
+        assert_eq!(budget.expected_wait(), 2 * second, "nobody was served for so long");
+        drop(held.split(20));
+        for one in waiting.drain(..2) {
+            drop(one.await);
+        }
+        // One is left, whose turn has come.
+        assert_eq!(budget.expected_wait(), 2 * second, "as long as the last one did");
+        drop(waiting);
+        assert_eq!(budget.expected_wait(), Duration::ZERO);
+        let mut next = Box::pin(budget.reserve(100));
+        assert!(poll!(&mut next).is_pending());
+        assert_eq!(budget.expected_wait(), Duration::ZERO, "a new queue");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! version. Below them, in the order in which a read meets them:
 //!
 //! - `metadata`: who an object is now, how long that is believed, one request for all who ask;
-//! - `reader`, `readahead`: the pass over a range, and how far fills run in front of it;
+//! - `reader`, `readahead`, `share`: the pass over a range, and how far fills run in front of it;
 //! - `memory`: the tier of whole segments;
 //! - `shared`: the tier that all replicas share, in Redis;
 //! - `fills`, `fill`, `filler`: origin reads that are shared by all who want their bytes;
@@ -24,6 +24,7 @@ mod metadata;
 mod readahead;
 mod reader;
 mod segment;
+mod share;
 mod shared;
 mod stats;
 mod sync;
@@ -44,6 +45,7 @@ pub use measure::{BUCKETS, Cells, Histogram, Times};
 pub use metadata::{Freshness, MetadataPolicy, OpenObject};
 pub use reader::{Reader, Source};
 pub use segment::{Identity, SegmentIndex, Segmentation};
+pub use share::Share;
 pub use shared::{RedisUrl, SharedConfig};
 pub use stats::Stats;
 
@@ -55,7 +57,10 @@ use shared::Shared;
 use stats::Counters;
 
 /// How long a response that has not begun waits for the one segment it is owed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A response that would have to expect more than this does not begin to wait. Waits that end are shorter, and a
+/// player that is told at once can ask another replica within its buffer.
+const EXPECTED_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// The cache's bounds.
 #[derive(Debug, Clone)]
@@ -290,7 +295,7 @@ impl Inner {
             let mut run = self.first_run(&wanted, u64::MAX);
             let mut permit = match self.try_reserve_run(&mut run) {
                 Some(permit) => permit,
-                None => self.reserve_segment(&run, PATIENCE).await?,
+                None => self.reserve_first(&run).await?,
             };
             match self.store.get(key, run, None).await {
                 Ok(get) => {
@@ -335,6 +340,15 @@ impl Inner {
         self.memory.settle();
         *run = self.first_segment(run.clone());
         self.budget.try_reserve(usize::try_from(run.end - run.start).unwrap_or(usize::MAX))
+    }
+
+    /// Waits for the first segment of `run` for a response that has not begun, but not in a queue that does not move.
+    /// Responses under way are before it, and those do wait.
+    async fn reserve_first(&self, run: &Range<u64>) -> Result<Permit, Error> {
+        if self.budget.expected_wait() > EXPECTED_WAIT_MAX {
+            return Err(Error::Busy);
+        }
+        self.reserve_segment(run, PATIENCE).await
     }
 
     /// Waits for the first segment of `run` to be paid for.

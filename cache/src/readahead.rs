@@ -60,6 +60,11 @@ impl Window {
     pub(crate) fn run_bytes(&self) -> u64 {
         (self.bytes / RUNS_PER_WINDOW).clamp(RUN_BYTES_MIN, RUN_BYTES_MAX)
     }
+
+    /// This window for now, if the reader may have only `bytes_max` under way.
+    pub(crate) fn within(&self, bytes_max: u64) -> Self {
+        Self { bytes: self.bytes.min(bytes_max), read: 0 }
+    }
 }
 
 #[cfg(test)]

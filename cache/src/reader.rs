@@ -26,6 +26,7 @@ use crate::memory::Kept;
 use crate::metadata::OpenObject;
 use crate::readahead::{Window, first_run_bytes};
 use crate::segment::SegmentKey;
+use crate::share::{Part, Share};
 
 /// Once the first bytes have left, a response waits this long for memory before it is cut: longer than a
 /// new one, because cutting it wastes what was sent.
@@ -47,6 +48,8 @@ pub struct Reader {
     position: u64,
     end: u64,
     window: Window,
+    /// What limits it beyond its window.
+    part: Part,
     /// Fills under way, in order; the first may cover `position`.
     following: VecDeque<Follower<Error>>,
     /// Up to here everything is in memory or under way.
@@ -86,6 +89,7 @@ impl Reader {
             position: range.start,
             end: range.end,
             window: Window::new(),
+            part: Part::alone(),
             following: VecDeque::new(),
             scheduled: range.start,
             waiting: None,
@@ -94,6 +98,13 @@ impl Reader {
             ends: 0,
             pause: None,
         }
+    }
+
+    /// Makes it one of the readers that divide `share`; before its first bytes are asked for.
+    #[must_use]
+    pub fn sharing(mut self, share: &Arc<Share>) -> Self {
+        self.part = Part::of(share.clone());
+        self
     }
 
     /// The next bytes; `None` after the last. Cancel-safe: a dropped call loses nothing.
@@ -199,10 +210,11 @@ impl Reader {
     fn poll_claim(&mut self, cx: &mut Context<'_>) -> Poll<Result<Claim, Error>> {
         // What was scheduled beyond here may be gone with the fill that was to bring this.
         self.scheduled = self.position;
+        let ahead_bytes_max = self.part.ahead_bytes_max();
         let wanted = if self.position == self.start {
-            first_run_bytes(self.remaining())
+            first_run_bytes(self.remaining()).min(ahead_bytes_max)
         } else {
-            self.window.run_bytes().min(self.remaining())
+            self.window.within(ahead_bytes_max).run_bytes().min(self.remaining())
         };
         let mut run = self.inner.align(self.position..self.position + wanted, self.object.object.size);
         let permit = if let Some(waiting) = &mut self.waiting {
@@ -215,9 +227,15 @@ impl Reader {
         } else {
             // Whoever waits for memory holds none, or two readers could wait for each other.
             self.following.clear();
-            let patience = if self.position > self.start { PATIENCE_MIDWAY } else { crate::PATIENCE };
+            let begun = self.position > self.start;
             let inner = self.inner.clone();
-            self.waiting = Some(Box::pin(async move { inner.reserve_segment(&run, patience).await }));
+            self.waiting = Some(Box::pin(async move {
+                if begun {
+                    inner.reserve_segment(&run, PATIENCE_MIDWAY).await
+                } else {
+                    inner.reserve_first(&run).await
+                }
+            }));
             return self.poll_claim(cx);
         };
         Poll::Ready(Ok(self.inner.fills.claim(&self.inner.memory, &self.object.identity, run, permit)))
@@ -230,6 +248,7 @@ impl Reader {
         }
         self.scheduled = self.scheduled.max(fill.range().end);
         self.following.push_front(fill);
+        self.count_ahead();
     }
 
     fn deliver_kept(&mut self, key: &SegmentKey, kept: &Kept) -> Bytes {
@@ -262,6 +281,7 @@ impl Reader {
         self.position += len;
         self.window.advance(len);
         self.read_ahead();
+        self.count_ahead();
         bytes
     }
 
@@ -270,7 +290,8 @@ impl Reader {
         let size = self.object.object.size;
         let segment_bytes = self.inner.segmentation.segment_bytes();
         let end = self.inner.segmentation.align_up(self.end).min(size);
-        let horizon = end.min(self.position.saturating_add(self.window.bytes()));
+        let window = self.window.within(self.part.ahead_bytes_max());
+        let horizon = end.min(self.position.saturating_add(window.bytes()));
         self.scheduled = self.inner.segmentation.align_up(self.scheduled.max(self.position));
         while self.scheduled < horizon {
             if self.inner.memory.contains(&self.segment_key(self.scheduled)) {
@@ -283,10 +304,13 @@ impl Reader {
                 self.following.push_back(fill);
                 continue;
             }
-            let run_end = self.inner.segmentation.align_up(self.scheduled + self.window.run_bytes());
+            let run_end = self.inner.segmentation.align_up(self.scheduled + window.run_bytes());
             let run = self.scheduled..run_end.min(end);
             if horizon < run.end {
                 return; // A short run now would cost a request; a full one fits a little later.
+            }
+            if self.inner.store.is_throttling() {
+                return; // What is waited for comes first; this is asked for when it is.
             }
             let bytes = usize::try_from(run.end - run.start).expect("a run is at most 16 MiB");
             let Some(permit) = self.inner.budget.try_reserve_spare(bytes) else { return };
@@ -299,6 +323,12 @@ impl Reader {
                 Claim::Joined(_) | Claim::Memory(_) => self.scheduled += segment_bytes,
             }
         }
+    }
+
+    /// Tells the share what this reader keeps under way: whole runs, since a run's memory is its fill's.
+    fn count_ahead(&mut self) {
+        let runs = self.following.iter().map(Follower::range);
+        self.part.is_ahead(runs.map(|run| run.end - run.start).sum());
     }
 
     fn segment_key(&self, offset: u64) -> SegmentKey {

@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use http::{Request, StatusCode};
+use http::uri::PathAndQuery;
+use http::{Request, StatusCode, Version};
 use tracing::{Level, Span, info, info_span, warn};
 
 use crate::config::AccessLog;
 use crate::delivery::body::BodyError;
 use crate::metrics::Outcome;
-use crate::server::Peer;
 
 /// A response that took this long before its first byte is logged also when only failures are.
 const SLOW: Duration = Duration::from_secs(1);
@@ -31,22 +31,25 @@ struct Line {
     client: IpAddr,
     method: String,
     target: String,
+    version: Version,
     range: Option<String>,
 }
 
 // === impl Entry ===
 
 impl Entry {
-    pub(crate) fn new<B>(request: &Request<B>, peer: Peer, mode: AccessLog, begun: Instant) -> Self {
+    pub(crate) fn new<B>(request: &Request<B>, client: IpAddr, mode: AccessLog, begun: Instant) -> Self {
         let text = |name: &str| {
             request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
         let request = (mode != AccessLog::Off).then(|| {
             Box::new(Line {
                 id: text("x-request-id").unwrap_or_default(),
-                client: peer.address.ip().to_canonical(),
+                client,
                 method: request.method().to_string(),
-                target: request.uri().to_string(),
+                // In HTTP/2 the URI has scheme and host, too; the line looks the same for both.
+                target: request.uri().path_and_query().map_or("*", PathAndQuery::as_str).to_owned(),
+                version: request.version(),
                 range: text("range"),
             })
         });
@@ -93,7 +96,7 @@ impl Entry {
             return;
         }
         let (total_ms, first_byte_ms) = (millis(self.begun.elapsed()), millis(first_byte));
-        let Line { id, client, method, target, range } = *line;
+        let Line { id, client, method, target, version, range } = *line;
         let (range, error) = (range.as_deref().unwrap_or("-"), self.error.as_deref().unwrap_or("-"));
         macro_rules! write_at {
             ($level:ident) => {
@@ -102,6 +105,7 @@ impl Entry {
                     %client,
                     method,
                     target,
+                    protocol = ?version,
                     range,
                     status = status.as_u16(),
                     bytes = self.sent,

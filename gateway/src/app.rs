@@ -1,10 +1,11 @@
 //! From a request to its answer: the route, the method, the handler, and what every answer has in common.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -21,14 +22,17 @@ use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, 
 use tracing::Instrument;
 
 use crate::access_log::Entry;
+use crate::admission::{Admission, Admitted};
+use crate::clients::pacing::Pace;
 use crate::config::{AccessLog, Config, Listing};
 use crate::delivery::body::{BodyError, Payload};
 use crate::delivery::cors::AllowOrigin;
 use crate::delivery::{Delivery, MediaRequest};
+use crate::framing::BadHead;
 use crate::metrics::{Meter, Metrics};
 use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
-use crate::server::{Peer, Phase};
+use crate::server::{Answering, Peer, Phase, REFUSED_METHOD};
 use crate::{console, objects};
 
 static SERVER: HeaderValue = HeaderValue::from_static("seekway");
@@ -42,7 +46,9 @@ pub(crate) struct App {
     delivery: Delivery,
     cors: AllowOrigin,
     listing: Listing,
+    pub(crate) admission: Admission,
     access_log: AccessLog,
+    headers_max: usize,
     is_ready: AtomicBool,
     request_ids: RequestIds,
     /// Cancelled when the drain begins.
@@ -63,7 +69,18 @@ pub(crate) struct Tracked {
     payload: Payload,
     entry: Entry,
     meter: Meter,
-    phase: Arc<Phase>,
+    answering: Answering,
+    admitted: Admitted,
+}
+
+/// What is known of a request besides itself.
+struct Known<'a> {
+    surface: Surface,
+    peer: &'a Peer,
+    /// Who asks, behind proxies.
+    client: IpAddr,
+    /// The request stands in place of something that is none.
+    refusal: Option<BadHead>,
 }
 
 /// Ids that are unique across restarts and replicas, and cheap.
@@ -89,7 +106,10 @@ impl App {
             delivery: Delivery { cache_control: config.cache_control() },
             cors: config.cors_allow_origin.clone(),
             listing: config.listing(),
+            admission: Admission::new(&config.clients),
             access_log: config.access_log,
+            // And the two that we add: a host's and an id.
+            headers_max: config.headers_max + 2,
             is_ready: AtomicBool::new(false),
             request_ids: RequestIds::new(),
             draining: CancellationToken::new(),
@@ -102,9 +122,14 @@ impl App {
         self.is_ready.store(true, Ordering::Release);
     }
 
-    /// Begins the drain: readiness says 503 from now on.
-    pub(crate) fn drain(&self) {
+    /// Readiness says 503 from now on.
+    pub(crate) fn unready(&self) {
         self.is_ready.store(false, Ordering::Release);
+    }
+
+    /// Begins the drain.
+    pub(crate) fn drain(&self) {
+        self.unready();
         self.draining.cancel();
     }
 
@@ -112,7 +137,11 @@ impl App {
         self.is_ready.load(Ordering::Acquire)
     }
 
-    async fn public(&self, request: &Request<Incoming>) -> Result<Response<Payload>, Problem> {
+    async fn public(
+        &self,
+        known: &Known<'_>,
+        request: &Request<Incoming>,
+    ) -> Result<Response<Payload>, Problem> {
         let route = routes::decode(request.uri().path());
         let (method, query) = (request.method(), request.uri().query());
         let allowed = routes::allowed_methods(&route);
@@ -127,12 +156,15 @@ impl App {
             Route::Media(_) if method == Method::OPTIONS => Ok(self.options(request.headers(), allowed)),
             Route::Media(key) => {
                 let download = routes::wants_download(query);
-                let request = MediaRequest { method, headers: request.headers(), key: &key, download };
+                let (headers, share) = (request.headers(), &known.peer.share);
+                let request = MediaRequest { method, headers, key: &key, download, share };
                 self.delivery.answer(&self.cache, request).await
             }
             Route::Health => Ok(json(StatusCode::OK, r#"{"status":"ok"}"#)),
             Route::Ready => Ok(self.readiness()),
-            Route::Objects if self.may_list(request) => objects::list(self.store.as_ref(), query).await,
+            Route::Objects if self.may_list(known.client, request) => {
+                objects::list(self.store.as_ref(), query).await
+            }
             Route::Objects => Err(Problem::ListingOff),
             Route::Console => Ok(console::page(request.headers())),
             Route::ConsoleAsset(name) => console::asset(&name, request.headers()).ok_or(Problem::NoRoute),
@@ -141,10 +173,10 @@ impl App {
         }
     }
 
-    fn may_list(&self, request: &Request<Incoming>) -> bool {
+    fn may_list(&self, client: IpAddr, request: &Request<Incoming>) -> bool {
         match self.listing {
             Listing::Everybody => true,
-            Listing::ThisMachine => routes::names_this_machine(request.headers()),
+            Listing::ThisMachine => client.is_loopback() && routes::names_this_machine(request.headers()),
             Listing::Nobody => false,
         }
     }
@@ -179,13 +211,27 @@ impl App {
         }
     }
 
-    async fn answer(&self, surface: Surface, request: &Request<Incoming>) -> Response<Payload> {
+    async fn answer(&self, known: &Known<'_>, request: &Request<Incoming>) -> (Response<Payload>, Admitted) {
+        let surface = known.surface;
+        let mut admitted = Admitted::default();
         let handled = async {
+            if let Some(bad) = known.refusal {
+                return Err(Problem::BadHead(bad));
+            }
             if !has_its_host(request) {
                 return Err(Problem::BadHost);
             }
+            // In HTTP/1 hyper has counted them; in HTTP/2 only their bytes are bounded before.
+            if request.headers().len() > self.headers_max {
+                return Err(Problem::TooManyHeaders);
+            }
             match surface {
-                Surface::Public => self.public(request).await,
+                Surface::Public => {
+                    if !routes::is_probe(request.uri().path()) {
+                        admitted = self.admission.admit(known.client)?;
+                    }
+                    self.public(known, request).await
+                }
                 Surface::Admin => self.admin(request),
             }
         };
@@ -212,7 +258,11 @@ impl App {
                 self.cors.apply(request.headers(), headers);
             }
         }
-        response
+        if request.headers().contains_key(header::TRANSFER_ENCODING) {
+            // Where chunks end is hyper's to say, and nothing after them was looked at.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        (response, admitted)
     }
 }
 
@@ -234,34 +284,61 @@ pub(crate) fn service(
         // Before anything can fail, so that every answer and every log line has an id; a proxy's id is kept.
         .layer(SetRequestIdLayer::new(REQUEST_ID.clone(), app.request_ids.clone()))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID.clone()))
-        .service_fn(move |request: Request<Incoming>| {
-            phase.begun();
-            let (app, phase) = (app.clone(), phase.clone());
+        .service_fn(move |mut request: Request<Incoming>| {
+            name_host(&mut request);
+            let answering = phase.begin();
+            let (app, peer) = (app.clone(), peer.clone());
+            let refusal = phase.refusal().filter(|_| request.method().as_str() == REFUSED_METHOD);
             async move {
                 let begun = Instant::now();
                 let meter = Meter::begin(app.metrics.clone(), surface, &request, begun);
-                let entry = Entry::new(&request, peer, app.access_log, begun);
+                let client = app.admission.client_address(peer.address, request.headers());
+                let entry = Entry::new(&request, client, app.access_log, begun);
                 let span = entry.span();
-                let response = app.answer(surface, &request).instrument(span).await;
-                Ok(track(response, entry, meter, phase))
+                let known = Known { surface, peer: &peer, client, refusal };
+                let (response, admitted) = app.answer(&known, &request).instrument(span).await;
+                Ok(track(response, entry, meter, answering, admitted))
             }
         })
 }
 
-/// RFC 9112 §3.2: an HTTP/1.1 request has one Host, or is refused.
-fn has_its_host(request: &Request<Incoming>) -> bool {
-    request.version() != Version::HTTP_11 || request.headers().get_all(header::HOST).iter().count() == 1
+/// RFC 9112 §3.2: an HTTP/1.1 request has one Host, or is refused. RFC 9113 §8.3.1: one of HTTP/2 names its host
+/// in `:authority`, or in Host, or in both alike.
+fn has_its_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (first, only_one) = (hosts.next(), hosts.next().is_none());
+    match (request.version(), request.uri().authority(), first) {
+        (Version::HTTP_11, _, host) => host.is_some() && only_one,
+        (Version::HTTP_2, None, host) => host.is_some() && only_one,
+        (Version::HTTP_2, Some(authority), Some(host)) => {
+            only_one && authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
+        }
+        _ => true,
+    }
+}
+
+/// Gives a request the Host that it would have had with a plain path in HTTP/1.1, for all who look there: in HTTP/2
+/// it may have none, and RFC 9112 §3.2.2 has an absolute target override it.
+fn name_host<B>(request: &mut Request<B>) {
+    if request.version() == Version::HTTP_2 && request.headers().contains_key(header::HOST) {
+        return;
+    }
+    let host = request.uri().authority().and_then(|name| HeaderValue::from_str(name.as_str()).ok());
+    if let Some(host) = host {
+        request.headers_mut().insert(header::HOST, host);
+    }
 }
 
 fn track(
     response: Response<Payload>,
     mut entry: Entry,
     mut meter: Meter,
-    phase: Arc<Phase>,
+    answering: Answering,
+    admitted: Admitted,
 ) -> Response<Tracked> {
     meter.answered(response.status(), response.body().source());
     entry.answered(response.status(), response.body().size_hint().exact().unwrap_or(0));
-    response.map(|payload| Tracked { payload, entry, meter, phase })
+    response.map(|payload| Tracked { payload, entry, meter, answering, admitted })
 }
 
 fn json(status: StatusCode, text: &'static str) -> Response<Payload> {
@@ -274,6 +351,13 @@ fn json(status: StatusCode, text: &'static str) -> Response<Payload> {
 
 // === impl Tracked ===
 
+impl Tracked {
+    /// Bytes that were taken from the payload and wait for their turn.
+    fn held(&self) -> u64 {
+        self.admitted.pace.as_ref().map_or(0, Pace::held)
+    }
+}
+
 impl http_body::Body for Tracked {
     type Data = Bytes;
     type Error = BodyError;
@@ -282,33 +366,42 @@ impl http_body::Body for Tracked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        let frame = std::task::ready!(Pin::new(&mut this.payload).poll_frame(cx));
+        let Self { payload, entry, meter, answering, admitted } = &mut *self;
+        let mut payload = Pin::new(payload);
+        answering.is_blocked(false);
+        let frame = match &mut admitted.pace {
+            None => ready!(payload.poll_frame(cx)),
+            Some(pace) => {
+                let step = pace.poll_step(cx, |cx| payload.as_mut().poll_data(cx));
+                ready!(step).map(|step| step.map(Frame::data))
+            }
+        };
+        answering.is_blocked(matches!(frame, Some(Ok(_))));
         match &frame {
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
-                this.entry.sent(bytes);
-                this.meter.sent(bytes);
+                entry.sent(bytes);
+                meter.sent(bytes);
             }
-            Some(Err(error)) => this.entry.broke(error),
+            Some(Err(error)) => entry.broke(error),
             None => {}
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.payload.is_end_stream()
+        self.held() == 0 && self.payload.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.payload.size_hint()
+        let rest = self.payload.size_hint().exact().expect("bodies know their length");
+        SizeHint::with_exact(self.held() + rest)
     }
 }
 
 impl Drop for Tracked {
     fn drop(&mut self) {
-        self.phase.finished();
-        let outcome = self.entry.outcome(self.phase.is_stalled());
+        let outcome = self.entry.outcome(self.answering.is_stalled());
         self.meter.ended(outcome);
         self.entry.write(outcome);
     }
@@ -328,5 +421,37 @@ impl MakeRequestId for RequestIds {
     fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
         let id = format!("{:08x}-{:x}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
         HeaderValue::from_str(&id).ok().map(RequestId::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_one_host() {
+        let (h1, h2) = (Version::HTTP_11, Version::HTTP_2);
+        for (version, target, hosts, expected) in [
+            (h1, "/", &["a.test"][..], true),
+            (h1, "/", &[], false),
+            (h1, "/", &["a.test", "a.test"], false),
+            (Version::HTTP_10, "/", &[], true),
+            (h2, "https://a.test/", &[], true),
+            (h2, "https://a.test:8443/", &["A.test:8443"], true),
+            (h2, "https://a.test/", &["b.test"], false),
+            (h2, "https://a.test/", &["a.test", "a.test"], false),
+            (h2, "/", &["a.test"], true),
+            (h2, "/", &[], false),
+        ] {
+            let mut request = Request::builder().version(version).uri(target);
+            for host in hosts {
+                request = request.header(header::HOST, *host);
+            }
+            let mut request = request.body(()).expect("a request");
+            assert_eq!(has_its_host(&request), expected, "{version:?} {target} {hosts:?}");
+            name_host(&mut request);
+            assert_eq!(has_its_host(&request), expected, "{version:?} {target} {hosts:?}, named");
+            assert!(version != h2 || !expected || request.headers().contains_key(header::HOST));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What an operator can set: every setting is a flag with an environment variable, checked at the start.
 
+mod clients;
 mod command_line;
 mod values;
 
@@ -10,15 +11,19 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use http::HeaderValue;
 use seekway_cache::{MetadataPolicy, RedisUrl, Segmentation, SharedConfig};
+use seekway_storage::origin::{Hedging, Policy};
 use seekway_storage::s3::StaticCredentials;
 
 use crate::delivery::cors::AllowOrigin;
+use crate::server::TlsFiles;
 use values::{
-    address, boolean, endpoint, limit, log_filter, name, number, period, segment_bytes, size, size_in,
+    HedgeAfter, address, boolean, endpoint, limit, log_filter, name, number, period, segment_bytes, size,
+    size_in,
 };
 
+pub use clients::ClientSettings;
 pub use command_line::Stop;
-pub use values::CacheRule;
+pub use values::{CacheRule, Fallback};
 
 /// Fewer segments than this in memory or budget and one reader's window would push out another's.
 const SEGMENTS_MIN: u64 = 16;
@@ -40,6 +45,19 @@ pub struct Config {
     #[arg(long, env = "SEEKWAY_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     #[arg(value_parser = address, help_heading = LISTENERS)]
     pub listen: SocketAddr,
+
+    /// Where clients connect with TLS, such as 0.0.0.0:8443; needs the two files below
+    #[arg(long, env = "SEEKWAY_TLS_LISTEN", value_name = "ADDRESS")]
+    #[arg(value_parser = address, help_heading = LISTENERS)]
+    pub tls_listen: Option<SocketAddr>,
+
+    /// PEM file of the certificate and its chain, the server's own first; taken over when it changes
+    #[arg(long, env = "SEEKWAY_TLS_CERTIFICATE", value_name = "FILE", help_heading = LISTENERS)]
+    tls_certificate: Option<PathBuf>,
+
+    /// PEM file of the certificate's private key; taken over when it changes
+    #[arg(long, env = "SEEKWAY_TLS_KEY", value_name = "FILE", help_heading = LISTENERS)]
+    tls_key: Option<PathBuf>,
 
     /// Where metrics and readiness are served; not for the public
     #[arg(long, env = "SEEKWAY_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
@@ -82,10 +100,20 @@ pub struct Config {
     #[arg(value_parser = limit, help_heading = LISTENERS)]
     pub write_stall_timeout: humantime::Duration,
 
-    /// Time that running responses get to end after SIGTERM
-    #[arg(long, env = "SEEKWAY_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s")]
+    /// Time from SIGTERM, when readiness turns to 503, until no more connections are accepted: load balancers must
+    /// have asked in between. SIGINT waits for nobody
+    #[arg(long, env = "SEEKWAY_DRAIN_DELAY", value_name = "TIME", default_value = "5s")]
+    #[arg(value_parser = period, help_heading = LISTENERS)]
+    pub drain_delay: humantime::Duration,
+
+    /// Time that running responses get to end after that
+    #[arg(long, env = "SEEKWAY_DRAIN_TIMEOUT", value_name = "TIME", default_value = "20s")]
     #[arg(value_parser = limit, help_heading = LISTENERS)]
     pub drain_timeout: humantime::Duration,
+
+    /// Who clients are, and how much each may have.
+    #[command(flatten)]
+    pub clients: ClientSettings,
 
     /// Where objects are [default: s3 if a bucket is set, else local]
     #[arg(long, env = "STORAGE_BACKEND", value_name = "KIND", help_heading = STORAGE)]
@@ -126,14 +154,41 @@ pub struct Config {
     pub s3_connect_timeout: humantime::Duration,
 
     /// Time for S3's first byte, and between two chunks
-    #[arg(long, env = "SEEKWAY_S3_READ_TIMEOUT", value_name = "TIME", default_value = "10s")]
+    #[arg(long, env = "SEEKWAY_S3_READ_TIMEOUT", value_name = "TIME", default_value = "5s")]
     #[arg(value_parser = limit, help_heading = STORAGE)]
     pub s3_read_timeout: humantime::Duration,
 
-    /// How often a request to S3 is tried in all, 1 to 10
+    /// Time for an answer from S3 in all: waiting for a turn, every attempt, every fallback
+    #[arg(long, env = "SEEKWAY_S3_ANSWER_TIMEOUT", value_name = "TIME", default_value = "10s")]
+    #[arg(value_parser = limit, help_heading = STORAGE)]
+    s3_answer_timeout: humantime::Duration,
+
+    /// How often a request to S3 is tried in all, at each fallback too, 1 to 10
     #[arg(long, env = "SEEKWAY_S3_ATTEMPTS", value_name = "COUNT", default_value = "3")]
     #[arg(value_parser = |text: &str| number(text, 1..=10u32), help_heading = STORAGE)]
     pub s3_attempts: u32,
+
+    /// Reads from a bucket at once, 1 to 4096; further ones wait. Each connection may hold 408 KiB outside of the
+    /// memory budget
+    #[arg(long, env = "SEEKWAY_S3_REQUESTS_MAX", value_name = "COUNT", default_value = "128")]
+    #[arg(value_parser = |text: &str| number(text, 1..=4096usize), help_heading = STORAGE)]
+    s3_requests_max: usize,
+
+    /// When a read whose first byte is late is asked again, and the earlier answer used: once so many of the recent
+    /// ones had answered, p50 to p99; or off
+    #[arg(long, env = "SEEKWAY_S3_HEDGE_AFTER", value_name = "QUANTILE", default_value = "p95")]
+    #[arg(help_heading = STORAGE)]
+    s3_hedge_after: HedgeAfter,
+
+    /// How many more requests that may cost, in percent, 1 to 50
+    #[arg(long, env = "SEEKWAY_S3_HEDGE_PERCENT", value_name = "PERCENT", default_value = "5")]
+    #[arg(value_parser = |text: &str| number(text, 1..=50u32), help_heading = STORAGE)]
+    s3_hedge_percent: u32,
+
+    /// Buckets to read from while the ones before fail: `s3://BUCKET?region=NAME` on AWS, `https://HOST/BUCKET`
+    /// elsewhere. Give it several times, or separate them by commas. Same credentials, same keys, same bytes
+    #[arg(long, env = "S3_FALLBACK", value_name = "URL", value_delimiter = ',', help_heading = STORAGE)]
+    pub s3_fallback: Vec<Fallback>,
 
     /// Memory for segments that may be asked for again; 0 keeps none
     #[arg(long, env = "CACHE_MEMORY_BYTES", value_name = "SIZE", default_value = "512MiB")]
@@ -260,6 +315,12 @@ impl Config {
         self.storage_backend.unwrap_or(guess)
     }
 
+    /// Where TLS is served, and with which files.
+    pub(crate) fn tls(&self) -> Option<(SocketAddr, TlsFiles)> {
+        let (certificate, key) = (self.tls_certificate.clone()?, self.tls_key.clone()?);
+        Some((self.tls_listen?, TlsFiles { certificate, key }))
+    }
+
     /// Threads that serve clients.
     pub fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -274,10 +335,16 @@ impl Config {
     /// Who may list keys.
     pub fn listing(&self) -> Listing {
         match self.listing {
-            ListingMode::Auto if self.listen.ip().to_canonical().is_loopback() => Listing::ThisMachine,
+            ListingMode::Auto if self.is_private() => Listing::ThisMachine,
             ListingMode::On => Listing::Everybody,
             ListingMode::Auto | ListingMode::Off => Listing::Nobody,
         }
+    }
+
+    /// Only this machine can connect.
+    fn is_private(&self) -> bool {
+        let mut listeners = std::iter::once(self.listen).chain(self.tls_listen);
+        listeners.all(|address| address.ip().to_canonical().is_loopback())
     }
 
     /// `Cache-Control` by key prefix, for objects that bring none.
@@ -306,6 +373,17 @@ impl Config {
         }
     }
 
+    /// How S3 is asked.
+    pub fn origin(&self) -> Policy {
+        let budget = f64::from(self.s3_hedge_percent) / 100.0;
+        Policy {
+            attempts_max: self.s3_attempts,
+            answer_timeout: self.s3_answer_timeout.into(),
+            requests_max: self.s3_requests_max,
+            hedging: self.s3_hedge_after.quantile().map(|quantile| Hedging { quantile, budget }),
+        }
+    }
+
     /// Which store the objects are from, the same on all replicas.
     fn store_name(&self) -> String {
         let endpoint = self.s3_endpoint.as_deref().unwrap_or("aws");
@@ -317,8 +395,32 @@ impl Config {
         if self.storage_backend() == StorageBackend::S3 && self.s3_bucket.is_none() {
             return Err(settings.wrong("s3_bucket", "the s3 backend needs the name of a bucket"));
         }
+        if self.s3_bucket.is_none() && !self.s3_fallback.is_empty() {
+            return Err(settings.wrong("s3_fallback", "a fallback needs an --s3-bucket to fall back from"));
+        }
         if self.listen == self.admin_listen && self.listen.port() != 0 {
             return Err(settings.wrong("admin_listen", "another address than --listen has"));
+        }
+        if self.clients.proxy_protocol && self.clients.trusted_proxies.is_empty() {
+            return Err(
+                settings.wrong("trusted_proxies", "--proxy-protocol needs the addresses it comes from")
+            );
+        }
+        if let Some(tls_listen) = self.tls_listen.filter(|address| address.port() != 0) {
+            if [self.listen, self.admin_listen].contains(&tls_listen) {
+                let why = "another address than --listen and --admin-listen have";
+                return Err(settings.wrong("tls_listen", why));
+            }
+        }
+        let tls = [
+            ("tls_listen", self.tls_listen.is_some(), "an address to serve it on"),
+            ("tls_certificate", self.tls_certificate.is_some(), "the PEM file of the certificate"),
+            ("tls_key", self.tls_key.is_some(), "the PEM file of the certificate's key"),
+        ];
+        if tls.iter().any(|(_, is_set, _)| *is_set) {
+            if let Some((id, _, what)) = tls.iter().find(|(_, is_set, _)| !is_set) {
+                return Err(settings.wrong(id, format!("TLS needs {what}")));
+            }
         }
         let least = SEGMENTS_MIN * self.cache_segment_bytes;
         let at_least = format!("at least {}, {SEGMENTS_MIN} segments", bytesize::ByteSize(least));

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use seekway_cache::{Cache, Error, Freshness, OpenObject, Source};
+use seekway_cache::{Cache, Error, Freshness, OpenObject, Share, Source};
 use seekway_storage::ObjectKey;
 
 use body::{Payload, Piece, Ranges};
@@ -54,6 +54,8 @@ pub struct MediaRequest<'a> {
     pub key: &'a ObjectKey,
     /// Whether the client wants a file to keep (`?download=1`).
     pub download: bool,
+    /// What its readers divide with those of the same client's other requests.
+    pub share: &'a Arc<Share>,
 }
 
 // === impl Delivery ===
@@ -124,7 +126,7 @@ impl Delivery {
 
         let mut source = None;
         if request.method != Method::HEAD && !ranges[0].is_empty() {
-            let (pieces, first) = begin(cache, &object, &ranges, layout).await?;
+            let (pieces, first) = begin(cache, &object, &ranges, layout, request.share).await?;
             source = Some(first);
             *response.body_mut() = Payload::Ranges(Box::new(Ranges::new(pieces, length, first)));
         }
@@ -192,8 +194,10 @@ async fn begin(
     object: &Arc<OpenObject>,
     ranges: &[Range<u64>],
     layout: Option<multipart::Layout>,
+    share: &Arc<Share>,
 ) -> Result<(Vec<Piece>, Source), Error> {
-    let mut reader = cache.read(object.clone(), ranges[0].clone());
+    let read = |range| cache.read(object.clone(), range).sharing(share);
+    let mut reader = read(ranges[0].clone());
     let first = reader.next().await.unwrap_or(Err(Error::Busy))?;
     let source = reader.first_source().expect("a reader that yielded bytes knows where they came from");
     let mut start = Some([Piece::Bytes(first), Piece::Read(reader)]);
@@ -205,7 +209,7 @@ async fn begin(
         pieces.push(Piece::Bytes(part.head));
         match start.take() {
             Some(begun) => pieces.extend(begun),
-            None => pieces.push(Piece::Read(cache.read(object.clone(), part.range))),
+            None => pieces.push(Piece::Read(read(part.range))),
         }
     }
     pieces.push(Piece::Bytes(layout.closing));

@@ -6,10 +6,13 @@
 //! store that it names.
 
 mod access_log;
+mod admission;
 mod app;
+pub mod clients;
 pub mod config;
 mod console;
 pub mod delivery;
+pub mod framing;
 mod metrics;
 mod objects;
 pub mod respond;
@@ -18,4 +21,4 @@ mod server;
 mod store;
 
 pub use config::Config;
-pub use server::{Gateway, StartError};
+pub use server::{Gateway, StartError, TlsError};

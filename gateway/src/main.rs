@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use seekway_gateway::{Config, Gateway};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -28,15 +29,18 @@ fn main() -> ExitCode {
         }
     };
     let mut signals = Signals::new();
-    signals.wait();
-    info!("draining; another signal ends it at once");
-    gateway.drain();
+    let delay = if signals.wait() == SignalKind::terminate() { *config.drain_delay } else { Duration::ZERO };
+    info!(?delay, "draining; another signal ends it at once");
+    gateway.unready();
     let impatient = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         signals.wait();
         warn!("ended before the drain was over");
         std::process::exit(EXIT_CUT);
     });
     impatient.expect("the gateway's threads have just got theirs");
+    // Load balancers learn from readiness, which they ask for now and then; until they know, all goes on as before.
+    std::thread::sleep(delay);
+    gateway.drain();
     gateway.join();
     info!("stopped");
     ExitCode::SUCCESS
@@ -76,10 +80,14 @@ impl Signals {
         Self { runtime, terminate, interrupt }
     }
 
-    fn wait(&mut self) {
+    /// The next signal: SIGTERM comes from what runs the gateway, SIGINT from a person.
+    fn wait(&mut self) -> SignalKind {
         let Self { runtime, terminate, interrupt } = self;
         runtime.block_on(async {
-            tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
-        });
+            tokio::select! {
+                _ = terminate.recv() => SignalKind::terminate(),
+                _ = interrupt.recv() => SignalKind::interrupt(),
+            }
+        })
     }
 }

@@ -23,14 +23,15 @@ use bytes::Bytes;
 use http::Response;
 use http::header::{self, HeaderValue};
 use seekway_cache::Stats;
+use seekway_storage::origin::EndpointState;
 
 use crate::delivery::body::Payload;
 use origin::Origin;
 use process::Process;
 use table::{Counter, Durations, Gauge, Table};
 
-pub(crate) use connection::Connected;
-pub(crate) use labels::Outcome;
+pub(crate) use connection::{Connected, Speaking};
+pub(crate) use labels::{Ending, Outcome};
 pub(crate) use request::Meter;
 
 use labels::{Kind, Listener, Protocol, Status, Tier};
@@ -46,6 +47,8 @@ pub(crate) struct Metrics {
     body_bytes: Counter<Protocol>,
     connections_accepted: Counter<Listener>,
     connections_open: Gauge<Listener>,
+    connections_speaking: Gauge<(Listener, Protocol)>,
+    connections_ended: Counter<(Listener, Ending)>,
     origin: Origin,
     started: Duration,
     table: Table,
@@ -54,6 +57,7 @@ pub(crate) struct Metrics {
 /// What is read for one scrape.
 pub(crate) struct Now {
     cache: Stats,
+    endpoints: Vec<EndpointState>,
     process: Process,
     started: Duration,
 }
@@ -88,6 +92,14 @@ impl Metrics {
                 .section("Connections")
                 .counter("seekway_connections_accepted_total", "Connections accepted."),
             connections_open: t.gauge("seekway_connections_open", "Connections that have not ended."),
+            connections_speaking: t.gauge(
+                "seekway_connections_speaking",
+                "Connections whose handshake is over, by the HTTP they speak.",
+            ),
+            connections_ended: t.counter(
+                "seekway_connections_ended_total",
+                "Connections that have ended, by why; `refused` had a client with as many as it may have.",
+            ),
             origin: {
                 cache_rows(t);
                 redis_rows(t.section("Redis"));
@@ -101,9 +113,19 @@ impl Metrics {
         }
     }
 
+    /// Shows how the endpoints of `origin` are, from now on.
+    pub(crate) fn watch(&self, origin: seekway_storage::origin::Origin) {
+        self.origin.watch(origin);
+    }
+
     /// The page.
     pub(crate) fn page(&self, cache: Stats) -> Response<Payload> {
-        let now = Now { cache, process: Process::read(), started: self.started };
+        let now = Now {
+            cache,
+            endpoints: self.origin.endpoints(),
+            process: Process::read(),
+            started: self.started,
+        };
         let mut response = Response::new(Payload::Small(Bytes::from(self.table.render(&now))));
         let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, media_type);
@@ -116,8 +138,11 @@ fn cache_rows(t: &mut Table) {
     t.section("Cache").read_by(
         "seekway_cache_delivered_bytes_total",
         "Bytes handed to responses, by where they were: memory, Redis, another response's fill, a fill of its own.",
-        ("tier", ["memory", "redis", "joined", "filled"]),
-        [|n| n.cache.memory_hit_bytes, |n| n.cache.shared_hit_bytes, |n| n.cache.joined_hit_bytes, |n| n.cache.fill_hit_bytes],
+        ("tier", &["memory", "redis", "joined", "filled"]),
+        |n, tier| {
+            let cache = &n.cache;
+            [cache.memory_hit_bytes, cache.shared_hit_bytes, cache.joined_hit_bytes, cache.fill_hit_bytes][tier]
+        },
     )
     .read("seekway_cache_store_bytes_total", "Bytes that landed from the store.", |n| n.cache.store_bytes)
     .read("seekway_cache_memory_hits_total", "Segments wanted and found in memory.", |n| n.cache.memory_hits)
@@ -188,14 +213,14 @@ fn redis_rows(t: &mut Table) {
     .read_by(
         "seekway_redis_replica_requests_total",
         "Requests between replicas for segments that one of them fetches or has.",
-        ("direction", ["sent", "received"]),
-        [|n| n.cache.shared_asked, |n| n.cache.shared_asked_by_others],
+        ("direction", &["sent", "received"]),
+        |n, direction| [n.cache.shared_asked, n.cache.shared_asked_by_others][direction],
     )
     .read_by(
         "seekway_redis_replica_waits_total",
         "Waits for another replica's segments, by whether they came.",
-        ("outcome", ["served", "vain"]),
-        [|n| n.cache.shared_waits_served, |n| n.cache.shared_waits_vain],
+        ("outcome", &["served", "vain"]),
+        |n, outcome| [n.cache.shared_waits_served, n.cache.shared_waits_vain][outcome],
     );
 }
 
@@ -204,8 +229,8 @@ fn process_rows(t: &mut Table) {
     t.read_by(
         "seekway_build_info",
         "Always 1: which version this is.",
-        ("version", [env!("CARGO_PKG_VERSION")]),
-        [|_| 1],
+        ("version", &[env!("CARGO_PKG_VERSION")]),
+        |_, _| 1,
     )
     .read_time("process_start_time_seconds", "When the gateway started, since 1970.", |n| n.started)
     .read_time("process_cpu_seconds_total", "Processor time, user and system.", |n| n.process.cpu)

@@ -11,6 +11,7 @@ use http::{Method, Response, StatusCode};
 use serde::Serialize;
 
 use crate::delivery::range::content_range_unsatisfied;
+use crate::framing::BadHead;
 use crate::routes::{BadKey, BadQuery};
 
 /// What a client is told to wait before it asks again. Short, since a player's buffer is: the causes pass
@@ -28,8 +29,12 @@ pub enum Problem {
     BadKey(BadKey),
     /// The query makes no sense.
     BadQuery(BadQuery),
+    /// What came is no request.
+    BadHead(BadHead),
     /// The request names no host, or several.
     BadHost,
+    /// The request has more headers than are allowed.
+    TooManyHeaders,
     /// The route has other methods.
     MethodNotAllowed(&'static [Method]),
     /// A condition of the request is false.
@@ -41,6 +46,13 @@ pub enum Problem {
     },
     /// The memory budget is spent, for now.
     Busy,
+    /// As many requests as allowed are under way.
+    Overloaded,
+    /// One client asks too often.
+    TooManyRequests {
+        /// When it may ask again, at least 1.
+        retry_after_secs: u64,
+    },
     /// The process starts or stops.
     NotReady,
     /// The object changed again and again while it was being answered.
@@ -88,6 +100,7 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
     let bad_request = match problem {
         Problem::BadKey(why) => why.to_string(),
         Problem::BadQuery(why) => why.to_string(),
+        Problem::BadHead(why) => why.to_string(),
         _ => String::new(),
     };
     let shown = shown(problem, &bad_request);
@@ -102,6 +115,10 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
         headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECS);
     }
     match problem {
+        Problem::TooManyRequests { retry_after_secs } => {
+            // RFC 6585 §4.
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_secs));
+        }
         Problem::MethodNotAllowed(methods) => {
             // RFC 9110 §15.5.6: a 405 says what is allowed.
             headers.insert(header::ALLOW, allow(methods));
@@ -154,7 +171,11 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
         Problem::ListingOff => is(StatusCode::NOT_FOUND, "Listing is switched off here (--listing)."),
         Problem::NoObject => is(StatusCode::NOT_FOUND, "There is no such object."),
         Problem::BadKey(_) | Problem::BadQuery(_) => is(StatusCode::BAD_REQUEST, bad_request),
-        Problem::BadHost => is(StatusCode::BAD_REQUEST, "The request must have exactly one Host header."),
+        Problem::BadHead(why) => is(why.status(), bad_request),
+        Problem::BadHost => is(StatusCode::BAD_REQUEST, "The request must name exactly one host."),
+        Problem::TooManyHeaders => {
+            is(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The request has too many headers.")
+        }
         Problem::MethodNotAllowed(_) => {
             is(StatusCode::METHOD_NOT_ALLOWED, "This path does not support the method; see the Allow header.")
         }
@@ -166,6 +187,12 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
             is(StatusCode::RANGE_NOT_SATISFIABLE, "The range selects no byte of the object.")
         }
         Problem::Busy => later("All memory for streams is in use. Try again shortly."),
+        Problem::Overloaded => later("Too many requests are under way. Try again shortly."),
+        Problem::TooManyRequests { .. } => Shown {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            detail: "This address asks too often. Try again after what Retry-After says.",
+            retry: true,
+        },
         Problem::NotReady => later("The gateway is starting or stopping. Try again shortly."),
         Problem::Changing => later("The object is being replaced. Try again shortly."),
         Problem::Storage(error) => shown_storage(error),
@@ -193,8 +220,8 @@ fn shown_storage<'a>(error: &seekway_storage::Error) -> Shown<'a> {
             Shown { status: StatusCode::SERVICE_UNAVAILABLE, detail, retry: true }
         }
         Error::Timeout(_) => {
-            let detail = "The store did not answer in time.";
-            Shown { status: StatusCode::GATEWAY_TIMEOUT, detail, retry: false }
+            let detail = "The store did not answer in time. Try again shortly.";
+            Shown { status: StatusCode::GATEWAY_TIMEOUT, detail, retry: true }
         }
         _ => Shown { status: StatusCode::BAD_GATEWAY, detail: "The store failed.", retry: false },
     }
@@ -252,9 +279,9 @@ mod tests {
             (Error::VersionChanged, 503, true),
             (Error::RangeNotSatisfiable { size: None }, 416, false),
             (Error::InvalidKey("it is secret.mp4"), 400, false),
-            (Error::Throttled(secret()), 503, true),
+            (Error::Throttled(secret().into()), 503, true),
             (Error::Unavailable(secret()), 503, true),
-            (Error::Timeout("connect to 10.0.0.7"), 504, false),
+            (Error::Timeout("connect to 10.0.0.7"), 504, true),
             (Error::Interrupted(secret()), 502, false),
             (Error::Protocol(SECRET.to_owned()), 502, false),
             (Error::Other(secret()), 502, false),
@@ -283,9 +310,15 @@ mod tests {
         check(seekway_cache::Error::Store(Error::NotFound).into(), 404, false);
         check(Problem::BadQuery(BadQuery::Limit), 400, false);
         check(Problem::BadHost, 400, false);
+        check(Problem::TooManyHeaders, 431, false);
         check(Problem::PreconditionFailed, 412, false);
         check(Problem::Busy, 503, true);
         check(Problem::NotReady, 503, true);
+        check(Problem::Overloaded, 503, true);
+        let wait = check(Problem::TooManyRequests { retry_after_secs: 7 }, 429, true);
+        assert_eq!(wait.headers()["retry-after"], "7");
+        check(Problem::BadHead(BadHead::LineEnd), 400, false);
+        check(Problem::BadHead(BadHead::TooLarge), 431, false);
         check(Problem::Changing, 503, true);
         check(Problem::Panicked, 500, false);
         let response = check(Problem::BadKey(BadKey::Invalid(InvalidKey::TooLong)), 400, false);

@@ -104,7 +104,12 @@ pub fn allowed_methods(route: &Route) -> &'static [Method] {
     }
 }
 
-/// Whether a request came straight from this machine: its `Host` is a loopback name or address, and no proxy has
+/// Whether a path asks how the gateway is; that is never refused, or a full gateway would be restarted.
+pub fn is_probe(path: &str) -> bool {
+    matches!(path, "/api/health" | "/api/ready")
+}
+
+/// Whether a request was meant for this machine itself: its `Host` is a loopback name or address, and no proxy has
 /// left its mark.
 pub fn names_this_machine(headers: &HeaderMap) -> bool {
     let forwarded = ["forwarded", "x-forwarded-for", "x-forwarded-host", "via"];

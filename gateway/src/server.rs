@@ -8,15 +8,22 @@
 //! deadline, and ends the threads.
 
 mod accept;
+mod checked_heads;
 mod connection;
 mod guarded_stream;
+mod phase;
+mod preface;
+mod protocols;
+mod tls;
+mod transport;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use seekway_cache::Cache;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -26,11 +33,17 @@ use crate::app::{App, Surface};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::store::{self, StoreError};
-use accept::{Lane, accept, bind};
+use accept::{Lane, Listener, accept, bind};
 use connection::Worker;
 
+pub(crate) use checked_heads::REFUSED_METHOD;
 pub(crate) use connection::Peer;
-pub(crate) use guarded_stream::Phase;
+pub(crate) use guarded_stream::Ended;
+use tls::Tls;
+
+pub(crate) use phase::{Answering, Phase};
+pub use tls::TlsError;
+pub(crate) use tls::TlsFiles;
 
 /// The admin listener serves probes and scrapes: a handful of connections.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
@@ -38,6 +51,7 @@ const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// A running gateway.
 pub struct Gateway {
     address: SocketAddr,
+    tls_address: Option<SocketAddr>,
     admin_address: SocketAddr,
     app: Arc<App>,
     threads: Vec<JoinHandle<()>>,
@@ -62,6 +76,9 @@ pub enum StartError {
     /// The shared tier's address cannot be used.
     #[error("{0}")]
     SharedTier(String),
+    /// There is no certificate to serve with.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system gave no thread or runtime.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -75,10 +92,18 @@ impl Gateway {
         let listener = bind("--listen (SEEKWAY_LISTEN)", config.listen)?;
         let admin_listener = bind("--admin-listen (SEEKWAY_ADMIN_LISTEN)", config.admin_listen)?;
         let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
+        let mut listeners = vec![Listener { socket: listener, tls: None }];
+        let mut tls_address = None;
+        if let Some((listen, files)) = config.tls() {
+            let tls = Arc::new(Tls::load(files)?);
+            let socket = bind("--tls-listen (SEEKWAY_TLS_LISTEN)", listen)?;
+            tls_address = Some(socket.local_addr()?);
+            listeners.push(Listener { socket, tls: Some(tls) });
+        }
 
         let runtime = runtime()?;
         let metrics = Arc::new(Metrics::new());
-        let store = runtime.block_on(store::connect(config, metrics.clone()))?;
+        let store = runtime.block_on(store::connect(config, &metrics))?;
         let cache = Cache::new(store.clone(), config.cache()).map_err(StartError::SharedTier)?;
         let app = Arc::new(App::new(config, cache, store, metrics));
 
@@ -108,20 +133,26 @@ impl Gateway {
                 let admin_done = tokio::spawn(admin.run(receiver));
                 let permits = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
                 let stop = accepting.drained.clone();
-                let admin_accept = tokio::spawn(accept(admin_listener, vec![lane], permits, stop));
-                supervise(accepting, listener, lanes, limits).await;
+                let listener = Listener { socket: admin_listener, tls: None };
+                let admin_accept = tokio::spawn(accept(listener, Arc::new([lane]), permits, stop));
+                supervise(accepting, listeners, lanes.into(), limits).await;
                 let _ = tokio::join!(admin_accept, admin_done);
             });
         };
         threads.push(std::thread::Builder::new().name("accept".to_owned()).spawn(accept)?);
         app.ready();
-        info!(%address, %admin_address, threads = threads_count, "serving");
-        Ok(Self { address, admin_address, app, threads })
+        info!(%address, ?tls_address, %admin_address, threads = threads_count, "serving");
+        Ok(Self { address, tls_address, admin_address, app, threads })
     }
 
     /// Where players connect.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where players connect with TLS, if they can.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_address
     }
 
     /// Where metrics and readiness are.
@@ -132,6 +163,11 @@ impl Gateway {
     /// The cache behind it, for its figures.
     pub fn cache(&self) -> &Cache {
         &self.app.cache
+    }
+
+    /// Makes readiness say 503 while everything goes on, so that load balancers look elsewhere.
+    pub fn unready(&self) {
+        self.app.unready();
     }
 
     /// Begins to drain; [`join`](Self::join) waits for the end of it.
@@ -156,10 +192,17 @@ impl Drop for Gateway {
 }
 
 /// Accepts until the drain begins, then sees it through.
-async fn supervise(app: Arc<App>, listener: StdListener, lanes: Vec<Lane>, limits: (usize, Duration)) {
+async fn supervise(app: Arc<App>, listeners: Vec<Listener>, lanes: Arc<[Lane]>, limits: (usize, Duration)) {
     let (connections_max, drain_timeout) = limits;
     let permits = Arc::new(Semaphore::new(connections_max));
-    accept(listener, lanes, permits.clone(), app.draining.clone()).await;
+    let certificates: Vec<_> = listeners.iter().filter_map(|listener| listener.tls.clone()).collect();
+    let accepting = listeners
+        .into_iter()
+        .map(|listener| accept(listener, lanes.clone(), permits.clone(), app.draining.clone()));
+    tokio::select! {
+        _ = join_all(accepting) => {}
+        () = follow_files(&certificates) => {}
+    }
     // Every permit back means that every connection has ended.
     let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
     let ended = tokio::select! {
@@ -172,6 +215,12 @@ async fn supervise(app: Arc<App>, listener: StdListener, lanes: Vec<Lane>, limit
     }
     app.drained.cancel();
     app.cache.shutdown().await;
+}
+
+/// Keeps the certificates as their files are. Never ends.
+async fn follow_files(certificates: &[Arc<Tls>]) {
+    join_all(certificates.iter().map(|tls| tls.follow_files())).await;
+    std::future::pending().await
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use seekway_storage::ObjectStore;
 use seekway_storage::local::LocalStore;
-use seekway_storage::measured::{Measured, Observer};
+use seekway_storage::measured::Observer;
+use seekway_storage::origin::Origin;
 use seekway_storage::s3::{S3Config, S3Store};
 
 use crate::config::{Config, StorageBackend};
+use crate::metrics::Metrics;
 
-/// The name of the endpoint that `--s3-bucket` and `--s3-endpoint` describe, in metrics.
-pub(crate) const PREFERRED: &str = "preferred";
+/// The names of endpoints in metrics, in order of preference; the last one is that of all further ones.
+pub(crate) const ENDPOINTS: [&str; 5] = ["preferred", "fallback-1", "fallback-2", "fallback-3", "further"];
 
 /// Why the store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -28,11 +30,11 @@ pub enum StoreError {
     },
 }
 
-/// Opens the store; `observer` is told of every request to S3. Nothing is asked of S3 yet: a gateway starts, and
+/// Opens the store; `metrics` are told of every request to S3. Nothing is asked of S3 yet: a gateway starts, and
 /// says so, while its origin is down.
 pub(crate) async fn connect(
     config: &Config,
-    observer: Arc<dyn Observer>,
+    metrics: &Arc<Metrics>,
 ) -> Result<Arc<dyn ObjectStore>, StoreError> {
     match config.storage_backend() {
         StorageBackend::Local => {
@@ -42,14 +44,23 @@ pub(crate) async fn connect(
             Ok(Arc::new(store))
         }
         StorageBackend::S3 => {
-            let store = S3Store::connect(s3(config)).await;
-            Ok(Arc::new(Measured::new(Arc::new(store), observer, PREFERRED)))
+            let mut endpoints: Vec<(&str, Arc<dyn ObjectStore>)> = Vec::new();
+            for (index, endpoint) in endpoints_of(config).into_iter().enumerate() {
+                let name = ENDPOINTS[index.min(ENDPOINTS.len() - 1)];
+                endpoints.push((name, Arc::new(S3Store::connect(endpoint).await)));
+            }
+            let observer: Arc<dyn Observer> = metrics.clone();
+            let origin = Origin::new(endpoints, &observer, config.origin());
+            metrics.watch(origin.clone());
+            Ok(Arc::new(origin))
         }
     }
 }
 
-fn s3(config: &Config) -> S3Config {
-    S3Config {
+/// The preferred bucket and its fallbacks.
+fn endpoints_of(config: &Config) -> Vec<S3Config> {
+    let policy = config.origin();
+    let preferred = S3Config {
         bucket: config.s3_bucket.clone().expect("checked by Config: the S3 store has a bucket"),
         endpoint: config.s3_endpoint.clone(),
         region: config.aws_region.clone(),
@@ -57,6 +68,16 @@ fn s3(config: &Config) -> S3Config {
         credentials: config.s3_credentials.clone(),
         connect_timeout: config.s3_connect_timeout.into(),
         read_timeout: config.s3_read_timeout.into(),
-        attempts_max: config.s3_attempts,
-    }
+        attempts_max: policy.attempts_max,
+        idle_connections_max: policy.requests_max,
+    };
+    let fallbacks = config.s3_fallback.iter().map(|fallback| S3Config {
+        bucket: fallback.bucket.clone(),
+        endpoint: fallback.endpoint.clone(),
+        region: fallback.region.clone().or_else(|| preferred.region.clone()),
+        // The bucket is in the URL's path, so that is how it is asked for.
+        force_path_style: fallback.endpoint.is_some(),
+        ..preferred.clone()
+    });
+    std::iter::once(preferred.clone()).chain(fallbacks).collect()
 }

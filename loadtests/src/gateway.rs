@@ -90,7 +90,7 @@ impl Gateway {
         }
         let mut attempt = 1;
         loop {
-            match Self::start_once(launch).await {
+            match Self::start_once(launch, free_addresses()?).await {
                 // Perhaps a port was taken between our choice and its bind.
                 Err(Error::ChildEnded { .. }) if attempt < START_ATTEMPTS => attempt += 1,
                 outcome => return outcome,
@@ -141,12 +141,21 @@ impl Gateway {
         Err(Error::Timeout { request: "the end of the gateway".to_owned(), limit })
     }
 
-    async fn start_once(launch: &Launch) -> Result<Self, Error> {
+    /// Ends it as a service manager does, within `limit`, and starts another one at its addresses. Says how the
+    /// old one ended.
+    pub async fn restart(&mut self, launch: &Launch, limit: Duration) -> Result<ExitStatus, Error> {
+        self.signal(Signal::TERM)?;
+        let status = self.ended(limit).await?;
+        *self = Self::start_once(launch, (self.address, self.admin_address)).await?;
+        Ok(status)
+    }
+
+    async fn start_once(launch: &Launch, addresses: (SocketAddr, SocketAddr)) -> Result<Self, Error> {
         // It keeps what it must keep in its working folder, so that folder is ours.
         let folder = tempfile::Builder::new().prefix("seekway-gateway-").tempdir()?;
         let log_path = folder.path().join("log");
         let log = File::create(&log_path).map_err(|source| Error::File { path: log_path, source })?;
-        let (address, admin) = free_addresses()?;
+        let (address, admin) = addresses;
         let binary = fs::canonicalize(&launch.binary)
             .map_err(|source| Error::File { path: launch.binary.clone(), source })?;
         let child = Command::new("setpriv")
@@ -159,6 +168,8 @@ impl Gateway {
             .env("SEEKWAY_LISTEN", address.to_string())
             .env("SEEKWAY_ADMIN_LISTEN", admin.to_string())
             .env("SEEKWAY_ACCESS_LOG", "off")
+            // No load balancer has to look elsewhere first.
+            .env("SEEKWAY_DRAIN_DELAY", "0s")
             .env("STORAGE_BACKEND", "s3")
             .env("S3_ENDPOINT", &launch.endpoint)
             .env("S3_BUCKET", &launch.bucket)

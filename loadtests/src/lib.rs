@@ -6,6 +6,8 @@
 //! - [`redis`] starts a real Redis: alone, watched by Sentinels, or as a Cluster.
 //! - [`gateway`] starts the gateway as a child, [`cold_seek`] measures it, and a [`report`] says what came of it.
 //! - [`soak`] runs scenarios that promise something under load; [`footprint`] is what they weigh.
+//! - [`hedging`] measures what asking twice does for late answers.
+//! - [`nginx`] starts a real nginx, [`h2load`] loads a server over HTTP/2.
 //! - [`client`] is one keep-alive HTTP/1.1 connection that times what it reads.
 
 pub mod client;
@@ -13,6 +15,9 @@ pub mod cold_seek;
 mod error;
 pub mod footprint;
 pub mod gateway;
+pub mod h2load;
+pub mod hedging;
+pub mod nginx;
 pub mod origin;
 pub mod pattern;
 pub mod redis;

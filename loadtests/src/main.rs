@@ -16,6 +16,7 @@ use seekway_loadtests::{
     Error,
     cold_seek::{self, Scenario},
     gateway::{Gateway, Launch},
+    hedging,
     origin::{Object, Origin, Shape, Tail},
     report::ColdSeekReport,
     soak::{self, Length, SCENARIOS},
@@ -34,6 +35,7 @@ Examples:
   loadtest cold-seek                            is a jump in a film fast? (about 15 s)
   loadtest cold-seek --json out.json --gate     the same for CI: exit code 1 when an aim is missed
   loadtest soak --scenario paused-clients       does memory stay within its bound?
+  loadtest hedging                              are late answers of the store felt? (about 50 s)
   loadtest origin --first-byte 80ms             an S3 endpoint that is far away, to try things on"
 )]
 struct Cli {
@@ -45,6 +47,7 @@ struct Cli {
 enum Command {
     ColdSeek(ColdSeek),
     Soak(Soak),
+    Hedging(Hedging),
     Origin(OriginArgs),
 }
 
@@ -100,6 +103,29 @@ struct Soak {
     /// Write the figures to this file, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+/// Measure cold seeks from an origin some of whose answers are late, with hedging and without.
+///
+/// 3 % of the answers take 300 ms instead of 30 ms. Starts one gateway that hedges and one that does not, reads
+/// the same 64 KiB pieces through both, and checks every byte.
+#[derive(Debug, Args)]
+struct Hedging {
+    /// The gateway's binary [default: `gateway` next to this one]. Build both with --release.
+    #[arg(long, value_name = "PATH")]
+    gateway: Option<PathBuf>,
+    /// A setting of both gateways, such as `SEEKWAY_S3_HEDGE_PERCENT=10`. Can be repeated.
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    environment: Vec<(OsString, OsString)>,
+    /// How many seeks each way.
+    #[arg(long, value_name = "COUNT", default_value = "2000")]
+    seeks: NonZero<usize>,
+    /// Write the result to this file, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Exit with code 1 when an aim is missed.
+    #[arg(long)]
+    gate: bool,
 }
 
 /// Run the shaped origin until Ctrl-C: an S3 endpoint with a chosen latency, bandwidth and share of errors.
@@ -159,6 +185,7 @@ fn main() -> ExitCode {
         match &cli.command {
             Command::ColdSeek(arguments) => interruptible(arguments.run()).await,
             Command::Soak(arguments) => interruptible(arguments.run()).await,
+            Command::Hedging(arguments) => interruptible(arguments.run()).await,
             Command::Origin(arguments) => arguments.run().await,
         }
     });
@@ -225,6 +252,21 @@ impl ColdSeek {
             eprintln!("the end of the gateway's log:\n{}", gateway.log_tail());
         }
         report
+    }
+}
+
+// === impl Hedging ===
+
+impl Hedging {
+    async fn run(&self) -> Result<ExitCode, Error> {
+        let binary = gateway_binary(self.gateway.as_ref())?;
+        let scenario = Scenario { seeks: self.seeks.get(), ..hedging::scenario() };
+        let report = hedging::run(binary, self.environment.clone(), hedging::shape(), &scenario).await?;
+        print!("{report}");
+        if let Some(path) = &self.json {
+            write_json(path, &report)?;
+        }
+        Ok(if self.gate && !report.all_met() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! It belongs around each single endpoint, below everything that asks again (retries, hedges, other
 //! endpoints), so that what is counted is what that endpoint saw. With an S3 client that tries reads once, one
-//! read here is one request there; a write is one here however many requests it takes.
+//! read here is one request there (unless it is cancelled before it was sent); a write is one here however many
+//! requests it takes.
 
 use std::fmt::Debug;
 use std::ops::Range;

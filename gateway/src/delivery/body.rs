@@ -56,6 +56,12 @@ impl Payload {
             Self::Ranges(ranges) => Some(ranges.source),
         }
     }
+
+    /// The next bytes: all frames are data.
+    pub fn poll_data(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let data = |frame: Frame<Bytes>| frame.into_data().unwrap_or_default();
+        http_body::Body::poll_frame(self, cx).map(|frame| frame.map(|frame| frame.map(data)))
+    }
 }
 
 impl http_body::Body for Payload {

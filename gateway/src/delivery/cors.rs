@@ -169,8 +169,18 @@ mod tests {
 
     #[test]
     fn a_preflight_says_what_a_page_may_send() {
+        let mut request = from("https://a.example");
+        let mut plain = HeaderMap::new();
+        cors("*").preflight(&request, &mut plain);
+        assert_eq!(
+            plain.keys().collect::<Vec<_>>(),
+            [header::ACCESS_CONTROL_ALLOW_ORIGIN],
+            "not a preflight"
+        );
+
+        request.insert(header::ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("GET"));
         let mut response = HeaderMap::new();
-        cors("*").preflight(&from("https://a.example"), &mut response);
+        cors("*").preflight(&request, &mut response);
         assert_eq!(response["access-control-allow-origin"], "*");
         assert_eq!(response["access-control-allow-methods"], "GET, HEAD, OPTIONS");
         assert_eq!(response["access-control-max-age"], "86400");
@@ -178,7 +188,7 @@ mod tests {
         assert_eq!(allowed.split(", ").count(), 12);
         assert!(allowed.split(", ").all(|name| HeaderName::from_str(name).is_ok()), "{allowed}");
         let mut refused = HeaderMap::new();
-        cors("https://b.example").preflight(&from("https://a.example"), &mut refused);
+        cors("https://b.example").preflight(&request, &mut refused);
         assert_eq!(refused.keys().collect::<Vec<_>>(), [header::VARY]);
     }
 

@@ -86,6 +86,19 @@ label! {
 }
 
 label! {
+    /// How a connection ended.
+    Ending "reason" {
+        Closed "closed",
+        Idle "idle",
+        HandshakeTimeout "handshake_timeout",
+        HeadTimeout "head_timeout",
+        Stalled "client_stalled",
+        Refused "refused",
+        Error "error",
+    }
+}
+
+label! {
     /// Where the first byte of a response came from.
     Tier "tier" {
         Memory "memory",
@@ -108,8 +121,10 @@ label! {
 }
 
 /// The status codes that the gateway answers with.
-const STATUSES: [&str; 14] =
-    ["200", "204", "206", "304", "400", "404", "405", "412", "416", "500", "502", "503", "504", "other"];
+const STATUSES: [&str; 20] = [
+    "200", "204", "206", "304", "400", "404", "405", "412", "413", "414", "416", "429", "431", "500", "501",
+    "502", "503", "504", "505", "other",
+];
 
 /// A status code of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,15 @@
 //! What the origin is asked, and how it answers.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use seekway_storage::measured::{BodyEnd, Observer, Operation, Outcome, Request};
+use seekway_storage::origin::EndpointState;
 
-use super::Metrics;
 use super::labels::Label;
 use super::table::{Counter, Durations, Gauge, Table};
-use crate::store;
+use super::{Metrics, Now};
+use crate::store::ENDPOINTS;
 
 /// The origin's numbers.
 #[derive(Debug)]
@@ -18,10 +20,9 @@ pub(super) struct Origin {
     bytes: Counter<Endpoint>,
     bodies: Counter<(Endpoint, BodyEnd)>,
     hedges: Counter<Endpoint>,
+    /// Whose endpoints are shown, where the store has some.
+    watched: OnceLock<seekway_storage::origin::Origin>,
 }
-
-/// The names of endpoints that `store.rs` gives, and one for any other.
-const ENDPOINTS: [&str; 2] = [store::PREFERRED, "other"];
 
 /// One of [`ENDPOINTS`].
 #[derive(Debug, Clone, Copy)]
@@ -50,8 +51,45 @@ impl Origin {
                 "seekway_origin_hedges_total",
                 "Requests that ask for what another one is late with.",
             ),
+            watched: {
+                state_rows(t);
+                OnceLock::new()
+            },
         }
     }
+
+    pub(super) fn watch(&self, origin: seekway_storage::origin::Origin) {
+        // There is one store.
+        let _ = self.watched.set(origin);
+    }
+
+    /// How each endpoint is now, in the order of [`ENDPOINTS`].
+    pub(super) fn endpoints(&self) -> Vec<EndpointState> {
+        self.watched.get().map_or_else(Vec::new, seekway_storage::origin::Origin::endpoints)
+    }
+}
+
+/// What is read of the endpoints; zero for one that there is not.
+fn state_rows(t: &mut Table) {
+    fn of(now: &Now, nth: usize, read: impl Fn(&EndpointState) -> usize) -> u64 {
+        now.endpoints.get(nth).map_or(0, |endpoint| read(endpoint) as u64)
+    }
+    let by_endpoint = (Endpoint::NAME, &ENDPOINTS[..]);
+    t.read_by(
+        "seekway_origin_in_trouble",
+        "1 while it failed so often that others are preferred to it.",
+        by_endpoint,
+        |now, nth| of(now, nth, |endpoint| usize::from(endpoint.is_in_trouble)),
+    )
+    .read_by(
+        "seekway_origin_slots",
+        "Reads that may be under way at once; fewer while it throttles.",
+        by_endpoint,
+        |now, nth| of(now, nth, |endpoint| endpoint.slots),
+    )
+    .read_by("seekway_origin_slots_taken", "Reads under way.", by_endpoint, |now, nth| {
+        of(now, nth, |endpoint| endpoint.slots_taken)
+    });
 }
 
 impl Observer for Metrics {

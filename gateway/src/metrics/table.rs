@@ -36,8 +36,9 @@ enum Values {
     Counted(Arc<Cells>),
     /// Measured here, one child for each combination of label values.
     Measured(Arc<Histogram>),
-    /// Read where they are, one for each value of the label.
-    Read(Vec<fn(&Now) -> u64>),
+    /// Read where they are.
+    Read(fn(&Now) -> u64),
+    ReadBy(fn(&Now, usize) -> u64),
     ReadTime(fn(&Now) -> Duration),
     ReadTimes(fn(&Now) -> &Times),
 }
@@ -84,18 +85,18 @@ impl Table {
         help: &'static str,
         read: fn(&Now) -> u64,
     ) -> &mut Self {
-        self.add(name, help, Vec::new(), Values::Read(vec![read]))
+        self.add(name, help, Vec::new(), Values::Read(read))
     }
 
-    /// The same for each value of a label.
-    pub(crate) fn read_by<const N: usize>(
+    /// The same for each value of a label; `read` is given the value's place.
+    pub(crate) fn read_by(
         &mut self,
         name: &'static str,
         help: &'static str,
-        (label, values): (&'static str, [&'static str; N]),
-        read: [fn(&Now) -> u64; N],
+        (label, values): (&'static str, &[&'static str]),
+        read: fn(&Now, usize) -> u64,
     ) -> &mut Self {
-        self.add(name, help, vec![(label, values.to_vec())], Values::Read(read.to_vec()))
+        self.add(name, help, vec![(label, values.to_vec())], Values::ReadBy(read))
     }
 
     /// A time that is measured elsewhere, in seconds.
@@ -169,7 +170,8 @@ impl Row {
             let labels = self.labels_of(child);
             match &self.values {
                 Values::Counted(cells) => self.sample(text, &labels, cells.get(child))?,
-                Values::Read(read) => self.sample(text, &labels, read[child](now))?,
+                Values::Read(read) => self.sample(text, &labels, read(now))?,
+                Values::ReadBy(read) => self.sample(text, &labels, read(now, child))?,
                 Values::ReadTime(read) => writeln!(text, "{name} {}", seconds(read(now)))?,
                 Values::Measured(histogram) => self.buckets(text, &labels, &histogram.read(child))?,
                 Values::ReadTimes(read) => self.buckets(text, &labels, read(now))?,

@@ -18,6 +18,7 @@ use tracing::warn;
 
 use super::StartError;
 use super::connection::Peer;
+use super::tls::Tls;
 
 /// Connections handed to a runtime that it has not begun to serve; more than that go to another one.
 const HANDOVERS_MAX: usize = 256;
@@ -28,6 +29,8 @@ const BACKLOG_MAX: i32 = 1024;
 pub(super) struct Handover {
     pub(super) stream: StdStream,
     pub(super) peer: Peer,
+    /// What it is to speak first, on the TLS listener.
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) place: Place,
 }
 
@@ -50,6 +53,12 @@ struct Accepted {
     permit: OwnedSemaphorePermit,
 }
 
+/// A place where clients connect.
+pub(super) struct Listener {
+    pub(super) socket: StdListener,
+    pub(super) tls: Option<Arc<Tls>>,
+}
+
 /// The runtimes have ended.
 struct Closed;
 
@@ -70,12 +79,13 @@ pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<StdList
 /// Hands each new connection to a lane, until `stop`; and then those that the kernel has completed already,
 /// because closing the listener would reset them.
 pub(super) async fn accept(
-    listener: StdListener,
-    lanes: Vec<Lane>,
+    listener: Listener,
+    lanes: Arc<[Lane]>,
     permits: Arc<Semaphore>,
     stop: CancellationToken,
 ) {
-    let listener = TcpListener::from_std(listener).expect("a runtime with I/O runs this");
+    let Listener { socket, tls } = listener;
+    let listener = TcpListener::from_std(socket).expect("a runtime with I/O runs this");
     let mut left_in_backlog = BACKLOG_MAX;
     while left_in_backlog > 0 {
         let accepted = tokio::select! {
@@ -90,7 +100,7 @@ pub(super) async fn accept(
         match accepted {
             None => return,
             Some(Ok(accepted)) => {
-                if hand_over(accepted, &lanes).await.is_err() {
+                if hand_over(accepted, tls.clone(), &lanes).await.is_err() {
                     return;
                 }
             }
@@ -108,18 +118,18 @@ pub(super) async fn accept(
 async fn next(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<Accepted> {
     let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
     let (stream, address) = listener.accept().await?;
-    Ok(Accepted { stream: stream.into_std()?, peer: Peer { address }, permit })
+    Ok(Accepted { stream: stream.into_std()?, peer: Peer { address, share: Arc::default() }, permit })
 }
 
 /// Gives the connection to the lane with the fewest that takes it: one whose runtime hangs takes no more after
 /// [`HANDOVERS_MAX`]. If none does, to the first that does again.
-async fn hand_over(accepted: Accepted, lanes: &[Lane]) -> Result<(), Closed> {
+async fn hand_over(accepted: Accepted, tls: Option<Arc<Tls>>, lanes: &[Lane]) -> Result<(), Closed> {
     let mut by_load: Vec<&Lane> = lanes.iter().collect();
     by_load.sort_by_cached_key(|lane| lane.connections.load(Ordering::Relaxed));
     for lane in by_load {
         match lane.sender.try_reserve() {
             Ok(slot) => {
-                slot.send(accepted.bound_for(lane));
+                slot.send(accepted.bound_for(lane, tls));
                 return Ok(());
             }
             Err(TrySendError::Full(())) => {}
@@ -127,7 +137,7 @@ async fn hand_over(accepted: Accepted, lanes: &[Lane]) -> Result<(), Closed> {
         }
     }
     let (slot, nth, _) = select_all(lanes.iter().map(|lane| Box::pin(lane.sender.reserve()))).await;
-    slot.map_err(|_| Closed)?.send(accepted.bound_for(&lanes[nth]));
+    slot.map_err(|_| Closed)?.send(accepted.bound_for(&lanes[nth], tls));
     Ok(())
 }
 
@@ -144,10 +154,10 @@ impl Lane {
 // === impl Accepted ===
 
 impl Accepted {
-    fn bound_for(self, lane: &Lane) -> Handover {
+    fn bound_for(self, lane: &Lane, tls: Option<Arc<Tls>>) -> Handover {
         lane.connections.fetch_add(1, Ordering::Relaxed);
         let place = Place { _permit: self.permit, connections: lane.connections.clone() };
-        Handover { stream: self.stream, peer: self.peer, place }
+        Handover { stream: self.stream, peer: self.peer, tls, place }
     }
 }
 
@@ -176,7 +186,7 @@ mod tests {
             let client = std::net::TcpStream::connect(address).expect("it listens");
             let accepted = next(&listener, &permits).await.expect("a client");
             assert!(accepted.peer.address == client.local_addr().expect("connected"));
-            assert!(hand_over(accepted, &lanes).await.is_ok());
+            assert!(hand_over(accepted, None, &lanes).await.is_ok());
         }
         assert_eq!(lanes[0].connections.load(Ordering::Relaxed), HANDOVERS_MAX);
         for _ in HANDOVERS_MAX..count {

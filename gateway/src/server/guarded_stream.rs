@@ -1,93 +1,80 @@
 //! The transport wrapper that bounds how long a client may do nothing.
 //!
 //! Three limits, told apart by the connection's [`Phase`]: an idle connection waits `idle` for its next
-//! request, a begun request head must be complete after `header`, and a response must make some progress in
-//! every `write_stall`. hyper's own header timeout starts with the idle time, so it cannot tell the first
-//! two apart.
+//! request, a begun request head or TLS handshake must be complete after `header`, and a response must make
+//! some progress in every `write_stall`. hyper's own header timeout starts with the idle time, so it cannot
+//! tell the first two apart.
+//!
+//! It lies right on TCP, below TLS: progress is counted in bytes that have left, not in bytes that TLS took. On
+//! HTTP/2 a client can stop taking bytes also by leaving its window shut; then the limit is on the time in which
+//! it takes nothing of any response. With that, a client that is gone is noticed without PING.
 //!
 //! Vectored writes pass through: without them hyper copies every body into its own buffer.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::phase::{Awaited, Phase};
 
 /// How long a client may do nothing.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
     /// Between requests.
     pub(crate) idle: Duration,
-    /// From the first byte of a request head to its last.
+    /// From the first byte of a request head to its last, and for a TLS handshake.
     pub(crate) header: Duration,
-    /// Without taking a single byte of a response.
+    /// Without taking a single byte of a response, or of all of them on HTTP/2.
     pub(crate) write_stall: Duration,
 }
-
-/// What a connection is doing, shared by its transport and its service.
-#[derive(Debug, Default)]
-pub(crate) struct Phase {
-    state: AtomicU8,
-    stalled: AtomicBool,
-}
-
-/// Accepted, and nothing has come yet.
-const NEW: u8 = 0;
-/// Between requests.
-const IDLE: u8 = 1;
-/// A request head has begun.
-const HEAD: u8 = 2;
-/// A request is being answered.
-const BUSY: u8 = 3;
 
 /// A TCP stream that fails with `TimedOut` when its client does nothing for too long.
 pub(crate) struct GuardedStream {
     stream: TcpStream,
     patience: Patience,
     phase: Arc<Phase>,
+    /// Bytes that were read to see what the client speaks, and not meant for us.
+    unread: Bytes,
     /// Since when the current phase waits for the client's bytes.
-    waiting_since: Option<(u8, Instant)>,
+    waiting_since: Option<(Awaited, Instant)>,
     stalled_since: Option<Instant>,
     read_alarm: Alarm,
     write_alarm: Alarm,
 }
 
+/// Why we end a connection that its client would keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Ended {
+    /// For longer than [`Patience::idle`].
+    #[error("no request came")]
+    Idle,
+    /// For longer than [`Patience::header`].
+    #[error("the TLS handshake did not end")]
+    Handshake,
+    /// For longer than [`Patience::header`].
+    #[error("the request head did not end")]
+    Head,
+    /// For longer than [`Patience::write_stall`].
+    #[error("the client opened no window")]
+    Window,
+    /// For longer than [`Patience::write_stall`].
+    #[error("the client stopped reading")]
+    Stalled,
+    /// See `admission`.
+    #[error("its client has as many connections as it may have")]
+    Refused,
+}
+
 /// A timer that is moved later for free: it goes off early, looks at the deadline, and sets itself again.
 #[derive(Default)]
 struct Alarm(Option<Pin<Box<Sleep>>>);
-
-// === impl Phase ===
-
-impl Phase {
-    /// A request head is complete; until [`finished`](Self::finished) only the response is timed.
-    pub(crate) fn begun(&self) {
-        self.state.store(BUSY, Ordering::Relaxed);
-    }
-
-    /// The response is complete.
-    pub(crate) fn finished(&self) {
-        self.state.store(IDLE, Ordering::Relaxed);
-    }
-
-    /// No request has begun on this connection.
-    pub(crate) fn is_new(&self) -> bool {
-        self.get() == NEW
-    }
-
-    /// The connection was ended because its client took nothing for too long.
-    pub(crate) fn is_stalled(&self) -> bool {
-        self.stalled.load(Ordering::Relaxed)
-    }
-
-    fn get(&self) -> u8 {
-        self.state.load(Ordering::Relaxed)
-    }
-}
 
 // === impl Alarm ===
 
@@ -115,6 +102,7 @@ impl GuardedStream {
             stream,
             patience,
             phase,
+            unread: Bytes::new(),
             waiting_since: None,
             stalled_since: None,
             read_alarm: Alarm::default(),
@@ -122,40 +110,44 @@ impl GuardedStream {
         }
     }
 
+    /// Gives bytes back, to be read again before all others.
+    pub(crate) fn unread(&mut self, bytes: Bytes) {
+        debug_assert!(self.unread.is_empty(), "there is one place for them");
+        self.unread = bytes;
+    }
+
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let phase = self.phase.get();
-        let (limit, what) = match phase {
-            // hyper has taken the whole response, but the client has not: it is the client's turn to read.
-            _ if self.stalled_since.is_some() => return Poll::Pending,
-            NEW | IDLE => (self.patience.idle, "no request came"),
-            HEAD => (self.patience.header, "the request head did not end"),
-            _ => {
+        // hyper has taken the whole response, but the client has not: it is the client's turn to read.
+        if self.stalled_since.is_some() {
+            return Poll::Pending;
+        }
+        let awaited = self.phase.await_for(cx.waker());
+        let (limit, what) = match awaited {
+            Awaited::First | Awaited::Next => (self.patience.idle, Ended::Idle),
+            Awaited::Handshake => (self.patience.header, Ended::Handshake),
+            Awaited::Head => (self.patience.header, Ended::Head),
+            Awaited::Window => (self.patience.write_stall, Ended::Window),
+            Awaited::Nothing => {
                 self.waiting_since = None;
                 return Poll::Pending;
             }
         };
         let since = match self.waiting_since {
-            Some((waiting, since)) if waiting == phase => since,
+            Some((waiting, since)) if waiting == awaited => since,
             _ => Instant::now(),
         };
-        self.waiting_since = Some((phase, since));
-        self.read_alarm.poll(since + limit, cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, what)))
+        self.waiting_since = Some((awaited, since));
+        self.read_alarm.poll(since + limit, cx).map(|()| Err(self.phase.end(what)))
     }
 
-    fn poll_written(
-        &mut self,
-        written: Poll<io::Result<usize>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    fn poll_written<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             (self.stalled_since, self.waiting_since) = (None, None);
             return written;
         }
         let since = *self.stalled_since.get_or_insert_with(Instant::now);
-        self.write_alarm.poll(since + self.patience.write_stall, cx).map(|()| {
-            self.phase.stalled.store(true, Ordering::Relaxed);
-            Err(io::Error::new(io::ErrorKind::TimedOut, "the client stopped reading"))
-        })
+        let limit = self.patience.write_stall;
+        self.write_alarm.poll(since + limit, cx).map(|()| Err(self.phase.end(Ended::Stalled)))
     }
 }
 
@@ -165,11 +157,16 @@ impl AsyncRead for GuardedStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let count = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread[..count]);
+            self.unread.advance(count);
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Ready(read) => {
-                if buf.filled().len() > before && matches!(self.phase.get(), NEW | IDLE) {
-                    self.phase.state.store(HEAD, Ordering::Relaxed);
+                if buf.filled().len() > before && self.phase.bytes_came() {
                     self.waiting_since = None;
                 }
                 Poll::Ready(read)

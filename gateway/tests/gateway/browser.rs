@@ -86,6 +86,7 @@ impl MakeRun {
             .env("SEEKWAY_GATEWAY", env!("CARGO_BIN_EXE_gateway"))
             .env("SEEKWAY_LISTEN", address.to_string())
             .env("SEEKWAY_ADMIN_LISTEN", admin_address.to_string())
+            .env("SEEKWAY_DRAIN_DELAY", "0s")
             .env("LOCAL_STORAGE_DIR", folder.path().join("media"))
             // The script, and what it runs to make its sample, can be killed together.
             .process_group(0)

@@ -1,18 +1,28 @@
 //! The gateway as its clients see it: the real server on a real socket, in front of a local folder, of an S3
 //! server that fails on demand, and of a real one.
 
+mod abuse;
 mod browser;
 mod conditions;
 mod drain;
+mod forwarded;
+mod hedging;
+mod http2;
 mod keys;
+mod limits;
 mod metrics;
+mod origin_down;
 mod origin_faults;
 mod players;
+mod proxy_protocol;
 mod ranges;
 mod redbot;
 mod replacement;
+mod rolling_restart;
 mod server;
 mod sharing;
+mod smuggling;
 mod soak;
 mod startup;
 mod support;
+mod tls;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use seekway_loadtests::origin::Fault;
 
+use crate::support::tools::stdout_of;
 use crate::support::wire::{Wire, head};
 use crate::support::{Stand, until};
 
@@ -197,7 +198,7 @@ async fn endings_are_told_apart() {
     let page = Page::of(&stand).await;
     assert_eq!(page.get("seekway_requests_running{protocol=\"h1\"}"), 2.0);
     assert_eq!(page.get("seekway_connections_open{listener=\"public\"}"), 1.0);
-    drop(leaving);
+    leaving.reset();
     page_with(&stand, &outcome("unanswered"), 1.0).await;
     stand.origin().release_hung();
 
@@ -224,7 +225,96 @@ async fn a_body_that_cannot_be_finished_is_counted_as_cut() {
     // The object is another one now, so the rest of the old one cannot be had.
     stand.put_pattern("film.mp4", SIZE, SEED + 1);
     stand.origin().release_hung();
+    assert!((cut.until_closed().await.len() as u64) < SIZE);
     page_with(&stand, "seekway_responses_total{outcome=\"cut\"}", 1.0).await;
+}
+
+#[tokio::test]
+async fn connections_are_counted_by_how_they_ended() {
+    let stand = Stand::local(&[
+        ("SEEKWAY_IDLE_TIMEOUT", "300ms"),
+        ("SEEKWAY_HEADER_TIMEOUT", "300ms"),
+        ("SEEKWAY_WRITE_STALL_TIMEOUT", "300ms"),
+        ("SEEKWAY_CLIENT_CONNECTIONS", "4"),
+    ]);
+    stand.put_pattern("film.mp4", 20_000_000, SEED);
+    let mut closing = stand.connect().await;
+    assert_eq!(
+        closing.ask("GET", TARGET, &[("Range", "bytes=0-9"), ("Connection", "close")]).await.status,
+        206
+    );
+    let ended =
+        |reason| format!("seekway_connections_ended_total{{listener=\"public\",reason=\"{reason}\"}}");
+    page_with(&stand, &ended("closed"), 1.0).await;
+
+    let _idle = stand.connect().await;
+    let mut begun = stand.connect().await;
+    begun.send("GET /").await;
+    let mut stalled = Wire::connect_narrow(stand.address()).await;
+    stalled.send(head("GET", TARGET, &[])).await;
+    for reason in ["idle", "head_timeout", "client_stalled"] {
+        page_with(&stand, &ended(reason), 1.0).await;
+    }
+    let page = page_with(&stand, "seekway_responses_total{outcome=\"client_stalled\"}", 1.0).await;
+    assert_eq!(page.get("seekway_connections_accepted_total{listener=\"public\"}"), 4.0);
+
+    let mut wires = Vec::new();
+    for _ in 0..4 {
+        let mut wire = stand.connect().await;
+        assert_eq!(wire.ask("GET", "/api/health", &[]).await.status, 200);
+        wires.push(wire);
+    }
+    let speaking = "seekway_connections_speaking{listener=\"public\",protocol=\"h1\"}";
+    assert_eq!(Page::of(&stand).await.get(speaking), 4.0);
+    // It may be reset while it connects.
+    drop(Wire::try_connect_from(stand.address(), [127, 0, 0, 1]).await);
+    page_with(&stand, &ended("refused"), 1.0).await;
+}
+
+#[tokio::test]
+async fn http2_is_counted_apart() {
+    let stand = stand();
+    let url = format!("http://{}{TARGET}", stand.address());
+    let code = stdout_of(
+        "curl",
+        &[
+            "--http2-prior-knowledge",
+            "--silent",
+            "--range",
+            "0-99",
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%{http_code} %{http_version}",
+            &url,
+        ],
+    );
+    assert_eq!(code, "206 2");
+    let page = page_with(&stand, "seekway_responses_total{outcome=\"complete\"}", 1.0).await;
+    let series = "seekway_requests_total{kind=\"range\",status=\"206\",protocol=\"h2\"}";
+    assert_eq!(page.get(series), 1.0);
+    assert_eq!(page.get("seekway_response_body_bytes_total{protocol=\"h2\"}"), 100.0);
+    page_with(&stand, "seekway_connections_speaking{listener=\"public\",protocol=\"h2\"}", 0.0).await;
+}
+
+#[tokio::test]
+async fn the_origins_endpoints_are_shown() {
+    let stand = stand();
+    let slots =
+        |page: &Page, name, endpoint| page.get(&format!("seekway_origin_{name}{{endpoint=\"{endpoint}\"}}"));
+    let page = Page::of(&stand).await;
+    assert_eq!(slots(&page, "slots", "preferred"), 128.0);
+    assert_eq!(slots(&page, "slots", "fallback-1"), 0.0, "there is none");
+    assert_eq!(slots(&page, "in_trouble", "preferred"), 0.0);
+    stand.origin().fault(Fault::Hang.times(1));
+    let mut waiting = stand.connect().await;
+    waiting.send(head("GET", TARGET, &[])).await;
+    let taken = "seekway_origin_slots_taken{endpoint=\"preferred\"}";
+    page_with(&stand, taken, 1.0).await;
+    stand.origin().until(|counts| counts.in_flight == 1).await.expect("the origin is asked");
+    stand.origin().release_hung();
+    assert_eq!(waiting.answer("GET").await.body.len() as u64, SIZE);
+    page_with(&stand, taken, 0.0).await;
 }
 
 #[tokio::test]

@@ -15,14 +15,25 @@ use crate::support::{PATIENCE, path_text, until};
 /// Every setting: its flag and its variable.
 const SETTINGS: &[(&str, &str)] = &[
     ("--listen", "SEEKWAY_LISTEN"),
+    ("--tls-listen", "SEEKWAY_TLS_LISTEN"),
+    ("--tls-certificate", "SEEKWAY_TLS_CERTIFICATE"),
+    ("--tls-key", "SEEKWAY_TLS_KEY"),
     ("--admin-listen", "SEEKWAY_ADMIN_LISTEN"),
     ("--threads", "SEEKWAY_THREADS"),
     ("--max-connections", "SEEKWAY_MAX_CONNECTIONS"),
     ("--header-bytes-max", "SEEKWAY_HEADER_BYTES_MAX"),
     ("--headers-max", "SEEKWAY_HEADERS_MAX"),
+    ("--trusted-proxies", "SEEKWAY_TRUSTED_PROXIES"),
+    ("--proxy-protocol", "SEEKWAY_PROXY_PROTOCOL"),
+    ("--max-requests", "SEEKWAY_MAX_REQUESTS"),
+    ("--client-connections", "SEEKWAY_CLIENT_CONNECTIONS"),
+    ("--client-requests-per-second", "SEEKWAY_CLIENT_REQUESTS_PER_SECOND"),
+    ("--client-requests-burst", "SEEKWAY_CLIENT_REQUESTS_BURST"),
+    ("--client-bytes-per-second", "SEEKWAY_CLIENT_BYTES_PER_SECOND"),
     ("--header-timeout", "SEEKWAY_HEADER_TIMEOUT"),
     ("--idle-timeout", "SEEKWAY_IDLE_TIMEOUT"),
     ("--write-stall-timeout", "SEEKWAY_WRITE_STALL_TIMEOUT"),
+    ("--drain-delay", "SEEKWAY_DRAIN_DELAY"),
     ("--drain-timeout", "SEEKWAY_DRAIN_TIMEOUT"),
     ("--storage-backend", "STORAGE_BACKEND"),
     ("--local-storage-dir", "LOCAL_STORAGE_DIR"),
@@ -32,7 +43,12 @@ const SETTINGS: &[(&str, &str)] = &[
     ("--aws-region", "AWS_REGION"),
     ("--s3-connect-timeout", "SEEKWAY_S3_CONNECT_TIMEOUT"),
     ("--s3-read-timeout", "SEEKWAY_S3_READ_TIMEOUT"),
+    ("--s3-answer-timeout", "SEEKWAY_S3_ANSWER_TIMEOUT"),
     ("--s3-attempts", "SEEKWAY_S3_ATTEMPTS"),
+    ("--s3-requests-max", "SEEKWAY_S3_REQUESTS_MAX"),
+    ("--s3-hedge-after", "SEEKWAY_S3_HEDGE_AFTER"),
+    ("--s3-hedge-percent", "SEEKWAY_S3_HEDGE_PERCENT"),
+    ("--s3-fallback", "S3_FALLBACK"),
     ("--cache-memory-bytes", "CACHE_MEMORY_BYTES"),
     ("--cache-segment-bytes", "CACHE_SEGMENT_BYTES"),
     ("--memory-budget-bytes", "MEMORY_BUDGET_BYTES"),
@@ -51,7 +67,7 @@ const SETTINGS: &[(&str, &str)] = &[
 /// a time, a size, a choice, a rule or an origin. `None` if it takes any text.
 fn wrong(name: &str) -> Option<&'static str> {
     match name {
-        "LOCAL_STORAGE_DIR" => None,
+        "LOCAL_STORAGE_DIR" | "SEEKWAY_TLS_CERTIFICATE" | "SEEKWAY_TLS_KEY" => None,
         "SEEKWAY_LOG" => Some("wrong=wrong=wrong"),
         _ => Some("wrong \u{1}"),
     }
@@ -179,8 +195,9 @@ struct Running {
 }
 
 impl Running {
-    fn start(folder: &TempDir) -> Self {
-        let mut child = command(folder, &[("SEEKWAY_ACCESS_LOG", "all")])
+    fn start(folder: &TempDir, drain_delay: &str) -> Self {
+        let env = [("SEEKWAY_ACCESS_LOG", "all"), ("SEEKWAY_DRAIN_DELAY", drain_delay)];
+        let mut child = command(folder, &env)
             .env("LOCAL_STORAGE_DIR", path_text(&folder.path().join("media")))
             .stderr(Stdio::piped())
             .stdout(Stdio::piped())
@@ -224,9 +241,10 @@ fn next_line(log: &mut impl BufRead) -> Value {
 
 #[tokio::test]
 async fn signals_end_it_well_and_its_log_is_json() {
-    for signal in [Signal::TERM, Signal::INT] {
+    // A person does not wait for load balancers.
+    for (signal, drain_delay) in [(Signal::TERM, "10ms"), (Signal::INT, "1h")] {
         let folder = folder();
-        let mut running = Running::start(&folder);
+        let mut running = Running::start(&folder, drain_delay);
         let address = running.address.parse().expect("an address");
         let mut wire = Wire::connect(address).await;
         let answer = wire.ask("GET", "/media/none?a=%22%0A", &[("X-Request-Id", "an \"id\"")]).await;
@@ -239,10 +257,32 @@ async fn signals_end_it_well_and_its_log_is_json() {
             lines.push(next_line(&mut running.log));
         }
         let request = lines.iter().find(|line| line["message"] == "request").expect("an access log");
+        assert_eq!((&request["client"], &request["protocol"]), (&"127.0.0.1".into(), &"HTTP/1.1".into()));
         assert_eq!((&request["status"], &request["id"]), (&Value::from(404), &Value::from("an \"id\"")));
         assert_eq!(lines.last().expect("lines")["message"], "stopped");
         let mut stdout = String::new();
         running.child.stdout.take().expect("piped").read_to_string(&mut stdout).expect("text");
         assert_eq!(stdout, "", "the log is on stderr");
     }
+}
+
+/// Load balancers need time to hear that it is not ready; until then it serves as ever.
+#[tokio::test]
+async fn sigterm_takes_readiness_first_and_a_second_signal_ends_at_once() {
+    let folder = folder();
+    let mut running = Running::start(&folder, "1h");
+    let address = running.address.parse().expect("an address");
+    let mut kept = Wire::connect(address).await;
+    assert_eq!(kept.ask("GET", "/api/ready", &[]).await.status, 200);
+    running.signal(Signal::TERM);
+    until("it is not ready", async || {
+        let ready = Wire::connect(address).await.ask("GET", "/api/ready", &[]).await;
+        (ready.status == 503).then_some(())
+    })
+    .await;
+    assert_eq!(kept.ask("GET", "/api/health", &[]).await.status, 200, "kept connections stay");
+    assert_eq!(Wire::connect(address).await.ask("GET", "/", &[]).await.status, 200, "new ones are served");
+    running.signal(Signal::TERM);
+    let status = until("it ends", async || running.child.try_wait().expect("it is ours")).await;
+    assert_eq!(status.code(), Some(1), "{status}");
 }

@@ -1,5 +1,6 @@
 //! A real gateway in front of a store that the test fills and breaks.
 
+pub(crate) mod h2;
 pub(crate) mod tools;
 pub(crate) mod wire;
 
@@ -106,6 +107,11 @@ impl Stand {
         self.address
     }
 
+    /// Where TLS is spoken, if the test set it up.
+    pub(crate) fn tls_address(&self) -> SocketAddr {
+        self.gateway().tls_address().expect("the test set TLS up")
+    }
+
     pub(crate) fn admin_address(&self) -> SocketAddr {
         self.admin_address
     }
@@ -122,6 +128,11 @@ impl Stand {
     /// The S3 server behind the gateway.
     pub(crate) fn origin(&self) -> &Origin {
         self.origin.as_ref().expect("this stand's store is S3")
+    }
+
+    /// Ends the S3 server: its connections break, and new ones are refused.
+    pub(crate) fn kill_origin(&mut self) {
+        drop(self.origin.take().expect("this stand's store is S3"));
     }
 
     pub(crate) fn is_s3(&self) -> bool {

@@ -45,8 +45,33 @@ impl Wire {
         Self::new(socket.connect(address).await.expect("the gateway listens"))
     }
 
+    /// From an address of this machine's own.
+    pub(crate) async fn connect_from(address: SocketAddr, from: [u8; 4]) -> Self {
+        Self::try_connect_from(address, from).await.expect("the gateway listens")
+    }
+
+    /// For when it may be reset at once.
+    pub(crate) async fn try_connect_from(address: SocketAddr, from: [u8; 4]) -> std::io::Result<Self> {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((from, 0).into()).expect("all of 127.0.0.0/8 is ours");
+        let stream = timeout(PATIENCE, socket.connect(address)).await.expect("accepted in time");
+        stream.map(Self::new)
+    }
+
+    /// Says that nothing more will be sent; answers may still come.
+    pub(crate) async fn done_sending(&mut self) {
+        self.stream.shutdown().await.expect("it is connected");
+    }
+
+    /// Ends the connection without a word.
+    pub(crate) fn reset(self) {
+        let socket = socket2::SockRef::from(&self.stream);
+        socket.set_linger(Some(std::time::Duration::ZERO)).expect("a TCP socket");
+    }
+
     fn new(stream: TcpStream) -> Self {
-        stream.set_nodelay(true).expect("a TCP socket");
+        // Fails when it was reset already, which the test will see.
+        drop(stream.set_nodelay(true));
         Self { stream, buffer: Vec::new() }
     }
 

@@ -1,0 +1,17 @@
+//! What must hold of the gateway's pure parsers for any bytes whatsoever.
+//!
+//! Each module has one `check`, which panics when something does not hold. libFuzzer calls it with bytes of its
+//! own making (`scripts/fuzz`), every test run with those of the kept corpus (`corpus/`).
+
+pub mod conditional;
+pub mod host;
+pub mod path;
+pub mod range;
+
+/// The first line of `data`, and what follows it.
+fn line(data: &[u8]) -> (&[u8], &[u8]) {
+    match data.iter().position(|&byte| byte == b'\n') {
+        Some(end) => (&data[..end], &data[end + 1..]),
+        None => (data, &[]),
+    }
+}
