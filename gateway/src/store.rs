@@ -9,7 +9,12 @@ use seekway_storage::measured::Observer;
 use seekway_storage::origin::Origin;
 use seekway_storage::s3::{S3Config, S3Store};
 
-use crate::config::{Config, StorageBackend};
+use crate::config::{Config, FALLBACKS_MAX, StorageBackend};
+
+/// The name of the endpoint that `--s3-bucket` and `--s3-endpoint` describe, in logs and metrics.
+pub(crate) const PREFERRED: &str = "preferred";
+/// The names of all endpoints, in order of preference: as many as there can be.
+pub(crate) const ENDPOINTS: [&str; 1 + FALLBACKS_MAX] = [PREFERRED, "fallback-1", "fallback-2", "fallback-3"];
 
 /// Why the store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -40,12 +45,10 @@ pub(crate) async fn connect(
             Ok(Arc::new(store))
         }
         StorageBackend::S3 => {
-            let mut endpoints: Vec<(String, Arc<dyn ObjectStore>)> = Vec::new();
-            for (index, endpoint) in endpoints_of(config).into_iter().enumerate() {
-                let name = if index == 0 { "preferred".to_owned() } else { format!("fallback-{index}") };
+            let mut endpoints: Vec<(&str, Arc<dyn ObjectStore>)> = Vec::new();
+            for (name, endpoint) in ENDPOINTS.into_iter().zip(endpoints_of(config)) {
                 endpoints.push((name, Arc::new(S3Store::connect(endpoint).await)));
             }
-            let endpoints = endpoints.iter().map(|(name, store)| (name.as_str(), store.clone()));
             Ok(Arc::new(Origin::new(endpoints, &observer, config.origin())))
         }
     }
