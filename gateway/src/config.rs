@@ -28,6 +28,9 @@ pub use values::{CacheRule, Fallback};
 /// Fewer segments than this in memory or budget and one reader's window would push out another's.
 const SEGMENTS_MIN: u64 = 16;
 
+/// Each more is one more wait for a client when all fail.
+pub(crate) const FALLBACKS_MAX: usize = 3;
+
 const LISTENERS: &str = "Listeners and connections";
 const STORAGE: &str = "Storage";
 const CACHE: &str = "Cache and memory";
@@ -185,7 +188,7 @@ pub struct Config {
     #[arg(value_parser = |text: &str| number(text, 1..=50u32), help_heading = STORAGE)]
     s3_hedge_percent: u32,
 
-    /// Buckets to read from while the ones before fail: `s3://BUCKET?region=NAME` on AWS, `https://HOST/BUCKET`
+    /// Up to three buckets to read from while the ones before fail: `s3://BUCKET?region=NAME` on AWS, `https://HOST/BUCKET`
     /// elsewhere. Give it several times, or separate them by commas. Same credentials, same keys, same bytes
     #[arg(long, env = "S3_FALLBACK", value_name = "URL", value_delimiter = ',', help_heading = STORAGE)]
     pub s3_fallback: Vec<Fallback>,
@@ -397,6 +400,9 @@ impl Config {
         }
         if self.s3_bucket.is_none() && !self.s3_fallback.is_empty() {
             return Err(settings.wrong("s3_fallback", "a fallback needs an --s3-bucket to fall back from"));
+        }
+        if self.s3_fallback.len() > FALLBACKS_MAX {
+            return Err(settings.wrong("s3_fallback", format!("at most {FALLBACKS_MAX} fallbacks")));
         }
         if self.listen == self.admin_listen && self.listen.port() != 0 {
             return Err(settings.wrong("admin_listen", "another address than --listen has"));

@@ -9,11 +9,13 @@ use seekway_storage::measured::Observer;
 use seekway_storage::origin::Origin;
 use seekway_storage::s3::{S3Config, S3Store};
 
-use crate::config::{Config, StorageBackend};
+use crate::config::{Config, FALLBACKS_MAX, StorageBackend};
 use crate::metrics::Metrics;
 
-/// The names of endpoints in metrics, in order of preference; the last one is that of all further ones.
-pub(crate) const ENDPOINTS: [&str; 5] = ["preferred", "fallback-1", "fallback-2", "fallback-3", "further"];
+/// The name of the endpoint that `--s3-bucket` and `--s3-endpoint` describe, in logs and metrics.
+pub(crate) const PREFERRED: &str = "preferred";
+/// The names of all endpoints, in order of preference: as many as there can be.
+pub(crate) const ENDPOINTS: [&str; 1 + FALLBACKS_MAX] = [PREFERRED, "fallback-1", "fallback-2", "fallback-3"];
 
 /// Why the store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +47,7 @@ pub(crate) async fn connect(
         }
         StorageBackend::S3 => {
             let mut endpoints: Vec<(&str, Arc<dyn ObjectStore>)> = Vec::new();
-            for (index, endpoint) in endpoints_of(config).into_iter().enumerate() {
-                let name = ENDPOINTS[index.min(ENDPOINTS.len() - 1)];
+            for (name, endpoint) in ENDPOINTS.into_iter().zip(endpoints_of(config)) {
                 endpoints.push((name, Arc::new(S3Store::connect(endpoint).await)));
             }
             let observer: Arc<dyn Observer> = metrics.clone();

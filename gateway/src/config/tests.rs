@@ -180,6 +180,8 @@ fn fallbacks_are_urls_in_order() {
         line(&["--s3-fallback=s3://copy"], &[]),
         "gateway: --s3-fallback (S3_FALLBACK) is \"s3://copy\": a fallback needs an --s3-bucket to fall back from"
     );
+    let four = line(&["--s3-bucket=media", "--s3-fallback=s3://a,s3://b,s3://c,s3://d"], &[]);
+    assert!(four.ends_with(": at most 3 fallbacks"), "{four}");
 }
 
 #[test]
