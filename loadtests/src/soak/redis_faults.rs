@@ -65,7 +65,7 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
         good: AtomicU64::new(0),
         failed: AtomicU64::new(0),
         wrong: AtomicU64::new(0),
-        first_bytes: Mutex::new(Histogram::new(3).expect("three digits are possible")),
+        first_bytes: Mutex::new(Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds in order")),
     };
     let clients = gateways.iter().flat_map(|gateway| (0..CLIENTS_PER_GATEWAY).map(move |_| gateway));
     let clients = stream::iter(clients.map(|gateway| play(gateway, &traffic)))
