@@ -82,7 +82,9 @@ impl Admission {
         let mut admitted = Admitted::default();
         if let Some(clients) = &self.clients {
             let client = clients.client(client);
-            clients.admit(&client).map_err(|retry_after_secs| Problem::TooManyRequests { retry_after_secs })?;
+            clients
+                .admit(&client)
+                .map_err(|retry_after_secs| Problem::TooManyRequests { retry_after_secs })?;
             admitted.pace = clients.paces().then(|| Pace::new(clients.clone(), client));
         }
         if let Some(requests) = &self.requests {

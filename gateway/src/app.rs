@@ -28,7 +28,7 @@ use crate::config::{AccessLog, Config, Listing};
 use crate::delivery::body::{BodyError, Payload};
 use crate::delivery::cors::AllowOrigin;
 use crate::delivery::{Delivery, MediaRequest};
-use crate::framing::BadHead;
+use crate::framing::{self, BadHead};
 use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
 use crate::server::{Answering, Peer, Phase, REFUSED_METHOD};
@@ -128,7 +128,11 @@ impl App {
         self.is_ready.load(Ordering::Acquire)
     }
 
-    async fn public(&self, known: &Known<'_>, request: &Request<Incoming>) -> Result<Response<Payload>, Problem> {
+    async fn public(
+        &self,
+        known: &Known<'_>,
+        request: &Request<Incoming>,
+    ) -> Result<Response<Payload>, Problem> {
         let route = routes::decode(request.uri().path());
         let (method, query) = (request.method(), request.uri().query());
         let allowed = routes::allowed_methods(&route);
@@ -149,7 +153,9 @@ impl App {
             }
             Route::Health => Ok(json(StatusCode::OK, r#"{"status":"ok"}"#)),
             Route::Ready => Ok(self.readiness()),
-            Route::Objects if self.may_list(known.client, request) => objects::list(self.store.as_ref(), query).await,
+            Route::Objects if self.may_list(known.client, request) => {
+                objects::list(self.store.as_ref(), query).await
+            }
             Route::Objects => Err(Problem::ListingOff),
             Route::Console => Ok(console::page(request.headers())),
             Route::ConsoleAsset(name) => console::asset(&name, request.headers()).ok_or(Problem::NoRoute),
@@ -291,6 +297,10 @@ pub(crate) fn service(
 fn has_its_host<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (first, only_one) = (hosts.next(), hosts.next().is_none());
+    let is_host = |host: &HeaderValue| framing::is_host(host.as_bytes());
+    if request.version() == Version::HTTP_2 && !first.is_none_or(is_host) {
+        return false; // In HTTP/1 that was seen before.
+    }
     match (request.version(), request.uri().authority(), first) {
         (Version::HTTP_11, _, host) => host.is_some() && only_one,
         (Version::HTTP_2, None, host) => host.is_some() && only_one,
@@ -418,6 +428,8 @@ mod tests {
             (h2, "https://a.test/", &["a.test", "a.test"], false),
             (h2, "/", &["a.test"], true),
             (h2, "/", &[], false),
+            (h2, "/", &["a b"], false),
+            (h2, "/", &["u@a.test"], false),
         ] {
             let mut request = Request::builder().version(version).uri(target);
             for host in hosts {

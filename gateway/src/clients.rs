@@ -54,7 +54,8 @@ mod tests {
 
     #[test]
     fn trust_is_by_address_and_network() {
-        let trusted: TrustedProxies = "10.0.0.0/8, 192.0.2.7,fd00::/8,::ffff:198.51.100.1".parse().expect("nets");
+        let trusted: TrustedProxies =
+            "10.0.0.0/8, 192.0.2.7,fd00::/8,::ffff:198.51.100.1".parse().expect("nets");
         for (address, expected) in [
             ("10.255.0.1", true),
             ("11.0.0.1", false),

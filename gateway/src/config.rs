@@ -331,7 +331,9 @@ impl Config {
             return Err(settings.wrong("admin_listen", "another address than --listen has"));
         }
         if self.clients.proxy_protocol && self.clients.trusted_proxies.is_empty() {
-            return Err(settings.wrong("trusted_proxies", "--proxy-protocol needs the addresses it comes from"));
+            return Err(
+                settings.wrong("trusted_proxies", "--proxy-protocol needs the addresses it comes from")
+            );
         }
         if let Some(tls_listen) = self.tls_listen.filter(|address| address.port() != 0) {
             if [self.listen, self.admin_listen].contains(&tls_listen) {

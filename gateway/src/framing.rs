@@ -237,9 +237,8 @@ impl HeadScan {
 
 /// §3.2: origin-form, absolute-form, or asterisk-form. None of them has a fragment.
 fn check_target(target: &[u8], is_options: bool) -> Result<(), BadHead> {
-    let has_scheme = |scheme: &[u8]| {
-        target.len() > scheme.len() && target[..scheme.len()].eq_ignore_ascii_case(scheme)
-    };
+    let has_scheme =
+        |scheme: &[u8]| target.len() > scheme.len() && target[..scheme.len()].eq_ignore_ascii_case(scheme);
     let known = match target {
         b"*" => is_options,
         [b'/', ..] => true,

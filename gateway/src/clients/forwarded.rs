@@ -94,9 +94,12 @@ pub fn forwarded_line(line: &str) -> Option<Vec<Option<IpAddr>>> {
 /// without brackets, and with a port from some load balancers.
 pub fn x_forwarded_for_line(line: &str) -> Option<Vec<Option<IpAddr>>> {
     let nodes = line.split(',').map(|node| node.trim_matches(is_space)).filter(|node| !node.is_empty());
-    Some(nodes.map(|node| node.parse::<Ipv6Addr>().ok().map(IpAddr::V6).or_else(|| node_address(node))).map(
-        |address| address.map(|address| address.to_canonical()),
-    ).collect())
+    Some(
+        nodes
+            .map(|node| node.parse::<Ipv6Addr>().ok().map(IpAddr::V6).or_else(|| node_address(node)))
+            .map(|address| address.map(|address| address.to_canonical()))
+            .collect(),
+    )
 }
 
 /// `token "=" ( token / quoted-string )`, and what follows it up to the next `;` or `,`.

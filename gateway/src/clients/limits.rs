@@ -310,8 +310,12 @@ mod tests {
             clients.take_turn(&client, 3600);
         }
         assert_eq!(clients.count(), CLIENTS_MAX);
-        let newcomers = (0..1000_u32).map(|nth| clients.client(IpAddr::from((0x0b00_0000 + nth).to_be_bytes())));
-        assert!(newcomers.into_iter().all(|client| client.bytes.is_owed(clients.now())), "they share what is owed");
+        let newcomers =
+            (0..1000_u32).map(|nth| clients.client(IpAddr::from((0x0b00_0000 + nth).to_be_bytes())));
+        assert!(
+            newcomers.into_iter().all(|client| client.bytes.is_owed(clients.now())),
+            "they share what is owed"
+        );
         assert!(Arc::ptr_eq(&holder, &clients.client(address("192.0.2.1"))), "who was there keeps its place");
         for shard in &clients.shards {
             let mut shard = shard.lock().expect("no panic");

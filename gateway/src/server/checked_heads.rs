@@ -293,7 +293,8 @@ mod tests {
 
     #[tokio::test]
     async fn good_heads_pass_whole_however_they_come() {
-        let body = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{REQUEST}", REQUEST.len());
+        let body =
+            format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{REQUEST}", REQUEST.len());
         let sent = format!("{REQUEST}{REQUEST}\r\n{body}{REQUEST}");
         for pieces in [&[usize::MAX][..], &[1], &[7], &[1, 100, 3]] {
             assert_eq!(seen(sent.as_bytes(), pieces).await, sent, "{pieces:?}");

@@ -4,8 +4,8 @@
 //! it waits for us (for the store, say) or for the client, which may leave its flow-control window shut while
 //! TCP would take more.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;

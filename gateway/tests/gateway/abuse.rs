@@ -34,7 +34,8 @@ async fn two_thousand_clients_leave_and_nothing_stays_behind() {
     assert!(stand.get("/media/hot.mp4", &[]).await.complete);
     let leave = async |nth: u64| {
         let draw = |what, bound| pattern::draw(nth, what, bound);
-        let (target, size) = if draw(0, 2) == 0 { (TARGET, 400_000_000) } else { ("/media/hot.mp4", 2_000_000) };
+        let (target, size) =
+            if draw(0, 2) == 0 { (TARGET, 400_000_000) } else { ("/media/hot.mp4", 2_000_000) };
         let offset = draw(1, size);
         let request = head("GET", target, &[("Range", &format!("bytes={offset}-"))]);
         let mut wire = stand.connect().await;
@@ -137,8 +138,7 @@ async fn a_flood_of_silent_connections_leaves_room_for_others() {
 #[tokio::test]
 async fn slow_heads_end_and_give_their_places_back() {
     let places = CONNECTIONS_MAX.to_string();
-    let stand =
-        Stand::local(&[("SEEKWAY_MAX_CONNECTIONS", &places), ("SEEKWAY_HEADER_TIMEOUT", "500ms")]);
+    let stand = Stand::local(&[("SEEKWAY_MAX_CONNECTIONS", &places), ("SEEKWAY_HEADER_TIMEOUT", "500ms")]);
     let mut slow = Vec::new();
     for _ in 0..CONNECTIONS_MAX {
         let mut wire = stand.connect().await;

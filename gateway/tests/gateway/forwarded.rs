@@ -33,7 +33,9 @@ async fn a_trusted_proxy_says_who_the_client_is() {
     let stand = stand(&[]);
     assert!(all_served(&stand, PROXY, |nth| ("Forwarded", format!("for=192.0.2.{nth}, for=10.0.0.7"))).await);
     assert!(all_served(&stand, PROXY, |nth| ("Forwarded", format!("for=\"[2001:db8:{nth}::1]:80\""))).await);
-    assert!(all_served(&stand, PROXY, |nth| ("X-Forwarded-For", format!("198.51.100.{nth}, 10.0.0.7"))).await);
+    assert!(
+        all_served(&stand, PROXY, |nth| ("X-Forwarded-For", format!("198.51.100.{nth}, 10.0.0.7"))).await
+    );
     // What stands before the client is its own invention.
     let invented = |nth| ("Forwarded", format!("for=192.0.2.{nth}, for=203.0.113.1"));
     assert!(!all_served(&stand, PROXY, invented).await);
@@ -48,7 +50,9 @@ async fn a_trusted_proxy_says_who_the_client_is() {
 async fn a_stranger_cannot_say_who_it_is() {
     let stand = stand(&[]);
     for name in ["Forwarded", "X-Forwarded-For"] {
-        let own = |nth| (name, if name == "Forwarded" { format!("for=192.0.2.{nth}") } else { format!("192.0.2.{nth}") });
+        let own = |nth| {
+            (name, if name == "Forwarded" { format!("for=192.0.2.{nth}") } else { format!("192.0.2.{nth}") })
+        };
         assert!(!all_served(&stand, STRANGER, own).await, "{name}");
     }
 }

@@ -259,7 +259,8 @@ async fn a_get_may_have_a_body_that_nobody_reads() {
         ("Expect: something\r\nContent-Length: 0".to_owned(), String::new()),
     ] {
         let mut wire = stand.connect().await;
-        let request = format!("GET {TARGET} HTTP/1.1\r\nHost: a\r\nRange: bytes=0-9\r\n{framing}\r\n\r\n{body}");
+        let request =
+            format!("GET {TARGET} HTTP/1.1\r\nHost: a\r\nRange: bytes=0-9\r\n{framing}\r\n\r\n{body}");
         wire.send(&request).await;
         let answer = wire.answer("GET").await;
         assert_eq!((answer.status, answer.body.len()), (206, 10), "{request:?}");
@@ -272,7 +273,8 @@ async fn a_get_may_have_a_body_that_nobody_reads() {
     // One that was sent whole costs the connection nothing.
     let mut wire = stand.connect().await;
     for _ in 0..3 {
-        let request = format!("GET {TARGET} HTTP/1.1\r\nHost: a\r\nRange: bytes=0-9\r\nContent-Length: 5\r\n\r\nhello");
+        let request =
+            format!("GET {TARGET} HTTP/1.1\r\nHost: a\r\nRange: bytes=0-9\r\nContent-Length: 5\r\n\r\nhello");
         wire.send(request).await;
         assert_eq!(wire.answer("GET").await.status, 206);
     }
