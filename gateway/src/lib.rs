@@ -10,6 +10,7 @@ mod app;
 pub mod config;
 mod console;
 pub mod delivery;
+mod host;
 mod metrics;
 mod objects;
 pub mod respond;
