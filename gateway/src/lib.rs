@@ -14,6 +14,7 @@ pub mod config;
 mod console;
 pub mod delivery;
 pub mod framing;
+mod host;
 mod metrics;
 mod objects;
 pub mod respond;
