@@ -30,8 +30,12 @@ pub(crate) struct Admission {
 pub(crate) struct Admitted {
     /// How its body is to be sent, if its client has a rate.
     pub(crate) pace: Option<Pace>,
-    _place: Option<OwnedSemaphorePermit>,
+    place: Place,
 }
+
+/// One of the requests that may be under way at once.
+#[derive(Default)]
+struct Place(#[expect(dead_code, reason = "it counts by being there")] Option<OwnedSemaphorePermit>);
 
 /// A connection's place, until dropped. A trusted proxy's connections are not counted: they are many clients'.
 pub(crate) struct Counted(#[expect(dead_code, reason = "it counts by being there")] Option<Connection>);
@@ -88,7 +92,8 @@ impl Admission {
             admitted.pace = clients.paces().then(|| Pace::new(clients.clone(), client));
         }
         if let Some(requests) = &self.requests {
-            admitted._place = Some(requests.clone().try_acquire_owned().map_err(|_| Problem::Overloaded)?);
+            let place = requests.clone().try_acquire_owned().map_err(|_| Problem::Overloaded)?;
+            admitted.place = Place(Some(place));
         }
         Ok(admitted)
     }

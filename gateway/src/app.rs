@@ -11,7 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use seekway_cache::Cache;
@@ -33,7 +33,7 @@ use crate::metrics::{Meter, Metrics};
 use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
 use crate::server::{Answering, Peer, Phase, REFUSED_METHOD};
-use crate::{console, objects};
+use crate::{console, host, objects};
 
 static SERVER: HeaderValue = HeaderValue::from_static("seekway");
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -218,7 +218,7 @@ impl App {
             if let Some(bad) = known.refusal {
                 return Err(Problem::BadHead(bad));
             }
-            if !has_its_host(request) {
+            if !host::is_named_once(request) {
                 return Err(Problem::BadHost);
             }
             // In HTTP/1 hyper has counted them; in HTTP/2 only their bytes are bounded before.
@@ -285,7 +285,7 @@ pub(crate) fn service(
         .layer(SetRequestIdLayer::new(REQUEST_ID.clone(), app.request_ids.clone()))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID.clone()))
         .service_fn(move |mut request: Request<Incoming>| {
-            name_host(&mut request);
+            host::take_from_target(&mut request);
             let answering = phase.begin();
             let (app, peer) = (app.clone(), peer.clone());
             let refusal = phase.refusal().filter(|_| request.method().as_str() == REFUSED_METHOD);
@@ -300,33 +300,6 @@ pub(crate) fn service(
                 Ok(track(response, entry, meter, answering, admitted))
             }
         })
-}
-
-/// RFC 9112 §3.2: an HTTP/1.1 request has one Host, or is refused. RFC 9113 §8.3.1: one of HTTP/2 names its host
-/// in `:authority`, or in Host, or in both alike.
-fn has_its_host<B>(request: &Request<B>) -> bool {
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    let (first, only_one) = (hosts.next(), hosts.next().is_none());
-    match (request.version(), request.uri().authority(), first) {
-        (Version::HTTP_11, _, host) => host.is_some() && only_one,
-        (Version::HTTP_2, None, host) => host.is_some() && only_one,
-        (Version::HTTP_2, Some(authority), Some(host)) => {
-            only_one && authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
-        }
-        _ => true,
-    }
-}
-
-/// Gives a request the Host that it would have had with a plain path in HTTP/1.1, for all who look there: in HTTP/2
-/// it may have none, and RFC 9112 §3.2.2 has an absolute target override it.
-fn name_host<B>(request: &mut Request<B>) {
-    if request.version() == Version::HTTP_2 && request.headers().contains_key(header::HOST) {
-        return;
-    }
-    let host = request.uri().authority().and_then(|name| HeaderValue::from_str(name.as_str()).ok());
-    if let Some(host) = host {
-        request.headers_mut().insert(header::HOST, host);
-    }
 }
 
 fn track(
@@ -421,37 +394,5 @@ impl MakeRequestId for RequestIds {
     fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
         let id = format!("{:08x}-{:x}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
         HeaderValue::from_str(&id).ok().map(RequestId::new)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_names_one_host() {
-        let (h1, h2) = (Version::HTTP_11, Version::HTTP_2);
-        for (version, target, hosts, expected) in [
-            (h1, "/", &["a.test"][..], true),
-            (h1, "/", &[], false),
-            (h1, "/", &["a.test", "a.test"], false),
-            (Version::HTTP_10, "/", &[], true),
-            (h2, "https://a.test/", &[], true),
-            (h2, "https://a.test:8443/", &["A.test:8443"], true),
-            (h2, "https://a.test/", &["b.test"], false),
-            (h2, "https://a.test/", &["a.test", "a.test"], false),
-            (h2, "/", &["a.test"], true),
-            (h2, "/", &[], false),
-        ] {
-            let mut request = Request::builder().version(version).uri(target);
-            for host in hosts {
-                request = request.header(header::HOST, *host);
-            }
-            let mut request = request.body(()).expect("a request");
-            assert_eq!(has_its_host(&request), expected, "{version:?} {target} {hosts:?}");
-            name_host(&mut request);
-            assert_eq!(has_its_host(&request), expected, "{version:?} {target} {hosts:?}, named");
-            assert!(version != h2 || !expected || request.headers().contains_key(header::HOST));
-        }
     }
 }

@@ -412,22 +412,7 @@ impl Config {
                 settings.wrong("trusted_proxies", "--proxy-protocol needs the addresses it comes from")
             );
         }
-        if let Some(tls_listen) = self.tls_listen.filter(|address| address.port() != 0) {
-            if [self.listen, self.admin_listen].contains(&tls_listen) {
-                let why = "another address than --listen and --admin-listen have";
-                return Err(settings.wrong("tls_listen", why));
-            }
-        }
-        let tls = [
-            ("tls_listen", self.tls_listen.is_some(), "an address to serve it on"),
-            ("tls_certificate", self.tls_certificate.is_some(), "the PEM file of the certificate"),
-            ("tls_key", self.tls_key.is_some(), "the PEM file of the certificate's key"),
-        ];
-        if tls.iter().any(|(_, is_set, _)| *is_set) {
-            if let Some((id, _, what)) = tls.iter().find(|(_, is_set, _)| !is_set) {
-                return Err(settings.wrong(id, format!("TLS needs {what}")));
-            }
-        }
+        self.check_tls(settings)?;
         let least = SEGMENTS_MIN * self.cache_segment_bytes;
         let at_least = format!("at least {}, {SEGMENTS_MIN} segments", bytesize::ByteSize(least));
         if self.memory_budget_bytes < least {
@@ -435,6 +420,26 @@ impl Config {
         }
         if self.cache_memory_bytes != 0 && self.cache_memory_bytes < least {
             return Err(settings.wrong("cache_memory_bytes", format!("0, or {at_least}")));
+        }
+        Ok(())
+    }
+
+    /// TLS is all of its settings, or none.
+    fn check_tls(&self, settings: &command_line::Settings) -> Result<(), Stop> {
+        let all = [
+            ("tls_listen", self.tls_listen.is_some(), "an address to serve it on"),
+            ("tls_certificate", self.tls_certificate.is_some(), "the PEM file of the certificate"),
+            ("tls_key", self.tls_key.is_some(), "the PEM file of the certificate's key"),
+        ];
+        let is_wanted = all.iter().any(|(_, is_set, _)| *is_set);
+        let missing = all.iter().find(|(_, is_set, _)| !is_set);
+        if let Some((id, _, what)) = missing.filter(|_| is_wanted) {
+            return Err(settings.wrong(id, format!("TLS needs {what}")));
+        }
+        let taken = [Some(self.listen), Some(self.admin_listen)];
+        if taken.contains(&self.tls_listen) && self.tls_listen.is_some_and(|address| address.port() != 0) {
+            let why = "another address than --listen and --admin-listen have";
+            return Err(settings.wrong("tls_listen", why));
         }
         Ok(())
     }

@@ -276,16 +276,13 @@ fn check_transfer_encoding(value: &[u8]) -> Result<(), BadHead> {
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2), not empty and without a user.
 pub fn is_host(value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(value) else { return false };
-    let (is_name, port) = match text.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
-            None => return false,
-        },
-        None => {
-            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
-            let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte);
-            (!name.is_empty() && name.bytes().all(in_name), port)
-        }
+    let (is_name, port) = if let Some(bracketed) = text.strip_prefix('[') {
+        let Some((address, port)) = bracketed.split_once(']') else { return false };
+        (address.parse::<Ipv6Addr>().is_ok(), port)
+    } else {
+        let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+        let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte);
+        (!name.is_empty() && name.bytes().all(in_name), port)
     };
     let port = port.strip_prefix(':').or(port.is_empty().then_some(""));
     is_name && port.is_some_and(|port| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()))

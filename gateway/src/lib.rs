@@ -1,7 +1,8 @@
 //! The HTTP edge of Seekway: range delivery of media objects, the console page, health and metrics.
 //!
-//! In the order in which a request meets them: `server` (listeners, threads, connections), `app` (route,
-//! method, what every answer has in common), [`routes`], [`delivery`] (ranges, conditions, bodies),
+//! In the order in which a request meets them: `server` (listeners, threads, connections), [`framing`] (what is
+//! a request at all), `app` (route, method, what every answer has in common), `admission` and [`clients`] (who
+//! asks, and may it), [`routes`], [`delivery`] (ranges, conditions, bodies),
 //! [`respond`] (problems), `access_log`. [`config`] is what an operator can set, `store` opens the object
 //! store that it names.
 
@@ -13,6 +14,7 @@ pub mod config;
 mod console;
 pub mod delivery;
 pub mod framing;
+mod host;
 mod metrics;
 mod objects;
 pub mod respond;

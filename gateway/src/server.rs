@@ -220,7 +220,7 @@ async fn supervise(app: Arc<App>, listeners: Vec<Listener>, lanes: Arc<[Lane]>, 
 /// Keeps the certificates as their files are. Never ends.
 async fn follow_files(certificates: &[Arc<Tls>]) {
     join_all(certificates.iter().map(|tls| tls.follow_files())).await;
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {

@@ -106,12 +106,12 @@ pub fn x_forwarded_for_line(line: &str) -> Option<Vec<Option<IpAddr>>> {
 fn pair(text: &str) -> Option<(&str, String, &str)> {
     let (name, rest) = text.split_at(text.bytes().position(|byte| !is_token(byte))?);
     let rest = rest.strip_prefix('=').filter(|_| !name.is_empty())?;
-    let (value, rest) = match rest.strip_prefix('"') {
-        Some(quoted) => unquote(quoted)?,
-        None => {
-            let end = rest.bytes().position(|byte| !is_token(byte)).unwrap_or(rest.len());
-            (rest[..end].to_owned(), &rest[end..])
-        }
+    let (value, rest) = if let Some(quoted) = rest.strip_prefix('"') {
+        unquote(quoted)?
+    } else {
+        let (token, rest) =
+            rest.split_at(rest.bytes().position(|byte| !is_token(byte)).unwrap_or(rest.len()));
+        (token.to_owned(), rest)
     };
     let rest = rest.trim_start_matches(is_space);
     (!value.is_empty() && (rest.is_empty() || rest.starts_with([';', ',']))).then_some((name, value, rest))
@@ -133,15 +133,12 @@ fn unquote(quoted: &str) -> Option<(String, &str)> {
 
 /// `nodename [ ":" node-port ]` (RFC 7239 §6); `None` for `unknown`, obfuscated names and what is no node.
 fn node_address(node: &str) -> Option<IpAddr> {
-    let (address, port) = match node.strip_prefix('[') {
-        Some(rest) => {
-            let (address, port) = rest.split_once(']')?;
-            (IpAddr::V6(address.parse::<Ipv6Addr>().ok()?), port)
-        }
-        None => {
-            let (address, port) = node.split_at(node.find(':').unwrap_or(node.len()));
-            (IpAddr::V4(address.parse::<Ipv4Addr>().ok()?), port)
-        }
+    let (address, port) = if let Some(bracketed) = node.strip_prefix('[') {
+        let (address, port) = bracketed.split_once(']')?;
+        (IpAddr::V6(address.parse::<Ipv6Addr>().ok()?), port)
+    } else {
+        let (address, port) = node.split_at(node.find(':').unwrap_or(node.len()));
+        (IpAddr::V4(address.parse::<Ipv4Addr>().ok()?), port)
     };
     (port.is_empty() || port.strip_prefix(':').is_some_and(is_port)).then(|| address.to_canonical())
 }

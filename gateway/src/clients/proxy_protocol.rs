@@ -1,4 +1,4 @@
-//! The PROXY protocol, version 2 (HAProxy's `proxy-protocol.txt`, §2.2): what a load balancer that passes
+//! The PROXY protocol, version 2 (`HAProxy`'s `proxy-protocol.txt`, §2.2): what a load balancer that passes
 //! TCP through says before the client's first byte. Only its binary form: version 1 has no length in front,
 //! so it cannot be read without reading into what follows.
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use seekway_loadtests::origin::{Fault, Shape};
 
+use crate::support::h2::{Http2, whole};
 use crate::support::wire::{Wire, head};
 use crate::support::{Stand, assert_pattern, until};
 
@@ -89,6 +90,24 @@ async fn one_clients_bytes_are_paced_over_its_connections() {
         assert_pattern(SEED, 0, &answer.body, "paced");
     }
     // 900 kB; the first steps leave at once, and as much is caught up with.
+    assert!(begun.elapsed() >= Duration::from_millis(800), "{:?}", begun.elapsed());
+}
+
+/// Also over the streams of one connection.
+#[tokio::test]
+async fn one_clients_bytes_are_paced_over_its_streams() {
+    let stand = stand(&[("SEEKWAY_CLIENT_BYTES_PER_SECOND", "1000000")]);
+    let mut http2 = Http2::connect(stand.address()).await;
+    let begun = Instant::now();
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(http2.send("GET", TARGET, &[]).await.expect("an answer"));
+    }
+    for answer in answers {
+        let body = whole(answer.into_body()).await.expect("all of it");
+        assert_eq!(body.len() as u64, SIZE);
+        assert_pattern(SEED, 0, &body, "paced");
+    }
     assert!(begun.elapsed() >= Duration::from_millis(800), "{:?}", begun.elapsed());
 }
 

@@ -28,8 +28,8 @@ async fn status(stand: &Stand, from: [u8; 4], begin: &[u8], target: &str) -> u16
     let mut wire = Wire::connect_from(stand.address(), from).await;
     let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     drop(wire.try_send([begin, request.as_bytes()].concat()).await);
-    let begun = wire.some(12).await;
-    String::from_utf8_lossy(&begun)
+    let answer = wire.some(12).await;
+    String::from_utf8_lossy(&answer)
         .strip_prefix("HTTP/1.1 ")
         .map_or(0, |code| code.parse().expect("a status"))
 }

@@ -65,7 +65,7 @@ async fn a_rolling_restart_behind_nginx_loses_no_request() {
         let wanted = answered.load(Ordering::Relaxed) + count;
         let arrive = async {
             while answered.load(Ordering::Relaxed) < wanted
-                && !clients.iter().any(|client| client.is_finished())
+                && !clients.iter().any(tokio::task::JoinHandle::is_finished)
             {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rcgen::generate_simple_self_signed;
 use seekway_loadtests::h2load;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -133,6 +134,32 @@ async fn sessions_are_resumed() {
     Http2::on(first, "https").await.ask("GET", "/api/health", &[]).await;
     let second = connect(&stand, &connector).await.expect("a handshake");
     assert_eq!(second.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
+}
+
+/// The header of a PROXY protocol comes before the handshake, and requests are looked at after it.
+#[tokio::test]
+async fn what_lies_below_and_above_tls_is_as_without_it() {
+    let pair = Pair::new();
+    let proxied = [("SEEKWAY_PROXY_PROTOCOL", "on"), ("SEEKWAY_TRUSTED_PROXIES", "127.0.0.1")];
+    let stand = stand(&pair, &proxied);
+    for (protocol, request) in [("h2", ""), ("http/1.1", "GET / HTTP/1.1\nHost: a\n\n")] {
+        let mut stream = TcpStream::connect(stand.tls_address()).await.expect("the gateway listens");
+        stream.write_all(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0").await.expect("it is taken");
+        let connector = connector(&pair.certificate(), &[protocol]);
+        let name = ServerName::try_from("gateway.test").expect("a name");
+        let mut stream = connector.connect(name, stream).await.expect("a handshake");
+        if request.is_empty() {
+            let answer = Http2::on(stream, "https").await.ask("GET", TARGET, &[]).await;
+            assert_eq!(answer.body.len() as u64, SIZE);
+            continue;
+        }
+        stream.write_all(request.as_bytes()).await.expect("it is taken");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("an orderly end");
+        assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&answer));
+    }
+    let connector = connector(&pair.certificate(), &["h2"]);
+    assert!(connect(&stand, &connector).await.is_err(), "without the header");
 }
 
 #[tokio::test]

@@ -115,8 +115,7 @@ proptest::proptest! {
     /// Whatever a client sends in front of what trusted proxies add, the first stranger from the right is it.
     #[test]
     fn nothing_in_front_changes_the_client(junk in "[ -~]{0,60}", hops in 0..4_usize) {
-        let tail: String = (0..hops).map(|nth| format!(", for=10.0.0.{nth}")).collect();
-        let own = format!("for=192.0.2.1{tail}");
+        let own = format!("for=192.0.2.1{}", ", for=10.0.0.9".repeat(hops));
         check("10.0.0.1", &[("forwarded", &junk), ("forwarded", &own)], "192.0.2.1");
         let old = format!("{junk}, 192.0.2.1{}", ", 10.0.0.9".repeat(hops));
         check("10.0.0.1", &[("x-forwarded-for", &old)], "192.0.2.1");
