@@ -1,12 +1,17 @@
-//! `Host`, where it decides something: whether a request came straight from this machine.
+//! `Host`: what may be one, and where it decides something: whether a request came straight from this machine.
 
 use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderValue};
+use seekway_gateway::framing::is_host;
 use seekway_gateway::routes::names_this_machine;
 
 /// See the module.
 pub fn check(data: &[u8]) {
+    if is_host(data) {
+        let is_other = |byte: &u8| !byte.is_ascii_graphic() || b"/@?#\\\"<>".contains(byte);
+        assert!(!data.is_empty() && !data.iter().any(is_other), "{data:?} is more than a host");
+    }
     let Ok(host) = HeaderValue::from_bytes(data) else { return };
     let mut headers = HeaderMap::from_iter([(header::HOST, host)]);
     if !names_this_machine(&headers) {

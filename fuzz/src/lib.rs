@@ -4,8 +4,11 @@
 //! own making (`scripts/fuzz`), every test run with those of the kept corpus (`corpus/`).
 
 pub mod conditional;
+pub mod forwarded;
+pub mod head;
 pub mod host;
 pub mod path;
+pub mod proxy_protocol;
 pub mod range;
 
 /// The first line of `data`, and what follows it.

@@ -34,3 +34,18 @@ fn hosts() {
 fn paths() {
     replay("path", seekway_fuzz::path::check);
 }
+
+#[test]
+fn forwarded_addresses() {
+    replay("forwarded", seekway_fuzz::forwarded::check);
+}
+
+#[test]
+fn proxy_headers() {
+    replay("proxy_protocol", seekway_fuzz::proxy_protocol::check);
+}
+
+#[test]
+fn heads() {
+    replay("head", seekway_fuzz::head::check);
+}

@@ -7,6 +7,8 @@ use http::header::{self, HeaderMap};
 use http::uri::Authority;
 use seekway_storage::{InvalidKey, ObjectKey};
 
+use crate::framing::is_host;
+
 /// What a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
@@ -113,7 +115,9 @@ pub fn is_probe(path: &str) -> bool {
 /// left its mark.
 pub fn names_this_machine(headers: &HeaderMap) -> bool {
     let forwarded = ["forwarded", "x-forwarded-for", "x-forwarded-host", "via"];
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    // `Authority` alone takes `%@[::1]x` for a host.
+    let host = headers.get(header::HOST).filter(|host| is_host(host.as_bytes()));
+    let host = host.and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
     let is_local = host.is_some_and(|host| {
         let name = host.host().trim_start_matches('[').trim_end_matches(']');
         name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())

@@ -1,8 +1,10 @@
 //! What happened is what `/metrics` says.
+#![expect(clippy::float_cmp, reason = "counts are whole numbers, which floats hold as they are")]
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use http::StatusCode;
 use seekway_loadtests::origin::Fault;
 
 use crate::support::tools::stdout_of;
@@ -217,15 +219,11 @@ async fn endings_are_told_apart() {
 #[tokio::test]
 async fn a_body_that_cannot_be_finished_is_counted_as_cut() {
     let stand = stand();
-    stand.origin().fault(Fault::HangAfter(300_000).times(1));
-    let mut cut = stand.connect().await;
-    cut.send(head("GET", TARGET, &[])).await;
-    assert_eq!(cut.answer_head("GET").await.status, 200);
-    stand.origin().until(|counts| counts.body_bytes >= 300_000).await.expect("it is held up");
-    // The object is another one now, so the rest of the old one cannot be had.
-    stand.put_pattern("film.mp4", SIZE, SEED + 1);
-    stand.origin().release_hung();
-    assert!((cut.until_closed().await.len() as u64) < SIZE);
+    stand.origin().fault(Fault::Truncate(100_000).times(1));
+    // So it cannot be resumed.
+    stand.origin().fault(Fault::Status(StatusCode::NOT_FOUND).skip(1));
+    let cut = stand.get(TARGET, &[]).await;
+    assert!(cut.status == 200 && !cut.complete);
     page_with(&stand, "seekway_responses_total{outcome=\"cut\"}", 1.0).await;
 }
 
@@ -326,6 +324,6 @@ async fn the_process_tells_of_itself() {
     }
     let started = Duration::from_secs_f64(page.get("process_start_time_seconds"));
     let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
-    assert!(started < now && now - started < Duration::from_secs(600), "{started:?}");
+    assert!(started < now && now.saturating_sub(started) < Duration::from_mins(10), "{started:?}");
     assert_eq!(page.get(&format!("seekway_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))), 1.0);
 }
