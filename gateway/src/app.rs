@@ -27,8 +27,8 @@ use crate::delivery::cors::AllowOrigin;
 use crate::delivery::{Delivery, MediaRequest};
 use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
-use crate::server::{Peer, Phase};
-use crate::{console, metrics, objects};
+use crate::server::{Peer, Phase, SocketMemory};
+use crate::{console, memory_limit, metrics, objects};
 
 static SERVER: HeaderValue = HeaderValue::from_static("seekway");
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -41,6 +41,8 @@ pub(crate) struct App {
     cors: AllowOrigin,
     listing: Listing,
     access_log: AccessLog,
+    pub(crate) socket_memory: Arc<SocketMemory>,
+    memory_limit: u64,
     is_ready: AtomicBool,
     request_ids: RequestIds,
     /// Cancelled when the drain begins.
@@ -81,6 +83,8 @@ impl App {
             cors: config.cors_allow_origin.clone(),
             listing: config.listing(),
             access_log: config.access_log,
+            socket_memory: SocketMemory::new(config.socket_memory_bytes()),
+            memory_limit: memory_limit::bytes(config),
             is_ready: AtomicBool::new(false),
             request_ids: RequestIds::new(),
             draining: CancellationToken::new(),
@@ -155,7 +159,7 @@ impl App {
             return Err(Problem::MethodNotAllowed(allowed));
         }
         match request.uri().path() {
-            "/metrics" => Ok(metrics::render(&self.cache.stats())),
+            "/metrics" => Ok(metrics::render(&self.cache.stats(), self.memory_limit)),
             "/api/health" => Ok(json(StatusCode::OK, r#"{"status":"ok"}"#)),
             "/api/ready" => Ok(self.readiness()),
             _ => Err(Problem::NoRoute),

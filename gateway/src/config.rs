@@ -150,6 +150,11 @@ pub struct Config {
     #[arg(value_parser = size, help_heading = CACHE)]
     memory_budget_bytes: u64,
 
+    /// Memory of the kernel that clients' sockets share, on top of 32 KiB for each: bytes on their way to clients
+    #[arg(long, env = "SEEKWAY_SOCKET_MEMORY_BYTES", value_name = "SIZE", default_value = "256MiB")]
+    #[arg(value_parser = size, help_heading = CACHE)]
+    socket_memory_bytes: u64,
+
     /// How long an object's size and version are believed without asking the store
     #[arg(long, env = "METADATA_TTL", value_name = "TIME", default_value = "10s")]
     #[arg(value_parser = period, help_heading = CACHE)]
@@ -253,6 +258,11 @@ impl Config {
     /// Bytes of a request's line and headers.
     pub fn header_bytes_max(&self) -> usize {
         in_memory(self.header_bytes_max)
+    }
+
+    /// Bytes that clients' sockets share in the kernel.
+    pub fn socket_memory_bytes(&self) -> usize {
+        in_memory(self.socket_memory_bytes)
     }
 
     /// Who may list keys.

@@ -10,6 +10,7 @@ mod app;
 pub mod config;
 mod console;
 pub mod delivery;
+mod memory_limit;
 mod metrics;
 mod objects;
 pub mod respond;

@@ -45,13 +45,20 @@ const METRICS: &[Metric] = &[
     ("seekway_budget_waiting", "gauge", "Readers that wait for memory.", |s| s.budget_waiting),
 ];
 
+/// The one that the configuration says.
+const MEMORY_LIMIT: (&str, &str) =
+    ("seekway_memory_limit_bytes", "The most that the process and its sockets take, by the configuration.");
+
 /// All metrics.
-pub(crate) fn render(stats: &Stats) -> Response<Payload> {
+pub(crate) fn render(stats: &Stats, memory_limit: u64) -> Response<Payload> {
     let mut text = String::with_capacity(4096);
     for (name, kind, help, read) in METRICS {
         write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {}\n", read(stats))
             .expect("writing to a string cannot fail");
     }
+    let (name, help) = MEMORY_LIMIT;
+    write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {memory_limit}\n")
+        .expect("writing to a string cannot fail");
     let mut response = Response::new(Payload::Small(Bytes::from(text)));
     let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, media_type);
@@ -66,8 +73,9 @@ mod tests {
     fn the_documentation_lists_every_metric_as_it_is() {
         let page = include_str!("../../docs/http-api.md");
         let documented: Vec<_> = page.lines().filter(|line| line.starts_with("| `seekway_")).collect();
-        let rows: Vec<_> =
+        let mut rows: Vec<_> =
             METRICS.iter().map(|(name, kind, help, _)| format!("| `{name}` | {kind} | {help} |")).collect();
+        rows.push(format!("| `{}` | gauge | {} |", MEMORY_LIMIT.0, MEMORY_LIMIT.1));
         assert_eq!(documented, rows, "docs/http-api.md and METRICS differ");
     }
 }

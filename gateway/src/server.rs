@@ -8,8 +8,10 @@
 //! deadline, and ends the threads.
 
 mod accept;
+mod bounded_stream;
 mod connection;
 mod guarded_stream;
+mod socket_memory;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -30,6 +32,7 @@ use connection::Worker;
 
 pub(crate) use connection::Peer;
 pub(crate) use guarded_stream::Phase;
+pub(crate) use socket_memory::{FLOOR_BYTES as SOCKET_FLOOR_BYTES, RECEIVE_BYTES, SocketMemory};
 
 /// The admin listener serves probes and scrapes: a handful of connections.
 const ADMIN_CONNECTIONS_MAX: usize = 64;

@@ -16,19 +16,14 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::accept::Handover;
+use super::bounded_stream::BoundedStream;
 use super::guarded_stream::{GuardedStream, Patience, Phase};
+use super::socket_memory::SocketMemory;
 use crate::app::{self, App, Surface};
 use crate::config::Config;
 
 /// What a connection gets for its first request when it was accepted just before the drain.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
-/// Unsent bytes that the kernel takes from us for one connection (`TCP_NOTSENT_LOWAT`). Without it a paused
-/// client has megabytes in the kernel, and a slow one looks stalled: the kernel says that it can be written to
-/// again only when a third of its buffer is empty; with it, when half of this is.
-///
-/// Measured with hot 1 MiB ranges on 16 loopback connections, two rounds, requests/s: 128 KiB 5,658 and 4,567;
-/// 256 KiB 5,629 and 6,744; 512 KiB 6,528 and 6,573; 4 MiB 5,948 and 6,110. Below 256 KiB it costs throughput.
-const NOTSENT_BYTES_MAX: u32 = 256 * 1024;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +78,7 @@ impl Worker {
         let (app, http, patience, surface) =
             (self.app.clone(), self.http.clone(), self.patience, self.surface);
         async move {
-            let stream = match prepared(stream) {
+            let stream = match prepared(stream, &app.socket_memory) {
                 Ok(stream) => stream,
                 Err(error) => return debug!(%error, "a connection ended before it began"),
             };
@@ -108,10 +103,9 @@ impl Worker {
 }
 
 /// A connection as it should be for media: answers leave at once, and little of them waits in the kernel.
-fn prepared(stream: StdStream) -> io::Result<TcpStream> {
+fn prepared(stream: StdStream, memory: &Arc<SocketMemory>) -> io::Result<BoundedStream> {
     stream.set_nodelay(true)?;
-    socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOTSENT_BYTES_MAX)?;
-    TcpStream::from_std(stream)
+    Ok(BoundedStream::new(TcpStream::from_std(stream)?, memory))
 }
 
 /// Completes when a connection is to end after what it is doing: when `ending` says so, but not before its first

@@ -15,8 +15,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::bounded_stream::BoundedStream;
 
 /// How long a client may do nothing.
 #[derive(Debug, Clone, Copy)]
@@ -45,9 +46,9 @@ const HEAD: u8 = 2;
 /// A request is being answered.
 const BUSY: u8 = 3;
 
-/// A TCP stream that fails with `TimedOut` when its client does nothing for too long.
+/// A client's stream that fails with `TimedOut` when its client does nothing for too long.
 pub(crate) struct GuardedStream {
-    stream: TcpStream,
+    stream: BoundedStream,
     patience: Patience,
     phase: Arc<Phase>,
     /// Since when the current phase waits for the client's bytes.
@@ -110,7 +111,7 @@ impl Alarm {
 // === impl GuardedStream ===
 
 impl GuardedStream {
-    pub(crate) fn new(stream: TcpStream, patience: Patience, phase: Arc<Phase>) -> Self {
+    pub(crate) fn new(stream: BoundedStream, patience: Patience, phase: Arc<Phase>) -> Self {
         Self {
             stream,
             patience,
@@ -154,6 +155,7 @@ impl GuardedStream {
         let since = *self.stalled_since.get_or_insert_with(Instant::now);
         self.write_alarm.poll(since + self.patience.write_stall, cx).map(|()| {
             self.phase.stalled.store(true, Ordering::Relaxed);
+            self.stream.reset_when_dropped();
             Err(io::Error::new(io::ErrorKind::TimedOut, "the client stopped reading"))
         })
     }

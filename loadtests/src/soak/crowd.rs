@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -20,7 +20,9 @@ use super::Stage;
 use crate::Error;
 
 /// How many are on their way in at the same time.
-const ARRIVING_AT_ONCE: usize = 64;
+///
+/// More than the kernel's queue of new connections holds (1,024) would meet its one-second retry.
+const ARRIVING_AT_ONCE: usize = 1000;
 /// The kernel doubles it, and never goes below 2,304.
 const RECEIVE_BUFFER_BYTES: u32 = 4096;
 /// No head is longer.
@@ -81,7 +83,7 @@ pub(super) async fn ask(mut stream: TcpStream, request: &str) -> Result<Visitor,
     Ok(Visitor { stream, status, body })
 }
 
-/// Lets `count` clients in, some at a time; `request` says what each asks.
+/// Lets `count` clients in, some at a time; `request` says what each asks. They are in the order of their numbers.
 pub(super) async fn gather(
     stage: &Stage,
     to: SocketAddr,
@@ -90,12 +92,13 @@ pub(super) async fn gather(
 ) -> Result<Vec<Visitor>, Error> {
     let request = &request;
     let arriving = stream::iter(0..count).map(async |nth| {
-        let visitor = ask(connect(to, nth).await?, &request(nth)).await;
+        let visitor = ask(connect(to, nth).await?, &request(nth)).await?;
         stage.done();
-        visitor
+        Ok::<_, Error>((nth, visitor))
     });
-    let arrived: Vec<Result<Visitor, Error>> = arriving.buffer_unordered(ARRIVING_AT_ONCE).collect().await;
-    arrived.into_iter().collect()
+    let mut arrived: Vec<_> = arriving.buffer_unordered(ARRIVING_AT_ONCE).try_collect().await?;
+    arrived.sort_unstable_by_key(|(nth, _)| *nth);
+    Ok(arrived.into_iter().map(|(_, visitor)| visitor).collect())
 }
 
 /// How many were answered with `status`.
