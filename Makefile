@@ -1,6 +1,6 @@
 # Everything a person types. Each target says what it does in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs cold-seek soak clean
+.PHONY: help run test check docs cold-seek hedging soak clean
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -34,6 +34,11 @@ soak: ## keep every promise under load, at length, on release builds (ARGS are p
 	@scripts/setup run
 	@cargo build --release --locked -p seekway-gateway -p seekway-loadtests
 	@$(TARGET_DIR)/release/loadtest soak $(ARGS)
+
+hedging: ## measure what asking twice does for late answers, on release builds (ARGS are passed on)
+	@scripts/setup run
+	@cargo build --release --locked -p seekway-gateway -p seekway-loadtests
+	@$(TARGET_DIR)/release/loadtest hedging $(ARGS)
 
 clean: ## remove what was built or installed here; data/ stays
 	@cargo clean --quiet

@@ -246,6 +246,9 @@ impl Reader {
 
     /// Brings the window's missing runs under way, as far as memory lies free for it.
     fn read_ahead(&mut self) {
+        if self.inner.store.is_throttling() {
+            return; // What is wanted now comes first; the rest is asked for when it is.
+        }
         let size = self.object.object.size;
         let segment_bytes = self.inner.segmentation.segment_bytes();
         let end = self.inner.segmentation.align_up(self.end).min(size);

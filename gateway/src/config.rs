@@ -10,15 +10,17 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use http::HeaderValue;
 use seekway_cache::{MetadataPolicy, Segmentation};
+use seekway_storage::origin::{Hedging, Policy};
 use seekway_storage::s3::StaticCredentials;
 
 use crate::delivery::cors::AllowOrigin;
 use values::{
-    address, boolean, endpoint, limit, log_filter, name, number, period, segment_bytes, size, size_in,
+    HedgeAfter, address, boolean, endpoint, limit, log_filter, name, number, period, segment_bytes, size,
+    size_in,
 };
 
 pub use command_line::Stop;
-pub use values::CacheRule;
+pub use values::{CacheRule, Fallback};
 
 /// Fewer segments than this in memory or budget and one reader's window would push out another's.
 const SEGMENTS_MIN: u64 = 16;
@@ -126,14 +128,41 @@ pub struct Config {
     pub s3_connect_timeout: humantime::Duration,
 
     /// Time for S3's first byte, and between two chunks
-    #[arg(long, env = "SEEKWAY_S3_READ_TIMEOUT", value_name = "TIME", default_value = "10s")]
+    #[arg(long, env = "SEEKWAY_S3_READ_TIMEOUT", value_name = "TIME", default_value = "5s")]
     #[arg(value_parser = limit, help_heading = STORAGE)]
     pub s3_read_timeout: humantime::Duration,
 
-    /// How often a request to S3 is tried in all, 1 to 10
+    /// Time for an answer from S3 in all: waiting for a turn, every attempt, every fallback
+    #[arg(long, env = "SEEKWAY_S3_ANSWER_TIMEOUT", value_name = "TIME", default_value = "10s")]
+    #[arg(value_parser = limit, help_heading = STORAGE)]
+    s3_answer_timeout: humantime::Duration,
+
+    /// How often a request to S3 is tried in all, at each fallback too, 1 to 10
     #[arg(long, env = "SEEKWAY_S3_ATTEMPTS", value_name = "COUNT", default_value = "3")]
     #[arg(value_parser = |text: &str| number(text, 1..=10u32), help_heading = STORAGE)]
     pub s3_attempts: u32,
+
+    /// Reads from a bucket at once, 1 to 4096; further ones wait. Each connection may hold 408 KiB outside of the
+    /// memory budget
+    #[arg(long, env = "SEEKWAY_S3_REQUESTS_MAX", value_name = "COUNT", default_value = "128")]
+    #[arg(value_parser = |text: &str| number(text, 1..=4096usize), help_heading = STORAGE)]
+    s3_requests_max: usize,
+
+    /// When a read whose first byte is late is asked again, and the earlier answer used: once so many of the recent
+    /// ones had answered, p50 to p99; or off
+    #[arg(long, env = "SEEKWAY_S3_HEDGE_AFTER", value_name = "QUANTILE", default_value = "p95")]
+    #[arg(help_heading = STORAGE)]
+    s3_hedge_after: HedgeAfter,
+
+    /// How many more requests that may cost, in percent, 1 to 50
+    #[arg(long, env = "SEEKWAY_S3_HEDGE_PERCENT", value_name = "PERCENT", default_value = "5")]
+    #[arg(value_parser = |text: &str| number(text, 1..=50u32), help_heading = STORAGE)]
+    s3_hedge_percent: u32,
+
+    /// Buckets to read from while the ones before fail: `s3://BUCKET?region=NAME` on AWS, `https://HOST/BUCKET`
+    /// elsewhere. Give it several times, or separate them by commas. Same credentials, same keys, same bytes
+    #[arg(long, env = "S3_FALLBACK", value_name = "URL", value_delimiter = ',', help_heading = STORAGE)]
+    pub s3_fallback: Vec<Fallback>,
 
     /// Memory for segments that may be asked for again; 0 keeps none
     #[arg(long, env = "CACHE_MEMORY_BYTES", value_name = "SIZE", default_value = "512MiB")]
@@ -260,6 +289,11 @@ impl Config {
         in_memory(self.header_bytes_max)
     }
 
+    /// Connections to S3, of all buckets together.
+    pub fn s3_connections_max(&self) -> usize {
+        self.s3_requests_max.saturating_mul(1 + self.s3_fallback.len())
+    }
+
     /// Bytes that clients' sockets share in the kernel.
     pub fn socket_memory_bytes(&self) -> usize {
         in_memory(self.socket_memory_bytes)
@@ -294,10 +328,24 @@ impl Config {
         }
     }
 
+    /// How S3 is asked.
+    pub fn origin(&self) -> Policy {
+        let budget = f64::from(self.s3_hedge_percent) / 100.0;
+        Policy {
+            attempts_max: self.s3_attempts,
+            answer_timeout: self.s3_answer_timeout.into(),
+            requests_max: self.s3_requests_max,
+            hedging: self.s3_hedge_after.quantile().map(|quantile| Hedging { quantile, budget }),
+        }
+    }
+
     /// What no setting can know alone.
     fn check(&self, settings: &command_line::Settings) -> Result<(), Stop> {
         if self.storage_backend() == StorageBackend::S3 && self.s3_bucket.is_none() {
             return Err(settings.wrong("s3_bucket", "the s3 backend needs the name of a bucket"));
+        }
+        if self.s3_bucket.is_none() && !self.s3_fallback.is_empty() {
+            return Err(settings.wrong("s3_fallback", "a fallback needs an --s3-bucket to fall back from"));
         }
         if self.listen == self.admin_listen && self.listen.port() != 0 {
             return Err(settings.wrong("admin_listen", "another address than --listen has"));

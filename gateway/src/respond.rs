@@ -252,7 +252,7 @@ mod tests {
             (Error::VersionChanged, 503, true),
             (Error::RangeNotSatisfiable { size: None }, 416, false),
             (Error::InvalidKey("it is secret.mp4"), 400, false),
-            (Error::Throttled(secret()), 503, true),
+            (Error::Throttled(secret().into()), 503, true),
             (Error::Unavailable(secret()), 503, true),
             (Error::Timeout("connect to 10.0.0.7"), 504, false),
             (Error::Interrupted(secret()), 502, false),

@@ -37,6 +37,10 @@ pub(crate) use socket_memory::{FLOOR_BYTES as SOCKET_FLOOR_BYTES, RECEIVE_BYTES,
 /// The admin listener serves probes and scrapes: a handful of connections.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 
+/// Reads of local files that each serving thread has under way. Each is a chunk that no budget pays for, and one more
+/// in hand: [`memory_limit`](crate::memory_limit) counts them.
+pub(crate) const BLOCKING_THREADS_MAX: usize = 32;
+
 /// A running gateway.
 pub struct Gateway {
     address: SocketAddr,
@@ -76,7 +80,7 @@ impl Gateway {
         let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
 
         let runtime = runtime()?;
-        let store = runtime.block_on(store::connect(config))?;
+        let store = runtime.block_on(store::connect(config, Arc::new(())))?;
         let app = Arc::new(App::new(config, Cache::new(store.clone(), config.cache()), store));
 
         let threads_count = config.threads();
@@ -170,5 +174,8 @@ async fn supervise(app: Arc<App>, listener: StdListener, lanes: Vec<Lane>, limit
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()
 }

@@ -24,7 +24,7 @@ pub const BUCKET: &str = "media";
 const SEEK_KEY: &str = "cold-seek.mp4";
 const SEEK_SEED: u64 = 0x5EEC;
 /// The seeks are split into this many turns of origin and gateway.
-const ROUNDS: usize = 8;
+pub(crate) const ROUNDS: usize = 8;
 /// Read once by every connection before anything is measured, at the end of the object.
 const WARM_UP_BYTES: u64 = 1024;
 /// Between two seeks, so that reading ahead of one does not warm the other.
@@ -70,7 +70,7 @@ impl Default for Scenario {
 
 /// Who answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
+pub(crate) enum Side {
     Origin,
     Gateway,
 }
@@ -134,10 +134,10 @@ pub async fn run(origin: &Origin, gateway: SocketAddr, scenario: &Scenario) -> R
 }
 
 /// One side's connections, and the times to the first byte that they saw, in microseconds.
-struct Seeks {
+pub(crate) struct Seeks {
     side: Side,
     clients: Vec<Client>,
-    ttfb: Histogram<u64>,
+    pub(crate) ttfb: Histogram<u64>,
 }
 
 // === impl Seeks ===
@@ -145,7 +145,7 @@ struct Seeks {
 impl Seeks {
     /// Opens the connections and sends a request on each at once, so that what is behind a gateway has its
     /// connections too, and knows the object.
-    async fn connect(side: Side, address: SocketAddr, scenario: &Scenario) -> Result<Self, Error> {
+    pub(crate) async fn connect(side: Side, address: SocketAddr, scenario: &Scenario) -> Result<Self, Error> {
         let ttfb = Histogram::new_with_max(TTFB_MICROS_MAX, 3).expect("the bounds are valid");
         let mut seeks = Self { side, clients: Vec::new(), ttfb };
         for _ in 0..scenario.connections {
@@ -157,7 +157,7 @@ impl Seeks {
         Ok(seeks)
     }
 
-    async fn round(
+    pub(crate) async fn round(
         &mut self,
         offsets: &[u64],
         scenario: &Scenario,
@@ -238,7 +238,7 @@ async fn read(
 
 /// Waits until the origin has nothing left to send, so that what a gateway reads ahead is counted where it
 /// belongs, and does not slow what is measured next.
-async fn settle(origin: &Origin) -> Counts {
+pub(crate) async fn settle(origin: &Origin) -> Counts {
     let idle = origin.until(|counts| counts.in_flight == 0);
     match tokio::time::timeout(SETTLED_WITHIN, idle).await {
         Ok(Ok(counts)) => counts,
@@ -247,7 +247,7 @@ async fn settle(origin: &Origin) -> Counts {
 }
 
 /// One offset from each of as many equal stretches of the object as there are seeks, in random order.
-fn seek_offsets(scenario: &Scenario) -> Result<Vec<u64>, Error> {
+pub(crate) fn seek_offsets(scenario: &Scenario) -> Result<Vec<u64>, Error> {
     let Scenario { object_bytes, seek_bytes, seed, .. } = *scenario;
     assert!(seek_bytes > 0 && scenario.seeks > 0, "nothing to measure: {scenario:?}");
     let seeks = scenario.seeks as u64;
@@ -275,7 +275,7 @@ fn sequential_seed(run: usize) -> u64 {
     SEEK_SEED + 1 + run as u64
 }
 
-fn progress_bar(steps: usize) -> ProgressBar {
+pub(crate) fn progress_bar(steps: usize) -> ProgressBar {
     let template = "{msg:>12} [{bar:40}] {pos}/{len} {elapsed}";
     let style = ProgressStyle::with_template(template).expect("the template is valid").progress_chars("=> ");
     // It hides itself when standard error is no terminal.

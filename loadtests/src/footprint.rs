@@ -74,9 +74,10 @@ fn sockets(serving: &[u16], asking: &[u16]) -> Result<(u64, u64), Error> {
     let serving = serving.iter().map(|port| format!("sport = :{port}"));
     let asking = asking.iter().map(|port| format!("dport = :{port}"));
     let filter = serving.chain(asking).collect::<Vec<_>>().join(" or ");
-    let output = Command::new("ss").args(["-tanmOH", &filter]).stdin(Stdio::null()).output().map_err(|_| {
-        Error::MissingBinary { name: "ss", looked_at: "$PATH; Debian has it in iproute2".to_owned() }
-    })?;
+    let output =
+        Command::new("ss").args(["-tanmOH", &filter]).stdin(Stdio::null()).output().map_err(|_| {
+            Error::MissingBinary { name: "ss", looked_at: "$PATH; Debian has it in iproute2".to_owned() }
+        })?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut total = (0, 0);
     // A socket in TIME-WAIT is a few bytes of its own, and no buffers.
@@ -136,8 +137,7 @@ mod tests {
         let after = footprint();
         assert_eq!((before.socket_count, after.socket_count), (1, 1));
         assert!(after.resident > 1 << 20, "{after:?}");
-        let everywhere =
-            Footprint::of(std::process::id(), &[address.port()], &[address.port()]).unwrap();
+        let everywhere = Footprint::of(std::process::id(), &[address.port()], &[address.port()]).unwrap();
         assert_eq!(everywhere.socket_count, 3, "both ends and the listener: {everywhere:?}");
         assert!(everywhere.sockets >= 1 << 20, "{everywhere:?}");
         assert!(everywhere.machine_tcp >= 1 << 20, "{everywhere:?}");

@@ -5,6 +5,7 @@
 //! - [`seaweed`] starts a real S3 server for tests.
 //! - [`gateway`] starts the gateway as a child, [`cold_seek`] measures it, and a [`report`] says what came of it.
 //! - [`soak`] runs scenarios that promise something under load; [`footprint`] is what they weigh.
+//! - [`hedging`] measures what asking twice does for late answers.
 //! - [`client`] is one keep-alive HTTP/1.1 connection that times what it reads.
 
 pub mod client;
@@ -12,6 +13,7 @@ pub mod cold_seek;
 mod error;
 pub mod footprint;
 pub mod gateway;
+pub mod hedging;
 pub mod origin;
 pub mod pattern;
 pub mod report;

@@ -1,5 +1,7 @@
 //! `loadtest`: measures the gateway, and lends its shaped origin to whoever wants to play with it.
 
+mod soak_command;
+
 use std::{
     ffi::OsString,
     fs,
@@ -16,9 +18,9 @@ use seekway_loadtests::{
     Error,
     cold_seek::{self, Scenario},
     gateway::{Gateway, Launch},
+    hedging,
     origin::{Object, Origin, Shape, Tail},
     report::ColdSeekReport,
-    soak::{self, Length, SCENARIOS},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -34,6 +36,7 @@ Examples:
   loadtest cold-seek                            is a jump in a film fast? (about 15 s)
   loadtest cold-seek --json out.json --gate     the same for CI: exit code 1 when an aim is missed
   loadtest soak --scenario paused-clients       does memory stay within its bound?
+  loadtest hedging                              are late answers of the store felt? (about 50 s)
   loadtest origin --first-byte 80ms             an S3 endpoint that is far away, to try things on"
 )]
 struct Cli {
@@ -44,7 +47,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     ColdSeek(ColdSeek),
-    Soak(Soak),
+    Hedging(Hedging),
+    Soak(soak_command::Soak),
     Origin(OriginArgs),
 }
 
@@ -83,23 +87,27 @@ struct ColdSeek {
     gate: bool,
 }
 
-/// Run scenarios that promise something under load, and say whether it was kept.
+/// Measure cold seeks from an origin some of whose answers are late, with hedging and without.
 ///
-/// Exit code 1 says that a promise was broken.
+/// 3 % of the answers take 300 ms instead of 30 ms. Starts one gateway that hedges and one that does not, reads
+/// the same 64 KiB pieces through both, and checks every byte.
 #[derive(Debug, Args)]
-struct Soak {
+struct Hedging {
     /// The gateway's binary [default: `gateway` next to this one]. Build both with --release.
     #[arg(long, value_name = "PATH")]
     gateway: Option<PathBuf>,
-    /// Only this scenario. Can be repeated.
-    #[arg(long = "scenario", value_name = "NAME", value_parser = scenario_names())]
-    scenarios: Vec<String>,
-    /// The short form, which the tests run.
-    #[arg(long)]
-    short: bool,
-    /// Write the figures to this file, too.
+    /// A setting of both gateways, such as `SEEKWAY_S3_HEDGE_PERCENT=10`. Can be repeated.
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    environment: Vec<(OsString, OsString)>,
+    /// How many seeks each way.
+    #[arg(long, value_name = "COUNT", default_value = "2000")]
+    seeks: NonZero<usize>,
+    /// Write the result to this file, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Exit with code 1 when an aim is missed.
+    #[arg(long)]
+    gate: bool,
 }
 
 /// Run the shaped origin until Ctrl-C: an S3 endpoint with a chosen latency, bandwidth and share of errors.
@@ -157,8 +165,9 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match &cli.command {
-            Command::ColdSeek(arguments) => interruptible(arguments.run()).await,
-            Command::Soak(arguments) => interruptible(arguments.run()).await,
+            Command::ColdSeek(arguments) => arguments.run().await,
+            Command::Hedging(arguments) => arguments.run().await,
+            Command::Soak(arguments) => arguments.run().await,
             Command::Origin(arguments) => arguments.run().await,
         }
     });
@@ -170,34 +179,22 @@ fn failed(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::from(2) // 1 says that an aim was missed
 }
 
-/// Runs until the end or Ctrl-C. Dropping what is under way stops its servers.
-async fn interruptible(running: impl Future<Output = Result<ExitCode, Error>>) -> Result<ExitCode, Error> {
-    tokio::select! {
-        outcome = running => outcome,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
-            eprintln!("loadtest: interrupted");
-            Ok(ExitCode::from(130))
-        }
-    }
-}
-
-/// The binary to test: what was asked for, else the one next to this.
-fn gateway_binary(asked: Option<&PathBuf>) -> Result<PathBuf, Error> {
-    Ok(match asked {
-        Some(path) => path.clone(),
-        None => std::env::current_exe()?.with_file_name("gateway"),
-    })
-}
-
 // === impl ColdSeek ===
 
 impl ColdSeek {
     async fn run(&self) -> Result<ExitCode, Error> {
-        let report = self.measure().await?;
+        let report = tokio::select! {
+            report = self.measure() => report?,
+            // Dropping the measurement stops the gateway.
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted?;
+                eprintln!("loadtest: interrupted");
+                return Ok(ExitCode::from(130));
+            }
+        };
         print!("{report}");
         if let Some(path) = &self.json {
-            write_json(path, &report)?;
+            write_json(path, &report).map_err(|source| Error::File { path: path.clone(), source })?;
         }
         Ok(if self.gate && !report.all_met() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
@@ -210,7 +207,10 @@ impl ColdSeek {
             seed: self.seed,
             ..Scenario::default()
         };
-        let binary = gateway_binary(self.gateway.as_ref())?;
+        let binary = match &self.gateway {
+            Some(path) => path.clone(),
+            None => std::env::current_exe()?.with_file_name("gateway"),
+        };
         let origin = Origin::start(self.shape.shape())?;
         cold_seek::prepare(&origin, &scenario);
         let launch = Launch {
@@ -228,36 +228,36 @@ impl ColdSeek {
     }
 }
 
-fn write_json(path: &Path, report: &impl serde::Serialize) -> Result<(), Error> {
-    let mut text = serde_json::to_string_pretty(report).map_err(std::io::Error::from)?;
-    text.push('\n');
-    fs::write(path, text).map_err(|source| Error::File { path: path.to_owned(), source })
-}
+// === impl Hedging ===
 
-// === impl Soak ===
-
-impl Soak {
+impl Hedging {
     async fn run(&self) -> Result<ExitCode, Error> {
-        let binary = gateway_binary(self.gateway.as_ref())?;
-        let length = if self.short { Length::Short } else { Length::Long };
-        let wanted =
-            |name: &str| self.scenarios.is_empty() || self.scenarios.iter().any(|other| other == name);
-        let mut report = soak::Report::default();
-        for scenario in SCENARIOS.iter().filter(|scenario| wanted(scenario.name)) {
-            let outcome = scenario.run(&binary, length).await?;
-            println!("{outcome}");
-            report.outcomes.push(outcome);
-        }
+        let binary = match &self.gateway {
+            Some(path) => path.clone(),
+            None => std::env::current_exe()?.with_file_name("gateway"),
+        };
+        let scenario = Scenario { seeks: self.seeks.get(), ..hedging::scenario() };
+        let report = tokio::select! {
+            report = hedging::run(binary, self.environment.clone(), hedging::shape(), &scenario) => report?,
+            // Dropping the measurement stops the gateways.
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted?;
+                eprintln!("loadtest: interrupted");
+                return Ok(ExitCode::from(130));
+            }
+        };
         print!("{report}");
         if let Some(path) = &self.json {
-            write_json(path, &report)?;
+            write_json(path, &report).map_err(|source| Error::File { path: path.clone(), source })?;
         }
-        Ok(if report.all_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if self.gate && !report.all_met() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }
 
-fn scenario_names() -> clap::builder::PossibleValuesParser {
-    SCENARIOS.iter().map(|scenario| scenario.name).collect::<Vec<_>>().into()
+fn write_json(path: &Path, report: &impl serde::Serialize) -> std::io::Result<()> {
+    let mut text = serde_json::to_string_pretty(report)?;
+    text.push('\n');
+    fs::write(path, text)
 }
 
 // === impl OriginArgs ===

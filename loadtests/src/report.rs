@@ -133,12 +133,23 @@ impl Sequential {
 // === impl Aim ===
 
 impl Aim {
-    fn at_most(name: &'static str, aim: f64, measured: f64) -> Self {
+    pub(crate) fn at_most(name: &'static str, aim: f64, measured: f64) -> Self {
         Self { name, aim, bound: Bound::AtMost, measured, met: measured <= aim }
     }
 
     fn at_least(name: &'static str, aim: f64, measured: f64) -> Self {
         Self { name, aim, bound: Bound::AtLeast, measured, met: measured >= aim }
+    }
+}
+
+impl fmt::Display for Aim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bound = match self.bound {
+            Bound::AtMost => "at most",
+            Bound::AtLeast => "at least",
+        };
+        let outcome = if self.met { "met" } else { "MISSED" };
+        write!(f, "{outcome:<8}{:<36}{:>8.2}   (aim: {bound} {})", self.name, self.measured, self.aim)
     }
 }
 
@@ -218,12 +229,7 @@ impl fmt::Display for ColdSeekReport {
         writeln!(f, "{:<24}{one:>12.1}{other:>12.1}{:>11.2}x\n", "sequential, MB/s", sequential.speedup)?;
 
         for aim in &self.aims {
-            let bound = match aim.bound {
-                Bound::AtMost => "at most",
-                Bound::AtLeast => "at least",
-            };
-            let outcome = if aim.met { "met" } else { "MISSED" };
-            writeln!(f, "{outcome:<8}{:<36}{:>8.2}   (aim: {bound} {})", aim.name, aim.measured, aim.aim)?;
+            writeln!(f, "{aim}")?;
         }
         let promised_ms = origin_shape.first_byte_latency.as_secs_f64() * 1000.0;
         if origin.p95_ms > promised_ms + aims::TTFB_P95_ADDED_MS {
@@ -235,7 +241,7 @@ impl fmt::Display for ColdSeekReport {
 
 /// A count as a number to divide by. Exact up to 2^53, which no run reaches.
 #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^53")]
-fn number(count: u64) -> f64 {
+pub(crate) fn number(count: u64) -> f64 {
     count as f64
 }
 

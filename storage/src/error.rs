@@ -1,6 +1,7 @@
 //! One error for every store: a variant for each thing a caller can do about it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::key::InvalidKey;
 
@@ -33,7 +34,7 @@ pub enum Error {
     InvalidKey(&'static str),
     /// The store asks us to slow down.
     #[error("the store is throttling")]
-    Throttled(#[source] SharedError),
+    Throttled(#[source] Throttle),
     /// The store cannot be reached, or says that it cannot serve now.
     #[error("the store is unavailable")]
     Unavailable(#[source] SharedError),
@@ -49,6 +50,32 @@ pub enum Error {
     /// Anything else.
     #[error("the store failed")]
     Other(#[source] SharedError),
+}
+
+/// What a throttling store said.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{said}")]
+pub struct Throttle {
+    said: SharedError,
+    retry_after: Option<Duration>,
+}
+
+impl Throttle {
+    /// `retry_after` is how long it asks not to be asked.
+    pub fn new(said: SharedError, retry_after: Option<Duration>) -> Self {
+        Self { said, retry_after }
+    }
+
+    /// How long the store asks not to be asked, where it says.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+impl From<SharedError> for Throttle {
+    fn from(said: SharedError) -> Self {
+        Self::new(said, None)
+    }
 }
 
 impl Error {

@@ -4,13 +4,16 @@
 //! pinned to a version, and a store answers [`Error::VersionChanged`] instead of bytes of another one, so
 //! that no caller can splice two versions together. Bodies are streams; nothing here holds a whole object.
 //!
-//! Two stores implement [`ObjectStore`]: [`local::LocalStore`] (a folder) and [`s3::S3Store`]. Both run the
-//! same suite, `tests/conformance/suite.rs`.
+//! Two stores implement [`ObjectStore`]: [`local::LocalStore`] (a folder) and [`s3::S3Store`]. Two more are made
+//! of others: [`measured::Measured`] tells what one is asked, and [`origin::Origin`] makes the best of one or
+//! several that are in trouble. All run the same suite, `tests/conformance/suite.rs`.
 
 mod error;
 mod key;
 pub mod local;
+pub mod measured;
 mod object;
+pub mod origin;
 pub mod s3;
 
 use std::fmt::Debug;
@@ -21,7 +24,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
 
-pub use error::{Error, SharedError};
+pub use error::{Error, SharedError, Throttle};
 pub use key::{InvalidKey, KEY_BYTES_MAX, ObjectKey};
 pub use object::{Attributes, Object, Pin, Version};
 
@@ -81,6 +84,11 @@ pub trait ObjectStore: Debug + Send + Sync + 'static {
     /// Whether [`head`](Self::head) costs next to nothing, so that asking for every request beats
     /// remembering: true for a local folder, false across a network.
     fn head_is_cheap(&self) -> bool;
+
+    /// Whether the store asked for fewer requests just now: what nobody waits for yet is better left.
+    fn is_throttling(&self) -> bool {
+        false
+    }
 }
 
 /// S3's smallest part size, except for the last part

@@ -1,6 +1,6 @@
 //! S3 and its relatives, over the AWS SDK.
 //!
-//! The SDK signs, retries and finds credentials. This module checks what comes back: an answer is believed
+//! The SDK signs, finds credentials, and retries writes. This module checks what comes back: an answer is believed
 //! only if its status, range, length and entity tag are what was asked for, because a cache keeps what it
 //! believes. Every wait on the network has a limit.
 
@@ -43,8 +43,11 @@ pub struct S3Config {
     pub connect_timeout: Duration,
     /// Time to the first byte of an answer, for each attempt, and the longest pause between chunks of a body.
     pub read_timeout: Duration,
-    /// How often a request is tried in all, at least once. Bodies that break off are the caller's to resume.
+    /// How often a write is tried in all, at least once. Reads are tried once: [`Origin`](crate::origin::Origin)
+    /// tries again, and sees each failure. Bodies that break off are the caller's to resume.
     pub attempts_max: u32,
+    /// Connections that are kept for later while nothing uses them.
+    pub idle_connections_max: usize,
 }
 
 /// A key pair that does not come from the SDK's chain.
@@ -58,13 +61,15 @@ pub struct StaticCredentials {
     pub session_token: Option<String>,
 }
 
-/// One bucket as an object store. Cheap to clone; clones share connections and the retry budget.
+/// One bucket as an object store. Cheap to clone; clones share connections.
 #[derive(Debug, Clone)]
 pub struct S3Store {
     bucket: Arc<str>,
     client: Client,
     /// The longest pause between two chunks of a body.
     idle_timeout: Duration,
+    /// For reads, which are tried once.
+    read_config: aws_sdk_s3::config::Builder,
     /// For requests that send much or make the server work: they answer late without being stuck.
     upload_config: aws_sdk_s3::config::Builder,
 }
@@ -72,7 +77,7 @@ pub struct S3Store {
 // === impl S3Config ===
 
 impl S3Config {
-    /// A bucket on AWS with the SDK's credentials, 2 s to connect, 10 s to wait and 3 attempts.
+    /// A bucket on AWS with the SDK's credentials, 2 s to connect, 5 s to wait and 3 attempts at a write.
     pub fn new(bucket: impl Into<String>) -> Self {
         Self {
             bucket: bucket.into(),
@@ -81,8 +86,9 @@ impl S3Config {
             force_path_style: false,
             credentials: None,
             connect_timeout: Duration::from_secs(2),
-            read_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(5),
             attempts_max: 3,
+            idle_connections_max: 128,
         }
     }
 }

@@ -58,6 +58,16 @@ async fn a_sequential_read_has_several_long_runs_under_way() {
     assert!(asked.windows(2).all(|pair| pair[0].1 <= pair[1].0), "no byte is asked for twice");
 }
 
+#[tokio::test(start_paused = true)]
+async fn nothing_is_read_ahead_of_a_throttling_store() {
+    let store = TestStore::new(1, 200 << 20);
+    store.state().throttling = true;
+    store.state().chunk_bytes = 64 << 10;
+    let cache = cache(&store, 64 * MIB, 512 * MIB);
+    read(&cache, 0..20_000_000).await.expect("slow, and right");
+    assert_eq!(store.state().running_max, 1, "only what the reader waits for");
+}
+
 /// A run is made of whole segments also when one segment is longer than a run would be.
 #[tokio::test(start_paused = true)]
 async fn segments_may_be_longer_than_runs() {

@@ -32,6 +32,8 @@ pub(crate) struct State {
     pub(crate) faults: VecDeque<Fault>,
     /// What every HEAD and GET answers while it is set.
     pub(crate) failing: Option<Error>,
+    /// Whether it says that it is asked too much.
+    pub(crate) throttling: bool,
     /// From a request to its answer.
     pub(crate) first_byte: Duration,
     /// Bytes a second of each body; `None` is as fast as it goes.
@@ -74,6 +76,7 @@ impl TestStore {
                 object: Some((version, size)),
                 faults: VecDeque::new(),
                 failing: None,
+                throttling: false,
                 first_byte: FIRST_BYTE,
                 bytes_per_second: None,
                 chunk_bytes: 1500,
@@ -187,6 +190,10 @@ impl ObjectStore for Handle {
 
     fn head_is_cheap(&self) -> bool {
         false
+    }
+
+    fn is_throttling(&self) -> bool {
+        self.0.state().throttling
     }
 
     async fn list(&self, _: &str, _: Page) -> Result<Listing, Error> {

@@ -65,8 +65,12 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(secs(config.drain_timeout), 30);
     assert_eq!(
         (secs(config.s3_connect_timeout), secs(config.s3_read_timeout), config.s3_attempts),
-        (2, 10, 3)
+        (2, 5, 3)
     );
+    let origin = config.origin();
+    assert_eq!((origin.answer_timeout, origin.requests_max), (Duration::from_secs(10), 128));
+    assert_eq!(origin.hedging, Some(Hedging { quantile: 0.95, budget: 0.05 }));
+    assert!(config.s3_fallback.is_empty());
     let cache = config.cache();
     assert_eq!((cache.memory_bytes, cache.budget_bytes), (512 << 20, 256 << 20));
     assert_eq!(cache.segmentation.segment_bytes(), 64 << 10);
@@ -138,6 +142,29 @@ fn cache_rules_are_repeated_or_separated() {
 }
 
 #[test]
+fn fallbacks_are_urls_in_order() {
+    let urls = "s3://copy?region=eu-west-1,https://minio.example:9000/media,http://[::1]:9000/b/";
+    let config = config(&[], &[("S3_BUCKET", "media"), ("S3_FALLBACK", urls)]);
+    let fallback = |bucket: &str, endpoint: Option<&str>, region: Option<&str>| Fallback {
+        bucket: bucket.to_owned(),
+        endpoint: endpoint.map(str::to_owned),
+        region: region.map(str::to_owned),
+    };
+    assert_eq!(
+        config.s3_fallback,
+        [
+            fallback("copy", None, Some("eu-west-1")),
+            fallback("media", Some("https://minio.example:9000"), None),
+            fallback("b", Some("http://[::1]:9000"), None),
+        ]
+    );
+    assert_eq!(
+        line(&["--s3-fallback=s3://copy"], &[]),
+        "gateway: --s3-fallback (S3_FALLBACK) is \"s3://copy\": a fallback needs an --s3-bucket to fall back from"
+    );
+}
+
+#[test]
 fn wrong_values_are_named() {
     let segment = "a power of two from 4KiB to 16MiB";
     for value in ["100", "2KiB", "32MiB", "65KiB", "big", "-64KiB", "", "64XiB"] {
@@ -155,6 +182,17 @@ fn wrong_values_are_named() {
     wrong("--max-connections", "SEEKWAY_MAX_CONNECTIONS", "-1", "a number from 1 to 1000000");
     wrong("--headers-max", "SEEKWAY_HEADERS_MAX", "5", "a number from 16 to 1024");
     wrong("--s3-attempts", "SEEKWAY_S3_ATTEMPTS", "11", "a number from 1 to 10");
+    wrong("--s3-requests-max", "SEEKWAY_S3_REQUESTS_MAX", "0", "a number from 1 to 4096");
+    wrong("--s3-hedge-percent", "SEEKWAY_S3_HEDGE_PERCENT", "5%", "a number from 1 to 50");
+    for value in ["95", "p100", "p49", "p95.5", "never", ""] {
+        wrong("--s3-hedge-after", "SEEKWAY_S3_HEDGE_AFTER", value, "p50 to p99, or off");
+    }
+    let fallback = "s3://BUCKET or https://HOST/BUCKET, with ?region=NAME where it has another one";
+    for value in
+        ["copy", "s3://a/b", "https://host", "http://h/a/b", "http://u:p@h/a", "s3://a?region=", "s3://a?x=1"]
+    {
+        wrong("--s3-fallback", "S3_FALLBACK", value, fallback);
+    }
     wrong("--s3-force-path-style", "S3_FORCE_PATH_STYLE", "perhaps", "true or false");
     wrong("--s3-bucket", "S3_BUCKET", "my bucket", "a name without spaces");
     let endpoint = "a URL of a server, such as http://localhost:9000, without a user or query";
@@ -181,6 +219,7 @@ fn times_and_sizes_have_bounds() {
         ("--drain-timeout", "SEEKWAY_DRAIN_TIMEOUT"),
         ("--s3-connect-timeout", "SEEKWAY_S3_CONNECT_TIMEOUT"),
         ("--s3-read-timeout", "SEEKWAY_S3_READ_TIMEOUT"),
+        ("--s3-answer-timeout", "SEEKWAY_S3_ANSWER_TIMEOUT"),
     ] {
         for value in ["0s", "30", "soon", "1000years"] {
             wrong(flag, env, value, limit);

@@ -26,6 +26,25 @@ pub struct CacheRule {
     pub value: HeaderValue,
 }
 
+/// A bucket to read from while others fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fallback {
+    /// Its name.
+    pub bucket: String,
+    /// The server, if it is not AWS.
+    pub endpoint: Option<String>,
+    /// Its region; `None` is the preferred bucket's.
+    pub region: Option<String>,
+}
+
+/// When a late read is asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HedgeAfter {
+    Never,
+    /// When this many percent of the recent ones had answered.
+    Percent(u32),
+}
+
 /// `256KiB`, `2GiB` or plain bytes.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     size_in(text, 0..=SIZE_MAX)
@@ -124,5 +143,52 @@ impl FromStr for CacheRule {
             Some(Self { prefix: prefix.trim().to_owned(), value: HeaderValue::from_str(value).ok()? })
         });
         rule.ok_or_else(|| "PREFIX=VALUE, such as live/=no-cache or =public, max-age=60".to_owned())
+    }
+}
+
+impl HedgeAfter {
+    /// From 0 to 1.
+    pub(super) fn quantile(self) -> Option<f64> {
+        match self {
+            Self::Never => None,
+            Self::Percent(percent) => Some(f64::from(percent) / 100.0),
+        }
+    }
+}
+
+impl FromStr for HedgeAfter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Never);
+        }
+        let percent = text.strip_prefix('p').and_then(|percent| percent.parse().ok());
+        let percent = percent.filter(|percent| (50..=99).contains(percent));
+        percent.map(Self::Percent).ok_or_else(|| "p50 to p99, or off".to_owned())
+    }
+}
+
+impl FromStr for Fallback {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.parse::<Uri>().ok().and_then(|uri| {
+            let region = match uri.query() {
+                Some(query) => Some(name(query.strip_prefix("region=")?).ok()?),
+                None => None,
+            };
+            let (authority, path) = (uri.authority()?.as_str(), uri.path().trim_matches('/'));
+            let (bucket, endpoint) = match uri.scheme_str()? {
+                "s3" if path.is_empty() => (authority, None),
+                scheme @ ("http" | "https") => (path, Some(format!("{scheme}://{authority}"))),
+                _ => return None,
+            };
+            let plain = !bucket.is_empty() && !bucket.contains('/') && !authority.contains('@');
+            plain.then(|| Self { bucket: bucket.to_owned(), endpoint, region })
+        });
+        parsed.ok_or_else(|| {
+            "s3://BUCKET or https://HOST/BUCKET, with ?region=NAME where it has another one".to_owned()
+        })
     }
 }

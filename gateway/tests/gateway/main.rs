@@ -5,6 +5,7 @@ mod browser;
 mod conditions;
 mod drain;
 mod keys;
+mod origin_down;
 mod origin_faults;
 mod players;
 mod ranges;

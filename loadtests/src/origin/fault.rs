@@ -1,6 +1,9 @@
 //! What can go wrong at an object store, on demand.
 
-use std::time::Duration;
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use http::{Method, StatusCode};
 
@@ -23,6 +26,8 @@ pub enum Fault {
     Bandwidth(u64),
     /// An error with this status, with the XML that S3 sends with it.
     Status(StatusCode),
+    /// Requests beyond so many in any one second are answered with 503 `SlowDown`.
+    Throttle(usize),
     /// `Content-Range` names a start and an end that are this much further on; the body is what was asked for.
     ShiftContentRange(u64),
     /// `Content-Range` names this as the object's size.
@@ -61,6 +66,8 @@ pub struct Rule {
     method: Option<Method>,
     skip: u64,
     times: Option<u64>,
+    /// When [`Fault::Throttle`] let its last requests through.
+    let_through: VecDeque<Instant>,
 }
 
 /// Everything that goes wrong with one request.
@@ -117,7 +124,7 @@ impl Fault {
 
 impl From<Fault> for Rule {
     fn from(fault: Fault) -> Self {
-        Self { fault, object: None, method: None, skip: 0, times: None }
+        Self { fault, object: None, method: None, skip: 0, times: None, let_through: VecDeque::new() }
     }
 }
 
@@ -150,6 +157,18 @@ impl Rule {
         self
     }
 
+    /// Whether [`Fault::Throttle`] had less than it allows in the second before this request.
+    fn lets_through(&mut self) -> bool {
+        let Fault::Throttle(limit) = self.fault else { return false };
+        let now = Instant::now();
+        self.let_through.retain(|at| now.duration_since(*at) < Duration::from_secs(1));
+        let free = self.let_through.len() < limit;
+        if free {
+            self.let_through.push_back(now);
+        }
+        free
+    }
+
     fn matches(&self, method: &Method, bucket: &str, key: &str) -> bool {
         self.times != Some(0)
             && self.method.as_ref().is_none_or(|wanted| wanted == method)
@@ -166,7 +185,7 @@ impl Plan {
         for rule in rules.iter_mut().filter(|rule| rule.matches(method, bucket, key)) {
             if rule.skip > 0 {
                 rule.skip -= 1;
-            } else if plan.take(&rule.fault) {
+            } else if !rule.lets_through() && plan.take(&rule.fault) {
                 rule.times = rule.times.map(|times| times - 1);
             }
         }
@@ -183,6 +202,7 @@ impl Plan {
             Fault::Truncate(bytes) => set(&mut self.truncate_after, *bytes),
             Fault::Bandwidth(bytes_per_second) => set(&mut self.bytes_per_second, *bytes_per_second),
             Fault::Status(status) => set(&mut self.status, *status),
+            Fault::Throttle(_) => set(&mut self.status, StatusCode::SERVICE_UNAVAILABLE),
             Fault::ShiftContentRange(bytes) => set(&mut self.shift_content_range, *bytes),
             Fault::WrongTotal(total) => set(&mut self.wrong_total, *total),
             Fault::IgnoreRange => !std::mem::replace(&mut self.ignore_range, true),

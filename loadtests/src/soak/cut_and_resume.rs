@@ -37,7 +37,10 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
     figures.note("downloads", Value::Count(clients as u64));
     figures.note("cuts", Value::Count(downloads.iter().map(|download| download.cuts).sum()));
     figures.none("legs that were not resumed", downloads.iter().map(|download| download.refused).sum());
-    figures.none("downloads with a wrong byte", downloads.iter().filter(|download| !download.is_right).count() as u64);
+    figures.none(
+        "downloads with a wrong byte",
+        downloads.iter().filter(|download| !download.is_right).count() as u64,
+    );
     scale.judge(&mut figures).await?;
     Ok(figures)
 }

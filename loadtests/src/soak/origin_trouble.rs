@@ -9,11 +9,7 @@ use std::{
 use futures_util::future::{join, try_join_all};
 use http::StatusCode;
 
-use super::{
-    Figures, Scenario, Stage, Value,
-    films::Films,
-    stage::Scale,
-};
+use super::{Figures, Scenario, Stage, Value, films::Films, stage::Scale};
 use crate::{
     Error,
     client::Client,
@@ -122,7 +118,8 @@ async fn read(
         let mut is_right = true;
         let check = |offset, bytes: &[u8]| is_right &= films.are_right(place, offset, bytes);
         let answer = client.get_range_with(&films.path(place), films.range(place), check).await;
-        let complete = answer.as_ref().is_ok_and(|answer| answer.status == 206 && answer.bytes == RANGE_BYTES);
+        let complete =
+            answer.as_ref().is_ok_and(|answer| answer.status == 206 && answer.bytes == RANGE_BYTES);
         // The body of an error is no object's.
         let served = answer.as_ref().map_or(true, |answer| answer.status == 206);
         tally.wrong += u64::from(served && !is_right);

@@ -158,7 +158,11 @@ fn weigh(gateway: &Gateway, origin: &Origin) -> Result<Footprint, Error> {
 }
 
 /// A metric that counts whole things.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was written as a whole number")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it was written as a whole number"
+)]
 pub(super) fn whole(metric: f64) -> u64 {
     metric as u64
 }

@@ -19,8 +19,8 @@ use super::{S3Config, S3Store, StaticCredentials};
 
 /// What servers that are not AWS accept when nobody says otherwise.
 const REGION_DEFAULT: &str = "us-east-1";
-/// A retry waits up to this, then up to twice this, and so on: a reader is waiting, so the SDK's second is
-/// too long. A throttling store still sees its clients back off, and the SDK's retry budget ends storms.
+/// A write is tried again after up to this, then up to twice this, and so on: a client is waiting, so the
+/// SDK's second is too long. A throttling store still sees its clients back off.
 const BACKOFF_INITIAL: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Added to the read timeout where a request sends a part first (8 MiB at 64 KiB/s), or asks the server to
@@ -29,6 +29,7 @@ const UPLOAD_EXTRA: Duration = Duration::from_secs(128);
 
 pub(super) async fn connect(config: S3Config) -> S3Store {
     let http_client = aws_smithy_http_client::Builder::new()
+        .pool_max_idle_per_host(config.idle_connections_max)
         .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
         .build_https();
     // The credential providers (instance metadata, container, web identity) use the same HTTP client.
@@ -67,6 +68,7 @@ pub(super) async fn connect(config: S3Config) -> S3Store {
         bucket: config.bucket.as_str().into(),
         client: Client::from_conf(client_config),
         idle_timeout: config.read_timeout,
+        read_config: Builder::new().retry_config(RetryConfig::disabled()),
         upload_config: Builder::new().timeout_config(timeouts(&config, UPLOAD_EXTRA)),
     }
 }

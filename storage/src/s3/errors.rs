@@ -1,11 +1,12 @@
 //! What the SDK's errors mean for a caller. The one table from S3's codes and statuses to [`Error`].
 
 use std::error::Error as StdError;
+use std::time::Duration;
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use crate::{Error, ObjectKey, SharedError};
+use crate::{Error, ObjectKey, SharedError, Throttle};
 
 /// The meaning of a failed request. What the store said is the source where the variant has one, and is in
 /// the debug log in any case.
@@ -54,6 +55,8 @@ struct Answer {
     object_bytes: Option<u64>,
     /// Which argument S3 calls invalid.
     argument: Option<String>,
+    /// In seconds (RFC 9110 §10.2.3); a date there is not read.
+    retry_after: Option<Duration>,
 }
 
 /// What an answer said, for whoever reads the log. It stands in for the SDK's error, whose text is "service
@@ -83,6 +86,11 @@ impl Answer {
             message: message.unwrap_or_default(),
             object_bytes: object_bytes(response),
             argument: element(response, "ArgumentName").map(str::to_owned),
+            retry_after: response
+                .headers()
+                .get("retry-after")
+                .and_then(|value| value.parse().ok())
+                .map(Duration::from_secs),
         })
     }
 
@@ -102,7 +110,7 @@ impl Answer {
                 | "TooManyRequests"
                 | "RequestLimitExceeded",
                 _,
-            ) => Error::Throttled(self.source(bucket)),
+            ) => self.throttled(bucket),
             ("RequestTimeout", _) => Error::Timeout("the store waited for our request"),
             // These come with other statuses too.
             ("AccessDenied" | "ExpiredToken" | "InvalidToken", _) | (_, 401 | 403) => {
@@ -111,13 +119,19 @@ impl Answer {
             (_, 404) => Error::NotFound,
             (_, 412) => Error::VersionChanged,
             (_, 416) => Error::RangeNotSatisfiable { size: self.object_bytes },
-            (_, 429) => Error::Throttled(self.source(bucket)),
+            (_, 429) => self.throttled(bucket),
+            // Without a body nothing tells a busy store from a broken one, but how long to wait does.
+            ("", 503) if self.retry_after.is_some() => self.throttled(bucket),
             // The two codes: another write to the same key is under way.
             ("OperationAborted" | "ConditionalRequestConflict", _) | (_, 500 | 502 | 503 | 504) => {
                 Error::Unavailable(self.source(bucket))
             }
             _ => Error::Other(self.source(bucket)),
         }
+    }
+
+    fn throttled(&self, bucket: &str) -> Error {
+        Error::Throttled(Throttle::new(self.source(bucket), self.retry_after))
     }
 
     /// Whether the store can have no such key.

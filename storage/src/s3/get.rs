@@ -24,6 +24,7 @@ const OFFSET_MAX: u64 = i64::MAX.unsigned_abs();
 
 pub(super) async fn head(store: &S3Store, key: &ObjectKey) -> Result<Object, Error> {
     let request = store.client.head_object().bucket(&*store.bucket).key(key.as_str());
+    let request = request.customize().config_override(store.read_config.clone());
     let found = request.send().await.map_err(|error| from_object_read(&store.bucket, key, error))?;
     Ok(Object {
         version: version(found.e_tag(), found.version_id())?,
@@ -60,6 +61,7 @@ pub(super) async fn get(
         .range(format!("bytes={}-{}", range.start, range.end - 1))
         .set_if_match(expected.map(|object| object.version.etag.to_string()))
         .customize()
+        .config_override(store.read_config.clone())
         .interceptor(status.clone())
         // Ranges count the stored bytes: a server or proxy must not compress them on the way.
         .mutate_request(|request| {

@@ -25,6 +25,8 @@ pub(super) async fn list(store: &S3Store, prefix: &str, page: Page) -> Result<Li
         .set_continuation_token(page.after)
         // XML cannot carry every character that a key may have.
         .encoding_type(EncodingType::Url)
+        .customize()
+        .config_override(store.read_config.clone())
         .send()
         .await
         .map_err(|error| from_sdk(&store.bucket, error))?;

@@ -377,12 +377,25 @@ async fn trouble_that_passes_is_retried() {
     let server =
         Server::start(vec![error("503 Slow Down", "SlowDown"), error("500 Oh", "InternalError"), right()])
             .await;
-    let get = server.store(3).await.get(&key("object"), 10..20, None).await.expect("the third attempt");
+    // Reads are tried once by the client itself.
+    let store = crate::origin::around(server.store(3).await);
+    let get = store.get(&key("object"), 10..20, None).await.expect("the third attempt");
     assert_eq!(collect(get).await.expect("right"), b"0123456789");
     assert_eq!(server.requests().len(), 3);
     let server = Server::start(vec![error("500 Oh", "InternalError")]).await;
-    server.store(2).await.get(&key("object"), 10..20, None).await.expect_err("every attempt fails");
+    server.store(2).await.delete(&key("object")).await.expect_err("every attempt fails");
     assert_eq!(server.requests().len(), 2, "attempts_max counts all of them");
+}
+
+#[tokio::test]
+async fn a_store_can_say_when_to_come_back() {
+    let slow = |headers: &str| answer_text("503 Slow Down", &format!("{headers}Content-Length: 0\r\n"), "");
+    for (answer, asked) in [(slow("Retry-After: 7\r\n"), Some(7)), (error("429 No", "TooManyRequests"), None)]
+    {
+        let error = read(answer, None).await.expect_err("throttled");
+        let Error::Throttled(throttle) = &error else { panic!("{error:?}") };
+        assert_eq!(throttle.retry_after(), asked.map(Duration::from_secs));
+    }
 }
 
 #[tokio::test]
@@ -391,7 +404,10 @@ async fn refusals_are_not_retried() {
         [("412 No", "PreconditionFailed"), ("404 No", "NoSuchKey"), ("403 No", "AccessDenied")]
     {
         let server = Server::start(vec![error(status, code)]).await;
-        server.store(3).await.get(&key("object"), 10..20, None).await.expect_err(status);
+        crate::origin::around(server.store(3).await)
+            .get(&key("object"), 10..20, None)
+            .await
+            .expect_err(status);
         assert_eq!(server.requests().len(), 1, "{status}");
     }
 }

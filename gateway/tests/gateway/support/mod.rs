@@ -124,6 +124,11 @@ impl Stand {
         self.origin.as_ref().expect("this stand's store is S3")
     }
 
+    /// Ends the S3 server: its connections break, and new ones are refused.
+    pub(crate) fn kill_origin(&mut self) {
+        drop(self.origin.take().expect("this stand's store is S3"));
+    }
+
     pub(crate) fn is_s3(&self) -> bool {
         self.origin.is_some()
     }
