@@ -78,7 +78,8 @@ pub struct Config {
     #[arg(value_parser = limit, help_heading = LISTENERS)]
     pub idle_timeout: humantime::Duration,
 
-    /// Time in which a client must take at least 128 KiB of its response, or is cut off; a player that was
+    /// Time in which a client must take at least 128 KiB of its response (down to 4 KiB where many share the
+    /// socket memory), or is cut off; a player that was
     /// paused for longer asks again from where it stopped
     #[arg(long, env = "SEEKWAY_WRITE_STALL_TIMEOUT", value_name = "TIME", default_value = "60s")]
     #[arg(value_parser = limit, help_heading = LISTENERS)]

@@ -5,6 +5,7 @@
 //! deterministic as a test, long in `make soak`, with the same code.
 
 mod aborts;
+mod cold_requests;
 mod crowd;
 mod cut_and_resume;
 mod drain;
@@ -34,6 +35,7 @@ pub const SCENARIOS: &[Scenario] = &[
     slow_readers::SCENARIO,
     idle_connections::SCENARIO,
     many_ranges::SCENARIO,
+    cold_requests::SCENARIO,
     aborts::SCENARIO,
     slow_heads::SCENARIO,
     origin_trouble::SCENARIO,
