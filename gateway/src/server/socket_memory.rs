@@ -1,9 +1,9 @@
 //! The kernel's share of memory: how much may wait for each client in its socket.
 //!
-//! Every connection has [`FLOOR_BYTES`] for itself, and beyond that a lease from one pool for all. A lease is a
-//! fraction of what lies free: few connections get all that the kernel would take by itself, many get little
-//! more than the floor, and the sum is bounded whoever came first. A lease is renewed as the connection writes, so
-//! that the shares follow the number of those who share.
+//! Every connection has [`FLOOR_BYTES`] for itself, and beyond that a lease from one pool for all: few connections
+//! get all that the kernel would take by itself, many get little more than the floor. A lease is a fair share as long
+//! as that leaves plenty for others, so that the sum is bounded whoever came first; and it is renewed as the
+//! connection writes, so that the shares follow the number of those who share.
 //!
 //! A connection that may hold `bound` bytes writes at most [`write_bytes_max`] at once, because the kernel looks
 //! at its limits before a write and not within it; the rest is `SO_SNDBUF`, which counts what is sent and not yet
@@ -21,8 +21,10 @@ pub(crate) const FLOOR_BYTES: usize = 32 * 1024;
 /// The kernel's receive buffer for a client's requests. A response under way does not read, so a client may fill
 /// it; the kernel doubles it for its overhead.
 pub(crate) const RECEIVE_BYTES: usize = 16 * 1024;
-/// A lease takes this fraction of what lies free, so `n` connections get the pool's `1 / (32 + n)` each.
-const SHARE_FRACTION: usize = 32;
+/// The pool is shared as if there were so many connections more than there are: what comes next finds room.
+const CONNECTIONS_MORE: usize = 32;
+/// A lease takes at most this fraction of what lies free, so that nobody takes the last of it.
+const FREE_FRACTION: usize = 8;
 /// Unsent bytes that the kernel takes from us for one connection (`TCP_NOTSENT_LOWAT`), if it may hold so many.
 /// Without it a paused client has megabytes in the kernel, and a slow one looks stalled: the kernel says that it
 /// can be written to again only when a third of its buffer is empty; with it, when half of this is.
@@ -40,6 +42,8 @@ const KERNEL_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(crate) struct SocketMemory {
     capacity: usize,
     leased: AtomicUsize,
+    /// Connections that have written.
+    leases: AtomicUsize,
     /// Where a socket is bounded by the kernel itself, and is left to it.
     kernel_bytes_max: usize,
 }
@@ -52,6 +56,8 @@ pub(crate) struct Lease {
     held: usize,
     /// What the socket may hold from now on, without the floor; less than `held` until it holds no more.
     granted: usize,
+    /// Whether the connection has written, and counts among those who share.
+    is_counted: bool,
     /// Whether the socket's buffer grows and shrinks as the kernel wants; once it does not, it never will.
     is_kernels: bool,
     until_renewal: usize,
@@ -63,12 +69,23 @@ impl SocketMemory {
     /// A pool of `capacity` bytes.
     pub(crate) fn new(capacity: usize) -> Arc<Self> {
         let kernel_bytes_max = kernel_bytes_max().unwrap_or(KERNEL_BYTES_MAX);
-        Arc::new(Self { capacity, leased: AtomicUsize::new(0), kernel_bytes_max })
+        Arc::new(Self::bounded(capacity, kernel_bytes_max))
+    }
+
+    fn bounded(capacity: usize, kernel_bytes_max: usize) -> Self {
+        Self { capacity, leased: AtomicUsize::new(0), leases: AtomicUsize::new(0), kernel_bytes_max }
     }
 
     /// A lease of nothing yet: the first write renews it.
     pub(crate) fn lease(self: &Arc<Self>) -> Lease {
-        Lease { memory: self.clone(), held: 0, granted: 0, is_kernels: true, until_renewal: 0 }
+        Lease {
+            memory: self.clone(),
+            held: 0,
+            granted: 0,
+            is_counted: false,
+            is_kernels: true,
+            until_renewal: 0,
+        }
     }
 
     /// Bytes that are leased now.
@@ -77,7 +94,8 @@ impl SocketMemory {
     }
 
     fn share(&self, leased_by_others: usize) -> usize {
-        ((self.capacity - leased_by_others) / SHARE_FRACTION).min(self.kernel_bytes_max)
+        let fair = self.capacity / (CONNECTIONS_MORE + self.leases.load(Ordering::Relaxed));
+        fair.min((self.capacity - leased_by_others) / FREE_FRACTION).min(self.kernel_bytes_max)
     }
 
     /// Replaces a holding of `held` by a fair one, and says how much that is.
@@ -109,6 +127,9 @@ impl Lease {
     pub(crate) fn before_write(&mut self, socket: &TcpStream) -> io::Result<usize> {
         if self.until_renewal == 0 {
             self.until_renewal = RENEWAL_BYTES;
+            if !std::mem::replace(&mut self.is_counted, true) {
+                self.memory.leases.fetch_add(1, Ordering::Relaxed);
+            }
             let share = self.memory.exchange(self.held);
             self.held = self.held.max(share);
             self.granted = share;
@@ -145,6 +166,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.give_back(self.held);
+        if self.is_counted {
+            self.memory.leases.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -160,7 +184,7 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     fn memory(capacity: usize) -> Arc<SocketMemory> {
-        Arc::new(SocketMemory { capacity, leased: AtomicUsize::new(0), kernel_bytes_max: 4 * MIB })
+        Arc::new(SocketMemory::bounded(capacity, 4 * MIB))
     }
 
     async fn socket() -> (TcpStream, TcpStream) {
@@ -179,7 +203,6 @@ mod tests {
             assert!(memory.leased() <= memory.capacity);
         }
         assert_eq!(leases[0].granted, 4 * MIB, "the first has all that the kernel would give it");
-        assert!(leases[999].granted < 64, "nothing is left for the last: {:?}", leases[999]);
         for _ in 0..3 {
             for lease in &mut leases {
                 lease.after_write(RENEWAL_BYTES);
@@ -187,9 +210,9 @@ mod tests {
                 assert!(memory.leased() <= memory.capacity);
             }
         }
-        let fair = memory.capacity / (SHARE_FRACTION + leases.len());
+        let fair = memory.capacity / (CONNECTIONS_MORE + leases.len());
         for lease in &leases {
-            assert!((fair / 2..fair * 2).contains(&lease.granted), "{lease:?}, and fair is {fair}");
+            assert_eq!(lease.granted, fair, "{lease:?}");
         }
         drop(leases);
         assert_eq!(memory.leased(), 0);
@@ -201,16 +224,18 @@ mod tests {
         let (socket, _client) = socket().await;
         let mut lease = memory.lease();
         lease.before_write(&socket).expect("an open socket");
-        assert_eq!(memory.leased(), 2 * MIB);
+        let alone = 64 * MIB / (CONNECTIONS_MORE + 1);
+        assert_eq!(memory.leased(), alone);
         lease.after_write(RENEWAL_BYTES);
         let mut other = memory.lease();
-        (other.held, other.granted) = (62 * MIB, 62 * MIB);
-        memory.leased.fetch_add(62 * MIB, Ordering::Relaxed);
+        let most = 62 * MIB;
+        (other.held, other.granted) = (most, most);
+        memory.leased.fetch_add(most, Ordering::Relaxed);
         let at_once = lease.before_write(&socket).expect("an open socket");
-        assert!(at_once < 64 * 1024, "{at_once}");
-        assert_eq!(memory.leased(), 64 * MIB, "the socket may still hold what it was allowed before");
+        assert!(at_once < NOTSENT_BYTES_MAX && lease.granted < alone, "{lease:?}");
+        assert_eq!(memory.leased(), most + alone, "the socket may still hold what it was allowed before");
         lease.after_write(1);
-        assert_eq!(memory.leased(), 62 * MIB + lease.granted);
+        assert_eq!(memory.leased(), most + lease.granted);
         drop((lease, other));
         assert_eq!(memory.leased(), 0);
     }

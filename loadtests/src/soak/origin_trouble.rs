@@ -3,7 +3,7 @@
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::{join, try_join_all};
@@ -27,6 +27,9 @@ const RANGE_BYTES: u64 = 512 << 10;
 /// Read by everybody before anything goes wrong, and then again and again.
 const CACHED: usize = 16;
 const CLIENTS: usize = 8;
+const AGAIN: &str = "well again";
+/// The longest that the gateway passes an endpoint over, and some time to find out.
+const RECOVERED_WITHIN: Duration = Duration::from_secs(30);
 
 async fn run(stage: &Stage) -> Result<Figures, Error> {
     let span = stage.pick(Duration::from_millis(400), Duration::from_secs(5));
@@ -47,7 +50,7 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
         ("throttling", |films| films.origin().set_shape(Shape { error_rate: 0.5, ..Shape::remote() })),
         ("breaking off", |films| films.origin().fault(Fault::Truncate(100_000))),
         ("down", |films| films.origin().fault(Fault::Status(StatusCode::SERVICE_UNAVAILABLE))),
-        ("well again", |_| {}),
+        (AGAIN, |_| {}),
     ];
     let next_cold = AtomicUsize::new(CACHED);
     let mut figures = Figures::default();
@@ -56,6 +59,10 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
         films.origin().clear_faults();
         films.origin().set_shape(Shape::remote());
         trouble(&films);
+        if what == AGAIN {
+            let recovered = recovery(&gateway, &films, &next_cold).await?;
+            figures.at_most("until cold reads work again", recovered.into(), RECOVERED_WITHIN.into());
+        }
         let is_over = AtomicBool::new(false);
         let readers = (0..CLIENTS).map(|nth| read(&gateway, &films, nth, &next_cold, &is_over));
         let ending = async {
@@ -78,6 +85,21 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
     }
     scale.judge(&mut figures).await?;
     Ok(figures)
+}
+
+/// How long the origin must be well until a cold read is, too: it is passed over for some time after failures.
+async fn recovery(gateway: &Gateway, films: &Films, next_cold: &AtomicUsize) -> Result<Duration, Error> {
+    let began = Instant::now();
+    while began.elapsed() < RECOVERED_WITHIN {
+        let place = next_cold.fetch_add(1, Ordering::Relaxed);
+        let mut client = Client::connect(gateway.address()).await?;
+        let read = client.get_range(&films.path(place), films.range(place)).await;
+        if read.is_ok_and(|(answer, _)| answer.status == StatusCode::PARTIAL_CONTENT) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(began.elapsed())
 }
 
 /// What the reads of one client came to.
