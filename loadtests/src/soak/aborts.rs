@@ -45,7 +45,7 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     let after = scale.weigh()?;
-    let (path, range) = (films.path(0), films.range(0));
+    let (path, range) = (Films::path(0), films.range(0));
     let (_, body) = Client::connect(gateway.address()).await?.get_range(&path, range).await?;
 
     let mut figures = Figures::default();

@@ -29,7 +29,7 @@ const RECEIVE_BUFFER_BYTES: u32 = 4096;
 /// No head is longer.
 const HEAD_BYTES_MAX: usize = 8192;
 /// No answer begins later: the gateway itself gives up after 5 s without memory.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A client that asked and has the head of its answer.
 #[derive(Debug)]

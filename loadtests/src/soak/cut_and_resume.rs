@@ -53,7 +53,7 @@ struct Download {
 }
 
 async fn download(stage: &Stage, gateway: &Gateway, films: &Films, nth: usize) -> Result<Download, Error> {
-    let (path, range) = (films.path(nth), films.range(nth));
+    let (path, range) = (Films::path(nth), films.range(nth));
     let mut client = Client::connect(gateway.address()).await?;
     let (answer, _) = client.request(Method::HEAD, &path, &[], "").await?;
     let tag = answer.header(header::ETAG).to_owned();

@@ -20,7 +20,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 const RANGE_BYTES: u64 = 1 << 20;
-const ENDED_WITHIN: Duration = Duration::from_secs(60);
+const ENDED_WITHIN: Duration = Duration::from_mins(1);
 
 async fn run(stage: &Stage) -> Result<Figures, Error> {
     let clients: usize = stage.pick(50, 1_000);

@@ -38,7 +38,7 @@ impl Films {
     }
 
     /// Where client number `nth` reads.
-    pub(super) fn path(&self, nth: usize) -> String {
+    pub(super) fn path(nth: usize) -> String {
         format!("/media/film-{}.mp4", nth % FILMS)
     }
 
@@ -51,7 +51,7 @@ impl Films {
     /// The request for it.
     pub(super) fn request(&self, nth: usize) -> String {
         let Range { start, end } = self.range(nth);
-        crowd::get(&self.path(nth), &format!("range: bytes={start}-{}\r\n", end - 1))
+        crowd::get(&Self::path(nth), &format!("range: bytes={start}-{}\r\n", end - 1))
     }
 
     /// Whether `bytes` are what client number `nth` gets from `offset` of its range on.

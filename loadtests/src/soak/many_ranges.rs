@@ -34,7 +34,7 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
             format!("{first}-{}", first + RANGE_BYTES / RANGES / 2)
         });
         let ranges = ranges.collect::<Vec<_>>().join(",");
-        crowd::get(&films.path(nth), &format!("range: bytes={ranges}\r\n"))
+        crowd::get(&Films::path(nth), &format!("range: bytes={ranges}\r\n"))
     })
     .await?;
     scale.weigh()?;

@@ -31,6 +31,9 @@ const AGAIN: &str = "well again";
 /// The longest that the gateway passes an endpoint over, and some time to find out.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(30);
 
+/// What the origin is, and how it becomes so.
+type Trouble = (&'static str, fn(&Films));
+
 async fn run(stage: &Stage) -> Result<Figures, Error> {
     let span = stage.pick(Duration::from_millis(400), Duration::from_secs(5));
     let cold = stage.pick(2_000, 20_000);
@@ -42,10 +45,10 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
     let mut scale = Scale::new(&gateway, films.origin())?;
     let mut warm = Client::connect(gateway.address()).await?;
     for nth in 0..CACHED {
-        warm.get_range(&films.path(nth), films.range(nth)).await?;
+        warm.get_range(&Films::path(nth), films.range(nth)).await?;
     }
 
-    let troubles: [(&'static str, fn(&Films)); 5] = [
+    let troubles: [Trouble; 5] = [
         ("well", |_| {}),
         ("throttling", |films| films.origin().set_shape(Shape { error_rate: 0.5, ..Shape::remote() })),
         ("breaking off", |films| films.origin().fault(Fault::Truncate(100_000))),
@@ -93,7 +96,7 @@ async fn recovery(gateway: &Gateway, films: &Films, next_cold: &AtomicUsize) -> 
     while began.elapsed() < RECOVERED_WITHIN {
         let place = next_cold.fetch_add(1, Ordering::Relaxed);
         let mut client = Client::connect(gateway.address()).await?;
-        let read = client.get_range(&films.path(place), films.range(place)).await;
+        let read = client.get_range(&Films::path(place), films.range(place)).await;
         if read.is_ok_and(|(answer, _)| answer.status == StatusCode::PARTIAL_CONTENT) {
             break;
         }
@@ -139,7 +142,7 @@ async fn read(
         let place = if is_cached { (nth + turn) % CACHED } else { next_cold.fetch_add(1, Ordering::Relaxed) };
         let mut is_right = true;
         let check = |offset, bytes: &[u8]| is_right &= films.are_right(place, offset, bytes);
-        let answer = client.get_range_with(&films.path(place), films.range(place), check).await;
+        let answer = client.get_range_with(&Films::path(place), films.range(place), check).await;
         let complete =
             answer.as_ref().is_ok_and(|answer| answer.status == 206 && answer.bytes == RANGE_BYTES);
         // The body of an error is no object's.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{TryStreamExt as _, stream::FuturesUnordered};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{
@@ -39,11 +39,9 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
     let slow: FuturesUnordered<_> = (0..bad).map(|nth| never_ask(stage, &gateway, nth)).collect();
     let good: FuturesUnordered<_> =
         (0..GOOD_CLIENTS).map(|nth| ask_well(stage, &gateway, &films, nth, requests)).collect();
-    let (ended, failed): (Vec<Result<bool, Error>>, Vec<Result<u64, Error>>) =
-        futures_util::future::join(slow.collect(), good.collect()).await;
+    let (slow, good) = (slow.try_collect::<Vec<bool>>(), good.try_collect::<Vec<u64>>());
+    let (ended, failed) = futures_util::future::try_join(slow, good).await?;
     scale.weigh()?;
-    let ended: Vec<bool> = ended.into_iter().collect::<Result<_, _>>()?;
-    let failed: Vec<u64> = failed.into_iter().collect::<Result<_, _>>()?;
 
     let mut figures = Figures::default();
     figures.note("connections that never finished asking", Value::Count(bad as u64));
@@ -61,16 +59,15 @@ async fn never_ask(stage: &Stage, gateway: &Gateway, nth: usize) -> Result<bool,
     let mut bytes = head.bytes().take(head.len() - 1).cycle();
     let mut answer = Vec::new();
     while began.elapsed() < LIMIT + LATE_BY_AT_MOST {
-        if nth % 2 == 0 {
+        if nth.is_multiple_of(2) {
             // A write to a connection that has been ended is how such a client finds out.
             if stream.write_all(&[bytes.next().expect("it goes round")]).await.is_err() {
                 break;
             }
         }
         let reading = stream.read_buf(&mut answer);
-        match tokio::time::timeout(Duration::from_millis(200), reading).await {
-            Ok(Ok(0) | Err(_)) => break,
-            Ok(Ok(_)) | Err(_) => {}
+        if let Ok(Ok(0) | Err(_)) = tokio::time::timeout(Duration::from_millis(200), reading).await {
+            break;
         }
     }
     stage.done();
@@ -88,7 +85,7 @@ async fn ask_well(
     let mut client = Client::connect(gateway.address()).await?;
     let mut failed = 0;
     for _ in 0..requests {
-        let answer = client.get_range(&films.path(nth), films.range(nth)).await;
+        let answer = client.get_range(&Films::path(nth), films.range(nth)).await;
         let is_right = |body: &[u8]| body.len() as u64 == RANGE_BYTES && films.are_right(nth, 0, body);
         if !answer.is_ok_and(|(answer, body)| answer.status == 206 && is_right(&body)) {
             failed += 1;
