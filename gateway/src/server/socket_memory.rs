@@ -31,6 +31,8 @@ const FREE_FRACTION: usize = 8;
 ///
 /// Measured with hot 1 MiB ranges on 16 loopback connections, two rounds, requests/s: 128 KiB 5,658 and 4,567;
 /// 256 KiB 5,629 and 6,744; 512 KiB 6,528 and 6,573; 4 MiB 5,948 and 6,110. Below 256 KiB it costs throughput.
+/// Leases cost nothing there: 276 us of CPU a request with them, 270 without, and 264 with a pool of 8 MiB (means of
+/// four rounds in turn on a busy machine).
 const NOTSENT_BYTES_MAX: usize = 256 * 1024;
 /// How much is written between two renewals of a lease: a share that is too large or too small lasts no longer.
 const RENEWAL_BYTES: usize = 1024 * 1024;
