@@ -32,8 +32,8 @@ use crate::framing::BadHead;
 use crate::metrics::{Meter, Metrics};
 use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
-use crate::server::{Answering, Peer, Phase, REFUSED_METHOD};
-use crate::{console, host, objects};
+use crate::server::{Answering, Peer, Phase, REFUSED_METHOD, SocketMemory};
+use crate::{console, host, memory_limit, objects};
 
 static SERVER: HeaderValue = HeaderValue::from_static("seekway");
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -49,6 +49,8 @@ pub(crate) struct App {
     pub(crate) admission: Admission,
     access_log: AccessLog,
     headers_max: usize,
+    pub(crate) socket_memory: Arc<SocketMemory>,
+    memory_limit: u64,
     is_ready: AtomicBool,
     request_ids: RequestIds,
     /// Cancelled when the drain begins.
@@ -110,6 +112,8 @@ impl App {
             access_log: config.access_log,
             // And the two that we add: a host's and an id.
             headers_max: config.headers_max + 2,
+            socket_memory: SocketMemory::new(config.socket_memory_bytes()),
+            memory_limit: memory_limit::bytes(config),
             is_ready: AtomicBool::new(false),
             request_ids: RequestIds::new(),
             draining: CancellationToken::new(),
@@ -196,7 +200,7 @@ impl App {
             return Err(Problem::MethodNotAllowed(allowed));
         }
         match request.uri().path() {
-            "/metrics" => Ok(self.metrics.page(self.cache.stats())),
+            "/metrics" => Ok(self.metrics.page(self.cache.stats(), self.memory_limit)),
             "/api/health" => Ok(json(StatusCode::OK, r#"{"status":"ok"}"#)),
             "/api/ready" => Ok(self.readiness()),
             _ => Err(Problem::NoRoute),

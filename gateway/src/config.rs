@@ -97,7 +97,8 @@ pub struct Config {
     #[arg(value_parser = limit, help_heading = LISTENERS)]
     pub idle_timeout: humantime::Duration,
 
-    /// Time in which a client must take at least 128 KiB of its response, or is cut off; a player that was
+    /// Time in which a client must take at least 128 KiB of its response (down to 4 KiB where many share the
+    /// socket memory), or is cut off; a player that was
     /// paused for longer asks again from where it stopped
     #[arg(long, env = "SEEKWAY_WRITE_STALL_TIMEOUT", value_name = "TIME", default_value = "60s")]
     #[arg(value_parser = limit, help_heading = LISTENERS)]
@@ -224,6 +225,11 @@ pub struct Config {
     #[arg(value_parser = limit, help_heading = CACHE)]
     cache_redis_read_timeout: humantime::Duration,
 
+    /// Memory of the kernel that clients' sockets share, on top of 32 KiB for each: bytes on their way to clients
+    #[arg(long, env = "SEEKWAY_SOCKET_MEMORY_BYTES", value_name = "SIZE", default_value = "256MiB")]
+    #[arg(value_parser = size, help_heading = CACHE)]
+    socket_memory_bytes: u64,
+
     /// How long an object's size and version are believed without asking the store
     #[arg(long, env = "METADATA_TTL", value_name = "TIME", default_value = "10s")]
     #[arg(value_parser = period, help_heading = CACHE)]
@@ -333,6 +339,16 @@ impl Config {
     /// Bytes of a request's line and headers.
     pub fn header_bytes_max(&self) -> usize {
         in_memory(self.header_bytes_max)
+    }
+
+    /// Connections to S3, of all buckets together.
+    pub fn s3_connections_max(&self) -> usize {
+        self.s3_requests_max.saturating_mul(1 + self.s3_fallback.len())
+    }
+
+    /// Bytes that clients' sockets share in the kernel.
+    pub fn socket_memory_bytes(&self) -> usize {
+        in_memory(self.socket_memory_bytes)
     }
 
     /// Who may list keys.

@@ -15,6 +15,7 @@ mod console;
 pub mod delivery;
 pub mod framing;
 mod host;
+mod memory_limit;
 mod metrics;
 mod objects;
 pub mod respond;

@@ -57,6 +57,7 @@ pub(crate) struct Metrics {
 /// What is read for one scrape.
 pub(crate) struct Now {
     cache: Stats,
+    memory_limit: u64,
     endpoints: Vec<EndpointState>,
     process: Process,
     started: Duration,
@@ -119,9 +120,10 @@ impl Metrics {
     }
 
     /// The page.
-    pub(crate) fn page(&self, cache: Stats) -> Response<Payload> {
+    pub(crate) fn page(&self, cache: Stats, memory_limit: u64) -> Response<Payload> {
         let now = Now {
             cache,
+            memory_limit,
             endpoints: self.origin.endpoints(),
             process: Process::read(),
             started: self.started,
@@ -161,6 +163,11 @@ fn cache_rows(t: &mut Table) {
     .read("seekway_cache_metadata_stale_total", "Answers from metadata past its time.", |n| n.cache.metadata_stale);
     t.section("Memory")
         .read("seekway_budget_capacity_bytes", "Bytes that may be held.", |n| n.cache.budget_capacity_bytes)
+        .read(
+            "seekway_memory_limit_bytes",
+            "The most that the process and its sockets take, by the configuration.",
+            |n| n.memory_limit,
+        )
         .read("seekway_budget_in_use_bytes", "Bytes held or reserved, the memory tier included.", |n| {
             n.cache.budget_in_use_bytes
         })

@@ -8,12 +8,14 @@
 //! deadline, and ends the threads.
 
 mod accept;
+mod bounded_stream;
 mod checked_heads;
 mod connection;
 mod guarded_stream;
 mod phase;
 mod preface;
 mod protocols;
+mod socket_memory;
 mod tls;
 mod transport;
 
@@ -42,11 +44,16 @@ pub(crate) use guarded_stream::Ended;
 use tls::Tls;
 
 pub(crate) use phase::{Answering, Phase};
+pub(crate) use socket_memory::{FLOOR_BYTES as SOCKET_FLOOR_BYTES, RECEIVE_BYTES, SocketMemory};
 pub use tls::TlsError;
 pub(crate) use tls::TlsFiles;
 
 /// The admin listener serves probes and scrapes: a handful of connections.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// Reads of local files that each serving thread has under way. Each is a chunk that no budget pays for, and one more
+/// in hand: [`memory_limit`](crate::memory_limit) counts them.
+pub(crate) const BLOCKING_THREADS_MAX: usize = 32;
 
 /// A running gateway.
 pub struct Gateway {
@@ -224,5 +231,8 @@ async fn follow_files(certificates: &[Arc<Tls>]) {
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()
 }

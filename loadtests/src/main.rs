@@ -1,5 +1,7 @@
 //! `loadtest`: measures the gateway, and lends its shaped origin to whoever wants to play with it.
 
+mod soak_command;
+
 use std::{
     ffi::OsString,
     fs,
@@ -19,7 +21,6 @@ use seekway_loadtests::{
     hedging,
     origin::{Object, Origin, Shape, Tail},
     report::ColdSeekReport,
-    soak::{self, Length, SCENARIOS},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -46,8 +47,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     ColdSeek(ColdSeek),
-    Soak(Soak),
     Hedging(Hedging),
+    Soak(soak_command::Soak),
     Origin(OriginArgs),
 }
 
@@ -84,25 +85,6 @@ struct ColdSeek {
     /// Exit with code 1 when an aim is missed.
     #[arg(long)]
     gate: bool,
-}
-
-/// Run scenarios that promise something under load, and say whether it was kept.
-///
-/// Exit code 1 says that a promise was broken.
-#[derive(Debug, Args)]
-struct Soak {
-    /// The gateway's binary [default: `gateway` next to this one]. Build both with --release.
-    #[arg(long, value_name = "PATH")]
-    gateway: Option<PathBuf>,
-    /// Only this scenario. Can be repeated.
-    #[arg(long = "scenario", value_name = "NAME", value_parser = scenario_names())]
-    scenarios: Vec<String>,
-    /// The short form, which the tests run.
-    #[arg(long)]
-    short: bool,
-    /// Write the figures to this file, too.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 /// Measure cold seeks from an origin some of whose answers are late, with hedging and without.
@@ -197,34 +179,22 @@ fn failed(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::from(2) // 1 says that an aim was missed
 }
 
-/// Runs until the end or Ctrl-C. Dropping what is under way stops its servers.
-async fn interruptible(running: impl Future<Output = Result<ExitCode, Error>>) -> Result<ExitCode, Error> {
-    tokio::select! {
-        outcome = running => outcome,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
-            eprintln!("loadtest: interrupted");
-            Ok(ExitCode::from(130))
-        }
-    }
-}
-
-/// The binary to test: what was asked for, else the one next to this.
-fn gateway_binary(asked: Option<&PathBuf>) -> Result<PathBuf, Error> {
-    Ok(match asked {
-        Some(path) => path.clone(),
-        None => std::env::current_exe()?.with_file_name("gateway"),
-    })
-}
-
 // === impl ColdSeek ===
 
 impl ColdSeek {
     async fn run(&self) -> Result<ExitCode, Error> {
-        let report = self.measure().await?;
+        let report = tokio::select! {
+            report = self.measure() => report?,
+            // Dropping the measurement stops the gateway.
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted?;
+                eprintln!("loadtest: interrupted");
+                return Ok(ExitCode::from(130));
+            }
+        };
         print!("{report}");
         if let Some(path) = &self.json {
-            write_json(path, &report)?;
+            write_json(path, &report).map_err(|source| Error::File { path: path.clone(), source })?;
         }
         Ok(if self.gate && !report.all_met() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
@@ -237,7 +207,10 @@ impl ColdSeek {
             seed: self.seed,
             ..Scenario::default()
         };
-        let binary = gateway_binary(self.gateway.as_ref())?;
+        let binary = match &self.gateway {
+            Some(path) => path.clone(),
+            None => std::env::current_exe()?.with_file_name("gateway"),
+        };
         let origin = Origin::start(self.shape.shape())?;
         cold_seek::prepare(&origin, &scenario);
         let launch = Launch {
@@ -273,33 +246,7 @@ impl Hedging {
 fn write_json(path: &Path, report: &impl serde::Serialize) -> Result<(), Error> {
     let mut text = serde_json::to_string_pretty(report).map_err(std::io::Error::from)?;
     text.push('\n');
-    fs::write(path, text).map_err(|source| Error::File { path: path.to_owned(), source })
-}
-
-// === impl Soak ===
-
-impl Soak {
-    async fn run(&self) -> Result<ExitCode, Error> {
-        let binary = gateway_binary(self.gateway.as_ref())?;
-        let length = if self.short { Length::Short } else { Length::Long };
-        let wanted =
-            |name: &str| self.scenarios.is_empty() || self.scenarios.iter().any(|other| other == name);
-        let mut report = soak::Report::default();
-        for scenario in SCENARIOS.iter().filter(|scenario| wanted(scenario.name)) {
-            let outcome = scenario.run(&binary, length).await?;
-            println!("{outcome}");
-            report.outcomes.push(outcome);
-        }
-        print!("{report}");
-        if let Some(path) = &self.json {
-            write_json(path, &report)?;
-        }
-        Ok(if report.all_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    }
-}
-
-fn scenario_names() -> clap::builder::PossibleValuesParser {
-    SCENARIOS.iter().map(|scenario| scenario.name).collect::<Vec<_>>().into()
+    fs::write(path, text)
 }
 
 // === impl OriginArgs ===

@@ -4,11 +4,21 @@
 //! drives it, and returns [`Figures`]; a figure with a limit is a promise. Each runs in two lengths: short and
 //! deterministic as a test, long in `make soak`, with the same code.
 
+mod aborts;
+mod cold_requests;
 mod crowd;
+mod cut_and_resume;
+mod drain;
 mod figures;
+mod films;
+mod idle_connections;
+mod many_ranges;
+mod origin_trouble;
 mod paused_clients;
 mod redis_faults;
 mod replicas;
+mod slow_heads;
+mod slow_readers;
 mod stage;
 
 use std::{future::Future, path::PathBuf, pin::Pin, time::Instant};
@@ -22,7 +32,20 @@ pub use self::{
 use crate::Error;
 
 /// Every scenario, in the order in which `make soak` runs them.
-pub const SCENARIOS: &[Scenario] = &[paused_clients::SCENARIO, replicas::SCENARIO, redis_faults::SCENARIO];
+pub const SCENARIOS: &[Scenario] = &[
+    paused_clients::SCENARIO,
+    slow_readers::SCENARIO,
+    idle_connections::SCENARIO,
+    many_ranges::SCENARIO,
+    cold_requests::SCENARIO,
+    aborts::SCENARIO,
+    slow_heads::SCENARIO,
+    origin_trouble::SCENARIO,
+    cut_and_resume::SCENARIO,
+    drain::SCENARIO,
+    replicas::SCENARIO,
+    redis_faults::SCENARIO,
+];
 
 /// One promise and how it is put to the test.
 #[derive(Debug, Clone, Copy)]

@@ -18,6 +18,7 @@ use tracing::warn;
 
 use super::StartError;
 use super::connection::Peer;
+use super::socket_memory::RECEIVE_BYTES;
 use super::tls::Tls;
 
 /// Connections handed to a runtime that it has not begun to serve; more than that go to another one.
@@ -69,6 +70,8 @@ pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<StdList
             socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        // Inherited by every connection.
+        socket.set_recv_buffer_size(RECEIVE_BYTES)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG_MAX)?;
         Ok(socket.into())

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::accept::Handover;
+use super::bounded_stream::BoundedStream;
 use super::checked_heads::CheckedHeads;
 use super::guarded_stream::{Ended, GuardedStream, Patience};
 use super::phase::Phase;
@@ -34,17 +35,9 @@ use crate::metrics::{Connected, Ending, Speaking};
 
 /// What a connection gets for its first request when it was accepted just before the drain.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
-/// Unsent bytes that the kernel takes from us for one connection (`TCP_NOTSENT_LOWAT`). Without it a paused
-/// client has megabytes in the kernel, and a slow one looks stalled: the kernel says that it can be written to
-/// again only when a third of its buffer is empty; with it, when half of this is.
-///
-/// Measured with hot 1 MiB ranges on 16 loopback connections, two rounds, requests/s: 128 KiB 5,658 and 4,567;
-/// 256 KiB 5,629 and 6,744; 512 KiB 6,528 and 6,573; 4 MiB 5,948 and 6,110. Below 256 KiB it costs throughput.
-const NOTSENT_BYTES_MAX: u32 = 256 * 1024;
 
 /// A client that vanished without a word (a cable, a NAT's memory) is noticed in one of two ways. While we send, by
-/// what it does not acknowledge (`TCP_USER_TIMEOUT`): until then the kernel keeps up to `NOTSENT_BYTES_MAX` and more
-/// for it, also after we have closed. This is longer than the write stall, because the kernel counts a paused client's
+/// what it does not acknowledge (`TCP_USER_TIMEOUT`): until then the kernel keeps what its lease allows for it, also after we have closed. This is longer than the write stall, because the kernel counts a paused client's
 /// shut window as well, and which client has stalled is for `GuardedStream` to say.
 const UNACKNOWLEDGED_MORE: Duration = Duration::from_secs(10);
 /// And while we send nothing, because the store is slow or its bytes are paced, by probes that it does not answer. The
@@ -126,6 +119,7 @@ impl Worker {
             let mut stream = prepared(stream, patience)?;
             let opening = async {
                 let counted = admitted(&app, surface, &mut stream, &mut peer, patience, &phase).await?;
+                let stream = BoundedStream::new(stream, &app.socket_memory);
                 let stream = GuardedStream::new(stream, patience, phase.clone());
                 let (transport, is_http2) = open(stream, tls.as_deref(), &phase).await?;
                 Ok::<_, BoxError>((transport, is_http2, counted))
@@ -189,7 +183,6 @@ where
 fn prepared(stream: StdStream, patience: Patience) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(&stream);
-    socket.set_tcp_notsent_lowat(NOTSENT_BYTES_MAX)?;
     let probes = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
     socket.set_tcp_keepalive(&probes)?;
     socket.set_tcp_user_timeout(Some(patience.write_stall + UNACKNOWLEDGED_MORE))?;

@@ -19,9 +19,9 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::bounded_stream::BoundedStream;
 use super::phase::{Awaited, Phase};
 
 /// How long a client may do nothing.
@@ -35,9 +35,9 @@ pub(crate) struct Patience {
     pub(crate) write_stall: Duration,
 }
 
-/// A TCP stream that fails with `TimedOut` when its client does nothing for too long.
+/// A client's stream that fails with `TimedOut` when its client does nothing for too long.
 pub(crate) struct GuardedStream {
-    stream: TcpStream,
+    stream: BoundedStream,
     patience: Patience,
     phase: Arc<Phase>,
     /// Bytes that were read to see what the client speaks, and not meant for us.
@@ -97,7 +97,7 @@ impl Alarm {
 // === impl GuardedStream ===
 
 impl GuardedStream {
-    pub(crate) fn new(stream: TcpStream, patience: Patience, phase: Arc<Phase>) -> Self {
+    pub(crate) fn new(stream: BoundedStream, patience: Patience, phase: Arc<Phase>) -> Self {
         Self {
             stream,
             patience,
@@ -147,7 +147,10 @@ impl GuardedStream {
         }
         let since = *self.stalled_since.get_or_insert_with(Instant::now);
         let limit = self.patience.write_stall;
-        self.write_alarm.poll(since + limit, cx).map(|()| Err(self.phase.end(Ended::Stalled)))
+        self.write_alarm.poll(since + limit, cx).map(|()| {
+            self.stream.reset_when_dropped();
+            Err(self.phase.end(Ended::Stalled))
+        })
     }
 }
 

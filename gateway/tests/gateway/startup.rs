@@ -52,6 +52,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("--cache-memory-bytes", "CACHE_MEMORY_BYTES"),
     ("--cache-segment-bytes", "CACHE_SEGMENT_BYTES"),
     ("--memory-budget-bytes", "MEMORY_BUDGET_BYTES"),
+    ("--socket-memory-bytes", "SEEKWAY_SOCKET_MEMORY_BYTES"),
     ("--metadata-ttl", "METADATA_TTL"),
     ("--stale-while-revalidate", "STALE_WHILE_REVALIDATE"),
     ("--stale-if-error", "STALE_IF_ERROR"),

@@ -1,15 +1,13 @@
-//! Clients that ask for 8 MiB, read the head of the answer, and stop: a player whose user went for coffee, ten
-//! thousand times. What waits for them must wait within the bound.
+//! Clients that ask for 8 MiB, read the head of the answer, and stop: players whose users went for coffee, ten
+//! thousand times. What waits for them must wait within the bound, and a client that does read is served.
 
 use super::{
     Figures, Scenario, Stage, Value,
     crowd::{self, answered},
-    stage::{BUCKET, raise_descriptor_limit, weigh},
+    films::Films,
+    stage::{Scale, raise_descriptor_limit},
 };
-use crate::{
-    Error,
-    origin::{Origin, Shape},
-};
+use crate::{Error, origin::Shape};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "paused-clients",
@@ -17,46 +15,28 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run: |stage| Box::pin(run(stage)),
 };
 
-const OBJECTS: usize = 16;
 const RANGE_BYTES: u64 = 8 << 20;
-/// Between two clients' ranges, so that none can share another's segments.
-const STRIDE_BYTES: u64 = 16 << 20;
 
 async fn run(stage: &Stage) -> Result<Figures, Error> {
-    let clients: usize = stage.pick(300, 10_000);
-    let (cache, budget) = stage.pick(("32MiB", "32MiB"), ("512MiB", "256MiB"));
-    raise_descriptor_limit();
-    let origin = Origin::start(Shape::default())?;
-    for object in 0..OBJECTS {
-        let size = (clients.div_ceil(OBJECTS) as u64 + 1) * STRIDE_BYTES;
-        origin.put_pattern(BUCKET, &format!("film-{object}.mp4"), size, object as u64);
+    let mut figures = Figures::default();
+    for clients in stage.pick(vec![200], vec![1_000, 10_000]) {
+        pause(stage, clients, &mut figures).await?;
     }
-    let settings = [("CACHE_MEMORY_BYTES", cache), ("MEMORY_BUDGET_BYTES", budget)];
-    let gateway = stage.gateway(&origin, &settings).await?;
-    let before = weigh(&gateway, &origin).await?;
+    Ok(figures)
+}
+
+async fn pause(stage: &Stage, clients: usize, figures: &mut Figures) -> Result<(), Error> {
+    raise_descriptor_limit();
+    let films = Films::start(Shape::default(), clients, RANGE_BYTES)?;
+    let gateway = stage.gateway(films.origin(), &stage.memory_for(clients)).await?;
+    let mut scale = Scale::new(&gateway, films.origin())?;
 
     stage.begin("arriving", clients);
-    let visitors = crowd::gather(stage, gateway.address(), clients, |nth| {
-        let start = (nth / OBJECTS) as u64 * STRIDE_BYTES + 4321;
-        let range = format!("range: bytes={start}-{}\r\n", start + RANGE_BYTES - 1);
-        crowd::get(&format!("/media/film-{}.mp4", nth % OBJECTS), &range)
-    })
-    .await?;
-    let during = weigh(&gateway, &origin).await?;
-    let metrics = gateway.metrics().await?;
+    let visitors = crowd::gather(stage, gateway.address(), clients, |nth| films.request(nth)).await?;
+    scale.weigh()?;
 
-    let mut figures = Figures::default();
     figures.note("clients", Value::Count(clients as u64));
     figures.note("answered with 206", Value::Count(answered(&visitors, 206)));
-    figures.note("answered with 503", Value::Count(answered(&visitors, 503)));
-    figures.note("resident before", Value::Bytes(before.resident));
-    figures.note("resident", Value::Bytes(during.resident));
-    figures.note("sockets", Value::Bytes(during.sockets));
-    figures.note(
-        "machine's TCP memory, difference",
-        Value::Bytes(during.machine_tcp.saturating_sub(before.machine_tcp)),
-    );
-    let in_use = metrics.get("seekway_budget_in_use_bytes").unwrap_or_default();
-    figures.note("budget in use, MiB", Value::Ratio(in_use / f64::from(1 << 20)));
-    Ok(figures)
+    figures.note("answered with 503, no memory for 5 s", Value::Count(answered(&visitors, 503)));
+    scale.judge(figures).await
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use super::{Figures, Value};
 use crate::{
     Error,
     footprint::Footprint,
@@ -65,8 +66,20 @@ impl Stage {
         self.progress.inc(1);
     }
 
+    /// The gateway's memory for `clients` at once: its defaults, or an eighth of them in the short form.
+    pub fn memory_for(&self, clients: usize) -> Vec<(&'static str, String)> {
+        let mebibytes = |short: u64, long: u64| format!("{}MiB", self.pick(short, long));
+        vec![
+            ("CACHE_MEMORY_BYTES", mebibytes(64, 512)),
+            ("MEMORY_BUDGET_BYTES", mebibytes(32, 256)),
+            ("SEEKWAY_SOCKET_MEMORY_BYTES", mebibytes(32, 256)),
+            // The bound is a sum over connections, so one too many would make it loose.
+            ("SEEKWAY_MAX_CONNECTIONS", clients.to_string()),
+        ]
+    }
+
     /// Starts the gateway in front of `origin`, with more settings as environment variables.
-    pub async fn gateway(&self, origin: &Origin, settings: &[(&str, &str)]) -> Result<Gateway, Error> {
+    pub async fn gateway(&self, origin: &Origin, settings: &[(&str, String)]) -> Result<Gateway, Error> {
         let environment = settings.iter().map(|(name, value)| (name.into(), value.into())).collect();
         let launch = Launch {
             binary: self.binary.clone(),
@@ -82,10 +95,76 @@ impl Stage {
     }
 }
 
-/// What `gateway` weighs, its connections to `origin` included.
-pub(super) async fn weigh(gateway: &Gateway, origin: &Origin) -> Result<Footprint, Error> {
+/// Watches what a gateway weighs, and keeps the most that was seen.
+#[derive(Debug)]
+pub(super) struct Scale<'a> {
+    gateway: &'a Gateway,
+    origin: &'a Origin,
+    before: Footprint,
+    peak: Footprint,
+    heaviest: u64,
+}
+
+impl<'a> Scale<'a> {
+    /// Weighs a gateway that has nothing to do yet.
+    pub(super) fn new(gateway: &'a Gateway, origin: &'a Origin) -> Result<Self, Error> {
+        let before = weigh(gateway, origin)?;
+        Ok(Self { gateway, origin, before, peak: before, heaviest: before.total() })
+    }
+
+    /// Weighs it again.
+    pub(super) fn weigh(&mut self) -> Result<Footprint, Error> {
+        let now = weigh(self.gateway, self.origin)?;
+        self.peak = self.peak.peak(now);
+        self.heaviest = self.heaviest.max(now.total());
+        Ok(now)
+    }
+
+    /// How much more it weighs at its peak than before.
+    pub(super) fn grown(&self) -> Footprint {
+        let Footprint { resident, sockets, socket_count, machine_tcp } = self.before;
+        Footprint {
+            resident: self.peak.resident - resident,
+            sockets: self.peak.sockets - sockets,
+            socket_count: self.peak.socket_count - socket_count,
+            machine_tcp: self.peak.machine_tcp - machine_tcp,
+        }
+    }
+
+    /// The promise: resident memory and kernel memory of the sockets stay below what the gateway says of itself.
+    pub(super) async fn judge(&self, figures: &mut Figures) -> Result<(), Error> {
+        let metrics = self.gateway.metrics().await?;
+        let bytes = |name| metrics.get(name).map(|bytes| Value::Bytes(whole(bytes)));
+        let Some(limit) = bytes("seekway_memory_limit_bytes") else {
+            let answer = "no seekway_memory_limit_bytes".to_owned();
+            return Err(Error::UnexpectedAnswer { request: "GET /metrics".to_owned(), answer });
+        };
+        figures.note("resident before", Value::Bytes(self.before.resident));
+        figures.note("resident", Value::Bytes(self.peak.resident));
+        if let Some(in_use) = bytes("seekway_budget_in_use_bytes") {
+            figures.note("  of it, buffers at the end", in_use);
+        }
+        figures.note("kernel memory of its sockets", Value::Bytes(self.peak.sockets));
+        figures.note("  of how many sockets", Value::Count(self.peak.socket_count));
+        figures.note("  beside it, sockstat of the whole machine", Value::Bytes(self.grown().machine_tcp));
+        figures.at_most("resident and sockets together", Value::Bytes(self.heaviest), limit);
+        Ok(())
+    }
+}
+
+fn weigh(gateway: &Gateway, origin: &Origin) -> Result<Footprint, Error> {
     let serving = [gateway.address().port(), gateway.admin_address().port()];
-    Footprint::of(gateway.pid(), &serving, &[origin.address().port()]).await
+    Footprint::of(gateway.pid(), &serving, &[origin.address().port()])
+}
+
+/// A metric that counts whole things.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it was written as a whole number"
+)]
+pub(super) fn whole(metric: f64) -> u64 {
+    metric as u64
 }
 
 /// Lets this process have as many sockets as the system allows it, and says how many that are.

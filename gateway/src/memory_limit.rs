@@ -1,0 +1,41 @@
+//! The most memory that the gateway and its sockets take, as a sum of what the configuration allows.
+//!
+//! `docs/configuration.md` has the same sum for operators, `/metrics` shows it, and the soak scenarios hold the
+//! running process to it.
+
+use crate::config::{Config, StorageBackend};
+use crate::server::{BLOCKING_THREADS_MAX, RECEIVE_BYTES, SOCKET_FLOOR_BYTES};
+
+/// The process before its first connection: code, runtimes, the S3 client, the cache's own tables.
+const BASE: u64 = 32 << 20;
+/// What a connection takes of the process besides its read buffer: its task, its timers, hyper's state, the
+/// reader. Measured with 10,000 paused clients, see `docs/configuration.md`.
+const CONNECTION: u64 = 16 << 10;
+/// The read buffer of a connection to S3, which grows with what arrives at once and keeps its size: what hyper
+/// allows it (8 KiB and a hundred pages) and the connection's own state.
+const S3_CONNECTION: u64 = 448 << 10;
+/// What a read of a local file holds: a chunk in hand and the next one being read.
+const LOCAL_READ: u64 = 512 << 10;
+/// What the allocator keeps beside the buffers that are in use, as a fraction of them.
+const SLACK_FRACTION: u64 = 8;
+
+/// Bytes of resident memory and of clients' sockets in the kernel, together.
+pub(crate) fn bytes(config: &Config) -> u64 {
+    let cache = config.cache();
+    let buffers = cache.memory_bytes as u64 + cache.budget_bytes as u64;
+    let receive = 2 * RECEIVE_BYTES as u64; // The kernel doubles it.
+    let connection = CONNECTION + config.header_bytes_max() as u64 + receive + SOCKET_FLOOR_BYTES as u64;
+    let store = match config.storage_backend() {
+        StorageBackend::Local => (config.threads() * BLOCKING_THREADS_MAX) as u64 * LOCAL_READ,
+        StorageBackend::S3 => config.s3_connections_max() as u64 * S3_CONNECTION,
+    };
+    [
+        buffers + buffers / SLACK_FRACTION,
+        config.socket_memory_bytes() as u64,
+        (config.max_connections as u64).saturating_mul(connection),
+        store,
+        BASE,
+    ]
+    .into_iter()
+    .fold(0, u64::saturating_add)
+}
