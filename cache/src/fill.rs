@@ -60,7 +60,7 @@ enum Status<E> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Upstream {
     Store,
-    Shared,
+    Redis,
 }
 
 /// The one writer of a fill. Dropping it unfinished stops the fill, so that no reader waits for nothing.

@@ -19,8 +19,8 @@ use crate::error::Error;
 use crate::fill::{Fill, FillWriter, Follower, Upstream};
 use crate::memory::Use;
 use crate::metadata::OpenObject;
+use crate::redis::Next;
 use crate::segment::SegmentKey;
-use crate::shared::Next;
 
 /// How long an abandoned fill goes on.
 const GRACE: Duration = Duration::from_millis(250);
@@ -101,7 +101,7 @@ async fn bring(
     mut body: Option<ByteStream>,
 ) -> Result<(), seekway_storage::Error> {
     let end = writer.fill().range().end;
-    let mut pass = inner.shared.as_ref().map(|shared| shared.pass(&object.identity));
+    let mut pass = inner.redis.as_ref().map(|redis| redis.pass(&object.identity));
     while writer.landed() < end {
         let next = match &mut pass {
             Some(pass) if body.is_none() => pass.next(writer.landed()..end).await,
@@ -110,9 +110,9 @@ async fn bring(
         match next {
             Next::Land(segments) => {
                 for segment in segments {
-                    inner.counters.shared_segments_read.increment();
-                    inner.counters.shared_read_bytes.add(segment.len() as u64);
-                    land(inner, object, writer, &segment, Upstream::Shared);
+                    inner.counters.redis_segments_read.increment();
+                    inner.counters.redis_read_bytes.add(segment.len() as u64);
+                    land(inner, object, writer, &segment, Upstream::Redis);
                 }
             }
             Next::Fetch(end) => fetch(inner, object, writer, end, body.take()).await?,
@@ -139,8 +139,8 @@ async fn fetch(
         } else {
             let asked = Instant::now();
             let opened = inner.store.get(&object.identity.key, before..end, Some(&object.object)).await;
-            if let (Some(shared), Ok(_)) = (&inner.shared, &opened) {
-                shared.store_answered(asked.elapsed());
+            if let (Some(redis), Ok(_)) = (&inner.redis, &opened) {
+                redis.store_answered(asked.elapsed());
             }
             opened.map(|get| get.body)
         };
@@ -190,20 +190,20 @@ fn land(inner: &Inner, object: &OpenObject, writer: &mut FillWriter<Error>, byte
     for (index, segment) in writer.land(bytes, from) {
         let key = SegmentKey { identity: object.identity.clone(), index };
         let use_so_far = match from {
-            Upstream::Shared => Use::Shared,
+            Upstream::Redis => Use::Shared,
             Upstream::Store if writer.fill().was_followed() => Use::Read,
             Upstream::Store => Use::Unread,
         };
         inner.counters.memory_inserts.increment();
         inner.memory.insert(key.clone(), segment.clone(), use_so_far);
         // After the insert: another replica's request looks at the fill first, and then into memory.
-        if let Some(shared) = &inner.shared
+        if let Some(redis) = &inner.redis
             && from == Upstream::Store
             && writer.fill().is_shared()
         {
             match inner.memory.get(&key) {
-                Some(kept) => shared.write_once(&key, &kept),
-                None => _ = shared.writes.offer(key, segment),
+                Some(kept) => redis.write_once(&key, &kept),
+                None => _ = redis.writes.offer(key, segment),
             }
         }
     }

@@ -6,7 +6,7 @@
 //! - `metadata`: who an object is now, how long that is believed, one request for all who ask;
 //! - `reader`, `readahead`, `share`: the pass over a range, and how far fills run in front of it;
 //! - `memory`: the tier of whole segments;
-//! - `shared`: the tier that all replicas share, in Redis;
+//! - `redis`: the tier that all replicas share, in Redis;
 //! - `fills`, `fill`, `filler`: origin reads that are shared by all who want their bytes;
 //! - `segment`, `budget`: the buffers, and the one budget that pays for them;
 //! - `stats`, `measure`: what is counted.
@@ -23,9 +23,9 @@ mod memory;
 mod metadata;
 mod readahead;
 mod reader;
+mod redis;
 mod segment;
 mod share;
-mod shared;
 mod stats;
 mod sync;
 
@@ -44,16 +44,16 @@ pub use error::Error;
 pub use measure::{BUCKETS, Cells, Histogram, Times};
 pub use metadata::{Freshness, MetadataPolicy, OpenObject};
 pub use reader::{Reader, Source};
+pub use redis::{RedisConfig, RedisUrl};
 pub use segment::{Identity, SegmentIndex, Segmentation};
 pub use share::Share;
-pub use shared::{RedisUrl, SharedConfig};
 pub use stats::Stats;
 
 use fills::{Claim, Fills};
 use memory::Memory;
 use metadata::{Flight, Lookup, Metadata, Opened, STALE_PATIENCE};
 use readahead::first_run_bytes;
-use shared::Shared;
+use redis::Redis;
 use stats::Counters;
 
 /// How long a response that has not begun waits for the one segment it is owed.
@@ -76,7 +76,7 @@ pub struct Config {
     pub metadata: MetadataPolicy,
     /// The tier that is shared with other replicas. Not used where the store is as near as Redis would be
     /// ([`ObjectStore::head_is_cheap`]).
-    pub shared: Option<SharedConfig>,
+    pub redis: Option<RedisConfig>,
 }
 
 /// The segment cache in front of one store. Cheap to clone; all clones are one cache.
@@ -91,7 +91,7 @@ pub(crate) struct Inner {
     segmentation: Segmentation,
     metadata: Metadata,
     memory: Memory,
-    shared: Option<Shared>,
+    redis: Option<Redis>,
     fills: Fills,
     budget: Budget,
     counters: Arc<Counters>,
@@ -102,17 +102,17 @@ pub(crate) struct Inner {
 // === impl Cache ===
 
 impl Cache {
-    /// A cache in front of `store`. Nothing is asked of Redis before [`serve_shared`](Self::serve_shared) runs.
+    /// A cache in front of `store`. Nothing is asked of Redis before [`serve_redis`](Self::serve_redis) runs.
     ///
     /// # Errors
     /// When the shared tier's address cannot be used.
     pub fn new(store: Arc<dyn ObjectStore>, config: Config) -> Result<Self, String> {
         let counters = Arc::<Counters>::default();
-        let shared = config.shared.filter(|_| !store.head_is_cheap());
-        let shared = shared.map(|shared| Shared::new(shared, config.segmentation, counters.clone()));
+        let redis = config.redis.filter(|_| !store.head_is_cheap());
+        let redis = redis.map(|redis| Redis::new(redis, config.segmentation, counters.clone()));
         let inner = Inner {
             store,
-            shared: shared.transpose()?,
+            redis: redis.transpose()?,
             segmentation: config.segmentation,
             metadata: Metadata::new(config.metadata),
             memory: Memory::new(config.memory_bytes),
@@ -185,10 +185,10 @@ impl Cache {
     /// Keeps the shared tier going: its connections, the writes to it, the requests of other replicas. Ends
     /// with [`shutdown`](Self::shutdown), or at once where there is no shared tier. Run it once, on a runtime
     /// that outlives the readers.
-    pub async fn serve_shared(&self) {
-        let Some(shared) = &self.inner.shared else { return };
+    pub async fn serve_redis(&self) {
+        let Some(redis) = &self.inner.redis else { return };
         tokio::select! {
-            () = shared.serve(&self.inner) => {}
+            () = redis.serve(&self.inner) => {}
             () = self.inner.cancel.cancelled() => {}
         }
     }
@@ -198,11 +198,8 @@ impl Cache {
         let inner = &self.inner;
         inner.memory.settle();
         Stats {
-            shared_up: inner.shared.as_ref().is_some_and(Shared::is_up).into(),
-            shared_queued_bytes: inner
-                .shared
-                .as_ref()
-                .map_or(0, |shared| shared.writes.queued_bytes() as u64),
+            redis_up: inner.redis.as_ref().is_some_and(Redis::is_up).into(),
+            redis_queued_bytes: inner.redis.as_ref().map_or(0, |redis| redis.writes.queued_bytes() as u64),
             fills_running: inner.fills.count() as u64,
             memory_bytes: inner.memory.weighed_bytes(),
             memory_segments: inner.memory.segments(),
@@ -253,13 +250,13 @@ impl Inner {
         key: &ObjectKey,
         wanted: Option<Range<u64>>,
     ) -> Result<Opened, Error> {
-        let Some(shared) = &self.shared else {
+        let Some(redis) = &self.redis else {
             return Ok((self.ask_store(key, wanted).await?, Freshness::Live));
         };
-        if let Some((object, fresh_for)) = shared.record(key).await
+        if let Some((object, fresh_for)) = redis.record(key).await
             && !self.metadata.is_outdated(key, &object.version)
         {
-            self.counters.metadata_shared.increment();
+            self.counters.redis_records.increment();
             let age = self.metadata.ttl().saturating_sub(fresh_for);
             let freshness = Freshness::Fresh { age, ttl: fresh_for };
             return Ok((self.metadata.remember(key, object, age), freshness));
@@ -268,17 +265,17 @@ impl Inner {
         // Told to the others while our own reader goes on.
         let (inner, key, told) = (self.clone(), key.clone(), answer.clone());
         self.tasks.spawn(async move {
-            let Some(shared) = &inner.shared else { return };
+            let Some(redis) = &inner.redis else { return };
             match told {
                 Ok(object) => {
                     // In this order: whoever reads the record looks for the leases next.
                     if let Some(wanted) = wanted {
                         let run = inner.first_run(&wanted, object.object.size);
-                        shared.claim(&object.identity, run).await;
+                        redis.claim(&object.identity, run).await;
                     }
-                    shared.publish(&key, &object.object, inner.metadata.ttl()).await;
+                    redis.publish(&key, &object.object, inner.metadata.ttl()).await;
                 }
-                Err(_) => shared.give_up(&key).await,
+                Err(_) => redis.give_up(&key).await,
             }
         });
         Ok((answer?, Freshness::Live))

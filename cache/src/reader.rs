@@ -69,7 +69,7 @@ pub enum Source {
     /// The memory tier.
     Memory,
     /// The shared tier.
-    Shared,
+    Redis,
     /// A fill that another reader had started.
     Joined,
     /// A fill of this reader's own.
@@ -139,7 +139,7 @@ impl Reader {
                 match fill.poll_read(self.position, cx) {
                     Poll::Ready(Ok((bytes, from))) => {
                         let source = match from {
-                            Upstream::Shared => Source::Shared,
+                            Upstream::Redis => Source::Redis,
                             Upstream::Store if fill.is_first() => Source::Filled,
                             Upstream::Store => Source::Joined,
                         };
@@ -255,9 +255,9 @@ impl Reader {
         // A cold object's first fill may be over before the reader comes for whom it was made.
         let source = if kept.is_first_read() { Source::Filled } else { Source::Memory };
         if source == Source::Memory
-            && let Some(shared) = &self.inner.shared
+            && let Some(redis) = &self.inner.redis
         {
-            shared.write_once(key, kept);
+            redis.write_once(key, kept);
         }
         let skip = self.position - self.inner.segmentation.align_down(self.position);
         self.inner.counters.memory_hits.increment();
@@ -272,7 +272,7 @@ impl Reader {
         let len = bytes.len() as u64;
         match source {
             Source::Memory => self.inner.counters.memory_hit_bytes.add(len),
-            Source::Shared => self.inner.counters.shared_hit_bytes.add(len),
+            Source::Redis => self.inner.counters.redis_hit_bytes.add(len),
             Source::Joined => self.inner.counters.joined_hit_bytes.add(len),
             Source::Filled => self.inner.counters.fill_hit_bytes.add(len),
         }

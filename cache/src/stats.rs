@@ -11,7 +11,7 @@ macro_rules! counters {
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)+
             pub(crate) fill_times: Timed,
-            pub(crate) shared_times: Timed,
+            pub(crate) redis_times: Timed,
         }
 
         /// A reading of the cache's totals and gauges.
@@ -19,11 +19,11 @@ macro_rules! counters {
         pub struct Stats {
             $($(#[doc = $doc])+ pub $name: u64,)+
             /// 1 while the shared tier is used, 0 without one or while its circuit breaker is open.
-            pub shared_up: u64,
+            pub redis_up: u64,
             /// How long the shared tier took to answer, of what came in time.
-            pub shared_times: Times,
+            pub redis_times: Times,
             /// Bytes that wait to be written to the shared tier.
-            pub shared_queued_bytes: u64,
+            pub redis_queued_bytes: u64,
             /// Fills that run now.
             pub fills_running: u64,
             /// How long fills took that brought all their bytes.
@@ -45,7 +45,7 @@ macro_rules! counters {
         impl Counters {
             /// The totals; the gauges are left at zero.
             pub(crate) fn read(&self) -> Stats {
-                Stats { $($name: self.$name.get(),)+ fill_times: self.fill_times.0.read(0), shared_times: self.shared_times.0.read(0), ..Stats::default() }
+                Stats { $($name: self.$name.get(),)+ fill_times: self.fill_times.0.read(0), redis_times: self.redis_times.0.read(0), ..Stats::default() }
             }
         }
     };
@@ -55,7 +55,7 @@ counters! {
     /// Bytes handed to readers from the memory tier.
     memory_hit_bytes,
     /// Bytes handed to readers that the shared tier gave.
-    shared_hit_bytes,
+    redis_hit_bytes,
     /// Bytes handed to readers from a fill that another reader had started.
     joined_hit_bytes,
     /// Bytes handed to readers from a fill of their own.
@@ -83,33 +83,33 @@ counters! {
     /// Metadata served past its time to live.
     metadata_stale,
     /// Metadata that another replica had asked for.
-    metadata_shared,
+    redis_records,
     /// Looks at the shared tier that found no segment.
-    shared_misses,
+    redis_misses,
     /// Segments that the shared tier gave.
-    shared_segments_read,
+    redis_segments_read,
     /// Bytes of them.
-    shared_read_bytes,
+    redis_read_bytes,
     /// Values in the shared tier that were not what their key says.
-    shared_corrupt,
+    redis_corrupt,
     /// Segments written to the shared tier.
-    shared_writes,
+    redis_writes,
     /// Segments that were not written: the queue was full, or the shared tier in trouble.
-    shared_writes_dropped,
+    redis_writes_dropped,
     /// Commands that the shared tier did not answer in time.
-    shared_timeouts,
+    redis_timeouts,
     /// Commands that the shared tier answered with an error, or not at all.
-    shared_errors,
+    redis_errors,
     /// How often the circuit breaker of the shared tier opened.
-    shared_opened,
+    redis_opened,
     /// Requests to other replicas for segments that they fetch or have.
-    shared_asked,
+    redis_asked,
     /// Requests of other replicas.
-    shared_asked_by_others,
+    redis_asked_by_others,
     /// Waits for another replica's segments that ended with them.
-    shared_waits_served,
+    redis_waits_served,
     /// Waits that ended without, so that the store was asked after all.
-    shared_waits_vain,
+    redis_waits_vain,
     /// Responses that waited for budget in vain.
     budget_refusals,
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use http::HeaderValue;
-use seekway_cache::{MetadataPolicy, RedisUrl, Segmentation, SharedConfig};
+use seekway_cache::{MetadataPolicy, RedisConfig, RedisUrl, Segmentation};
 use seekway_storage::origin::{Hedging, Policy};
 use seekway_storage::s3::StaticCredentials;
 
@@ -383,7 +383,7 @@ impl Config {
                 stale_if_error: self.stale_if_error.into(),
                 negative_ttl: self.negative_ttl.into(),
             },
-            shared: self.redis_url.clone().map(|url| SharedConfig {
+            redis: self.redis_url.clone().map(|url| RedisConfig {
                 url,
                 namespace: self.store_name(),
                 ttl: self.cache_redis_ttl.into(),

@@ -237,7 +237,7 @@ fn source_headers(
 fn served(source: Option<Source>, freshness: Freshness) -> Served {
     match (source, freshness) {
         (Some(Source::Joined), _) => Served::Joined,
-        (Some(Source::Shared), _) => Served::Shared,
+        (Some(Source::Redis), _) => Served::Redis,
         (Some(Source::Filled), Freshness::Live) => Served::Filled,
         (Some(Source::Filled), _) => Served::FilledPart,
         (None, Freshness::Live) => Served::Asked,

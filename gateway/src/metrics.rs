@@ -143,7 +143,7 @@ fn cache_rows(t: &mut Table) {
         ("tier", &["memory", "redis", "joined", "filled"]),
         |n, tier| {
             let cache = &n.cache;
-            [cache.memory_hit_bytes, cache.shared_hit_bytes, cache.joined_hit_bytes, cache.fill_hit_bytes][tier]
+            [cache.memory_hit_bytes, cache.redis_hit_bytes, cache.joined_hit_bytes, cache.fill_hit_bytes][tier]
         },
     )
     .read("seekway_cache_store_bytes_total", "Bytes that landed from the store.", |n| n.cache.store_bytes)
@@ -185,49 +185,47 @@ fn cache_rows(t: &mut Table) {
 /// The tier that all replicas share; all zero without one.
 fn redis_rows(t: &mut Table) {
     t.read("seekway_redis_up", "1 while Redis is used, 0 while its circuit breaker is open.", |n| {
-        n.cache.shared_up
+        n.cache.redis_up
     })
     .read("seekway_redis_breaker_opened_total", "How often the circuit breaker opened.", |n| {
-        n.cache.shared_opened
+        n.cache.redis_opened
     })
     .read_times(
         "seekway_redis_command_seconds",
         "How long Redis took to answer, of what came in time.",
-        |n| &n.cache.shared_times,
+        |n| &n.cache.redis_times,
     )
     .read("seekway_redis_timeouts_total", "Commands that were not answered in time.", |n| {
-        n.cache.shared_timeouts
+        n.cache.redis_timeouts
     })
-    .read("seekway_redis_errors_total", "Commands that failed.", |n| n.cache.shared_errors)
-    .read("seekway_redis_segments_read_total", "Segments found.", |n| n.cache.shared_segments_read)
-    .read("seekway_redis_segments_missed_total", "Looks that found no segment.", |n| n.cache.shared_misses)
-    .read("seekway_redis_read_bytes_total", "Bytes of segments found.", |n| n.cache.shared_read_bytes)
+    .read("seekway_redis_errors_total", "Commands that failed.", |n| n.cache.redis_errors)
+    .read("seekway_redis_segments_read_total", "Segments found.", |n| n.cache.redis_segments_read)
+    .read("seekway_redis_segments_missed_total", "Looks that found no segment.", |n| n.cache.redis_misses)
+    .read("seekway_redis_read_bytes_total", "Bytes of segments found.", |n| n.cache.redis_read_bytes)
     .read("seekway_redis_corrupt_total", "Values that were not what their key says.", |n| {
-        n.cache.shared_corrupt
+        n.cache.redis_corrupt
     })
     .read("seekway_redis_records_read_total", "Objects that another replica had asked about.", |n| {
-        n.cache.metadata_shared
+        n.cache.redis_records
     })
-    .read("seekway_redis_segments_written_total", "Segments written.", |n| n.cache.shared_writes)
+    .read("seekway_redis_segments_written_total", "Segments written.", |n| n.cache.redis_writes)
     .read(
         "seekway_redis_writes_dropped_total",
         "Segments not written: too many waited, or Redis was in trouble.",
-        |n| n.cache.shared_writes_dropped,
+        |n| n.cache.redis_writes_dropped,
     )
-    .read("seekway_redis_write_queue_bytes", "Bytes that wait to be written.", |n| {
-        n.cache.shared_queued_bytes
-    })
+    .read("seekway_redis_write_queue_bytes", "Bytes that wait to be written.", |n| n.cache.redis_queued_bytes)
     .read_by(
         "seekway_redis_replica_requests_total",
         "Requests between replicas for segments that one of them fetches or has.",
         ("direction", &["sent", "received"]),
-        |n, direction| [n.cache.shared_asked, n.cache.shared_asked_by_others][direction],
+        |n, direction| [n.cache.redis_asked, n.cache.redis_asked_by_others][direction],
     )
     .read_by(
         "seekway_redis_replica_waits_total",
         "Waits for another replica's segments, by whether they came.",
         ("outcome", &["served", "vain"]),
-        |n, outcome| [n.cache.shared_waits_served, n.cache.shared_waits_vain][outcome],
+        |n, outcome| [n.cache.redis_waits_served, n.cache.redis_waits_vain][outcome],
     );
 }
 

@@ -82,7 +82,7 @@ pub enum StartError {
     Store(#[from] StoreError),
     /// The shared tier's address cannot be used.
     #[error("{0}")]
-    SharedTier(String),
+    Redis(String),
     /// There is no certificate to serve with.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -111,7 +111,7 @@ impl Gateway {
         let runtime = runtime()?;
         let metrics = Arc::new(Metrics::new());
         let store = runtime.block_on(store::connect(config, &metrics))?;
-        let cache = Cache::new(store.clone(), config.cache()).map_err(StartError::SharedTier)?;
+        let cache = Cache::new(store.clone(), config.cache()).map_err(StartError::Redis)?;
         let app = Arc::new(App::new(config, cache, store, metrics));
 
         let threads_count = config.threads();
@@ -136,7 +136,7 @@ impl Gateway {
             runtime.block_on(async move {
                 let (lane, receiver) = Lane::new();
                 let cache = accepting.cache.clone();
-                tokio::spawn(async move { cache.serve_shared().await });
+                tokio::spawn(async move { cache.serve_redis().await });
                 let admin_done = tokio::spawn(admin.run(receiver));
                 let permits = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
                 let stop = accepting.drained.clone();

@@ -179,22 +179,34 @@ fn failed(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::from(2) // 1 says that an aim was missed
 }
 
+/// Runs until the end or Ctrl-C. Dropping what is under way stops its servers.
+async fn interruptible(running: impl Future<Output = Result<ExitCode, Error>>) -> Result<ExitCode, Error> {
+    tokio::select! {
+        outcome = running => outcome,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            eprintln!("loadtest: interrupted");
+            Ok(ExitCode::from(130))
+        }
+    }
+}
+
+/// The binary to test: what was asked for, else the one next to this.
+fn gateway_binary(asked: Option<&PathBuf>) -> Result<PathBuf, Error> {
+    Ok(match asked {
+        Some(path) => path.clone(),
+        None => std::env::current_exe()?.with_file_name("gateway"),
+    })
+}
+
 // === impl ColdSeek ===
 
 impl ColdSeek {
     async fn run(&self) -> Result<ExitCode, Error> {
-        let report = tokio::select! {
-            report = self.measure() => report?,
-            // Dropping the measurement stops the gateway.
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted?;
-                eprintln!("loadtest: interrupted");
-                return Ok(ExitCode::from(130));
-            }
-        };
+        let report = self.measure().await?;
         print!("{report}");
         if let Some(path) = &self.json {
-            write_json(path, &report).map_err(|source| Error::File { path: path.clone(), source })?;
+            write_json(path, &report)?;
         }
         Ok(if self.gate && !report.all_met() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
@@ -207,10 +219,7 @@ impl ColdSeek {
             seed: self.seed,
             ..Scenario::default()
         };
-        let binary = match &self.gateway {
-            Some(path) => path.clone(),
-            None => std::env::current_exe()?.with_file_name("gateway"),
-        };
+        let binary = gateway_binary(self.gateway.as_ref())?;
         let origin = Origin::start(self.shape.shape())?;
         cold_seek::prepare(&origin, &scenario);
         let launch = Launch {
@@ -246,7 +255,7 @@ impl Hedging {
 fn write_json(path: &Path, report: &impl serde::Serialize) -> Result<(), Error> {
     let mut text = serde_json::to_string_pretty(report).map_err(std::io::Error::from)?;
     text.push('\n');
-    fs::write(path, text)
+    fs::write(path, text).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
 // === impl OriginArgs ===

@@ -1,7 +1,7 @@
 //! The cache as its users meet it: one store, many readers, and time that is paused and told.
 
 mod model;
-mod shared;
+mod redis;
 mod store;
 
 use std::time::Duration;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use seekway_cache::{Cache, Config, MetadataPolicy, Segmentation, SharedConfig};
+use seekway_cache::{Cache, Config, MetadataPolicy, RedisConfig, Segmentation};
 use seekway_storage::{
     Attributes, ByteStream, Error, Get, Listing, Object, ObjectKey, ObjectStore, Page, Part, PartNumber, Pin,
     UploadId, Version,
@@ -239,7 +239,7 @@ pub(crate) fn cache_of(
     segment_bytes: u64,
 ) -> Cache {
     let segmentation = Segmentation::new(segment_bytes);
-    let config = Config { memory_bytes, budget_bytes, segmentation, metadata: POLICY, shared: None };
+    let config = Config { memory_bytes, budget_bytes, segmentation, metadata: POLICY, redis: None };
     Cache::new(Arc::new(Handle(store.clone())), config).expect("no shared tier to get wrong")
 }
 
@@ -248,10 +248,10 @@ pub(crate) fn replica(
     store: &Arc<TestStore>,
     memory_bytes: usize,
     budget_bytes: usize,
-    shared: SharedConfig,
+    redis: RedisConfig,
 ) -> Cache {
     let segmentation = Segmentation::new(SEGMENT_BYTES);
-    let config = Config { memory_bytes, budget_bytes, segmentation, metadata: POLICY, shared: Some(shared) };
+    let config = Config { memory_bytes, budget_bytes, segmentation, metadata: POLICY, redis: Some(redis) };
     Cache::new(Arc::new(Handle(store.clone())), config).expect("a good URL")
 }
 

@@ -92,10 +92,10 @@ fn a_wrong_redis_is_told_what_one_looks_like_and_keeps_its_password_to_itself() 
             format!("gateway: --redis-url (REDIS_URL) is {shown:?}: redis://host:6379, redis-sentinel://");
         assert!(line.starts_with(&begins) && !line.contains("secret@"), "{line}");
     }
-    let shared = config(&[], &[("REDIS_URL", "redis://host"), ("S3_BUCKET", "films")]).cache().shared;
-    let shared = shared.expect("it is set");
-    assert_eq!((shared.ttl, shared.read_limit), (Duration::from_hours(1), Duration::from_millis(2)));
-    assert_eq!(shared.namespace, "aws/films");
+    let redis = config(&[], &[("REDIS_URL", "redis://host"), ("S3_BUCKET", "films")]).cache().redis;
+    let redis = redis.expect("it is set");
+    assert_eq!((redis.ttl, redis.read_limit), (Duration::from_hours(1), Duration::from_millis(2)));
+    assert_eq!(redis.namespace, "aws/films");
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub enum Served {
         ttl: Option<Duration>,
     },
     /// The tier that all replicas share.
-    Shared,
+    Redis,
     /// A fill that another request had started.
     Joined,
     /// A fill of its own, kept for others.
@@ -54,7 +54,7 @@ impl Served {
         match self {
             Self::Memory { ttl: None } => HeaderValue::from_static("seekway; hit"),
             Self::Memory { ttl: Some(ttl) } => value(format_args!("seekway; hit; ttl={}", whole_secs(ttl))),
-            Self::Shared => HeaderValue::from_static("seekway; hit; detail=redis"),
+            Self::Redis => HeaderValue::from_static("seekway; hit; detail=redis"),
             Self::Joined => HeaderValue::from_static("seekway; fwd=uri-miss; collapsed"),
             Self::Filled => HeaderValue::from_static("seekway; fwd=uri-miss; stored"),
             Self::FilledPart => HeaderValue::from_static("seekway; fwd=partial; stored"),
@@ -81,7 +81,7 @@ impl Served {
     pub fn token(self) -> &'static str {
         match self {
             Self::Memory { .. } => "memory",
-            Self::Shared => "redis",
+            Self::Redis => "redis",
             Self::Joined => "joined",
             Self::Filled | Self::FilledPart => "filled",
             Self::Asked => "asked",
@@ -106,7 +106,7 @@ mod tests {
 
     fn every_served() -> Vec<Served> {
         let mut all = vec![
-            Served::Shared,
+            Served::Redis,
             Served::Joined,
             Served::Filled,
             Served::FilledPart,
@@ -126,7 +126,7 @@ mod tests {
             (Served::Memory { ttl: None }, "seekway; hit"),
             (Served::Memory { ttl: Some(SECOND * 8) }, "seekway; hit; ttl=8"),
             (Served::Memory { ttl: Some(Duration::ZERO) }, "seekway; hit; ttl=0"),
-            (Served::Shared, "seekway; hit; detail=redis"),
+            (Served::Redis, "seekway; hit; detail=redis"),
             (Served::Joined, "seekway; fwd=uri-miss; collapsed"),
             (Served::Filled, "seekway; fwd=uri-miss; stored"),
             (Served::Asked, "seekway; fwd=uri-miss"),

@@ -240,7 +240,7 @@ impl From<Option<Source>> for Tier {
     fn from(source: Option<Source>) -> Self {
         match source {
             Some(Source::Memory) => Self::Memory,
-            Some(Source::Shared) => Self::Redis,
+            Some(Source::Redis) => Self::Redis,
             Some(Source::Joined) => Self::Joined,
             Some(Source::Filled) => Self::Filled,
             None => Self::None,

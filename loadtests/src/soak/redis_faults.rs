@@ -47,12 +47,11 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
     let origin = Origin::start(Shape { first_byte_latency: Duration::from_millis(5), ..Shape::default() })?;
     origin.put_pattern(BUCKET, "film.mp4", SIZE, SEED);
     let mut redis = Redis::start()?;
-    let url = redis.url();
     // Memory for a tenth of the object, so that Redis and the store stay in use.
     let settings = [
-        ("REDIS_URL", url.as_str()),
-        ("CACHE_MEMORY_BYTES", "8MiB"),
-        ("CACHE_REDIS_READ_TIMEOUT", stage.pick("100ms", "2ms")),
+        ("REDIS_URL", redis.url()),
+        ("CACHE_MEMORY_BYTES", "8MiB".to_owned()),
+        ("CACHE_REDIS_READ_TIMEOUT", stage.pick("100ms", "2ms").to_owned()),
     ];
     let mut gateways = Vec::new();
     for _ in 0..replicas {

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::sync::{Mutex, mpsc};
 
-use super::{Lane, Shared, envelope, millis};
+use super::{Lane, Redis, envelope, millis};
 use crate::memory::Kept;
 use crate::segment::SegmentKey;
 use crate::stats::Counters;
@@ -50,7 +50,7 @@ impl Writes {
             (queued == 0 || queued + len <= QUEUE_BYTES_MAX) && self.sender.try_send((key, segment)).is_ok();
         if !is_taken {
             self.queued_bytes.fetch_sub(len, Ordering::Relaxed);
-            self.counters.shared_writes_dropped.increment();
+            self.counters.redis_writes_dropped.increment();
         }
         is_taken
     }
@@ -60,9 +60,9 @@ impl Writes {
     }
 }
 
-// === impl Shared ===
+// === impl Redis ===
 
-impl Shared {
+impl Redis {
     /// Queues a segment of the memory tier, unless that was done before.
     pub(crate) fn write_once(&self, key: &SegmentKey, kept: &Kept) {
         if self.is_up() && kept.begin_sharing() && !self.writes.offer(key.clone(), kept.bytes.clone()) {
@@ -84,7 +84,7 @@ impl Shared {
 
     async fn write(&self, key: &SegmentKey, segment: &Bytes) {
         if !self.is_up() {
-            self.counters.shared_writes_dropped.increment();
+            self.counters.redis_writes_dropped.increment();
             return;
         }
         let (names, index) = (self.names(&key.identity), key.index.get());
@@ -93,9 +93,9 @@ impl Shared {
         command.arg(envelope::seal(names.segment_name(index).as_bytes(), segment));
         command.arg("PX").arg(millis(self.config.ttl));
         if self.link.query::<()>(Lane::Shared, &command, WRITE_LIMIT).await.is_some() {
-            self.counters.shared_writes.increment();
+            self.counters.redis_writes.increment();
         } else {
-            self.counters.shared_writes_dropped.increment();
+            self.counters.redis_writes_dropped.increment();
         }
     }
 }

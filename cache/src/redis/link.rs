@@ -121,19 +121,19 @@ impl Link {
             Ok(Ok(answer)) => {
                 self.failures.store(0, Ordering::Relaxed);
                 if lane == Lane::Shared {
-                    self.counters.shared_times.observe(asked.elapsed());
+                    self.counters.redis_times.observe(asked.elapsed());
                 }
                 Some(answer)
             }
             Ok(Err(error)) => {
-                self.counters.shared_errors.increment();
+                self.counters.redis_errors.increment();
                 // A timeout of the connection's own is no worse than ours.
                 let is_lost = !error.is_timeout() && (error.is_io_error() || is_elsewhere(&error));
                 self.failed(is_lost, &error);
                 None
             }
             Err(elapsed) => {
-                self.counters.shared_timeouts.increment();
+                self.counters.redis_timeouts.increment();
                 self.failed(false, &elapsed);
                 None
             }
@@ -203,7 +203,7 @@ impl Link {
             return;
         }
         if self.set_lanes(None).is_some() {
-            self.counters.shared_opened.increment();
+            self.counters.redis_opened.increment();
             warn!(redis = %self.url, %error, failures, "the shared tier is in trouble; going on without");
             self.opened.notify_one();
         }

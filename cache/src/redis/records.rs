@@ -9,7 +9,7 @@ use seekway_storage::{Attributes, Object, ObjectKey, Pin, Version};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::{LOOK_PAUSE_MAX, LOOK_PAUSE_MIN, Lane, MIDWAY_FACTOR, Shared, envelope, millis, script};
+use super::{LOOK_PAUSE_MAX, LOOK_PAUSE_MIN, Lane, MIDWAY_FACTOR, Redis, envelope, millis, script};
 
 /// How long a replica's name stays on a question: the store answers sooner, or is in trouble.
 const LEASE: Duration = Duration::from_secs(2);
@@ -41,9 +41,9 @@ struct Record {
     content_language: Option<String>,
 }
 
-// === impl Shared ===
+// === impl Redis ===
 
-impl Shared {
+impl Redis {
     /// The object and for how long it is fresh, if another replica has asked about it or is about to. Without an
     /// answer the caller asks the store, and then calls [`publish`](Self::publish) or [`give_up`](Self::give_up).
     pub(crate) async fn record(&self, key: &ObjectKey) -> Option<(Object, Duration)> {
@@ -60,7 +60,7 @@ impl Shared {
                     let payload = envelope::open(name.as_bytes(), Bytes::copy_from_slice(value));
                     let record = payload.and_then(|json| serde_json::from_slice::<Record>(&json).ok());
                     if record.is_none() {
-                        self.counters.shared_corrupt.increment();
+                        self.counters.redis_corrupt.increment();
                     }
                     return Some((record?.into(), ttl));
                 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use seekway_cache::{Cache, SharedConfig, Source, Stats};
+use seekway_cache::{Cache, RedisConfig, Source, Stats};
 use seekway_loadtests::redis::{Cluster, Redis, Sentinels};
 use tokio::time::sleep;
 
@@ -21,22 +21,22 @@ const READ_LIMIT: Duration = Duration::from_secs(5);
 /// Whatever a test waits for comes within this.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn config(url: &str, read_limit: Duration) -> SharedConfig {
+fn config(url: &str, read_limit: Duration) -> RedisConfig {
     let url = url.parse().expect("a Redis URL");
-    SharedConfig { url, namespace: "store".into(), ttl: Duration::from_mins(1), read_limit }
+    RedisConfig { url, namespace: "store".into(), ttl: Duration::from_mins(1), read_limit }
 }
 
 /// A cache that is connected to its Redis.
 async fn replica(store: &Arc<TestStore>, url: &str) -> Cache {
     let cache = unconnected(store, url, READ_LIMIT);
-    until("the replica is connected", || cache.stats().shared_up == 1).await;
+    until("the replica is connected", || cache.stats().redis_up == 1).await;
     cache
 }
 
 fn unconnected(store: &Arc<TestStore>, url: &str, read_limit: Duration) -> Cache {
     let cache = store::replica(store, 16 * MIB, 64 * MIB, config(url, read_limit));
     let served = cache.clone();
-    tokio::spawn(async move { served.serve_shared().await });
+    tokio::spawn(async move { served.serve_redis().await });
     cache
 }
 
@@ -73,19 +73,19 @@ async fn a_segment_is_written_on_its_second_touch_and_read_by_others_after_a_res
     let store = TestStore::new(1, SIZE);
     let one = replica(&store, &redis.url()).await;
     assert_eq!(first_source(&one, 8192..20_000).await, Source::Filled);
-    assert_eq!(one.stats().shared_writes, 0, "one touch is no reason");
+    assert_eq!(one.stats().redis_writes, 0, "one touch is no reason");
     assert_eq!(first_source(&one, 8192..20_000).await, Source::Memory);
-    until("the second touch is written", || one.stats().shared_writes == 3).await;
+    until("the second touch is written", || one.stats().redis_writes == 3).await;
     assert_eq!(first_source(&one, 8192..20_000).await, Source::Memory);
     one.shutdown().await;
 
     let other = replica(&store, &redis.url()).await;
-    assert_eq!(first_source(&other, 9000..20_000).await, Source::Shared);
+    assert_eq!(first_source(&other, 9000..20_000).await, Source::Redis);
     assert_eq!(asked(&store), (1, 0), "neither the object nor its bytes were asked for again");
     let stats = other.stats();
-    assert_eq!((stats.shared_segments_read, stats.shared_corrupt, stats.metadata_shared), (3, 0, 1));
+    assert_eq!((stats.redis_segments_read, stats.redis_corrupt, stats.redis_records), (3, 0, 1));
     assert_eq!(first_source(&other, 9000..20_000).await, Source::Memory);
-    assert_eq!(other.stats().shared_writes, 0, "it is there already");
+    assert_eq!(other.stats().redis_writes, 0, "it is there already");
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn many_replicas_that_want_one_cold_range_cause_one_get() {
         assert_eq!(store.gets().len() - before, 1, "{:?}", store.gets());
     }
     assert_eq!(store.state().heads, 0);
-    let waits = sum(&replicas, |stats| stats.shared_waits_vain);
+    let waits = sum(&replicas, |stats| stats.redis_waits_vain);
     assert_eq!(waits, 0);
 }
 
@@ -112,9 +112,9 @@ async fn what_one_replica_has_in_memory_another_gets_without_the_store() {
     let store = TestStore::new(1, SIZE);
     let (one, other) = (replica(&store, &redis.url()).await, replica(&store, &redis.url()).await);
     assert_eq!(first_source(&one, 0..300_000).await, Source::Filled);
-    assert_eq!(first_source(&other, 100_000..200_000).await, Source::Shared);
+    assert_eq!(first_source(&other, 100_000..200_000).await, Source::Redis);
     assert_eq!(store.gets().len(), 1);
-    assert!(one.stats().shared_asked_by_others >= 1);
+    assert!(one.stats().redis_asked_by_others >= 1);
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_replica_that_died_is_not_waited_for_twice() {
     one.shutdown().await;
     assert_eq!(first_source(&other, 0..4096).await, Source::Filled);
     assert_eq!(first_source(&other, 100_000..104_096).await, Source::Filled);
-    assert_eq!(other.stats().shared_waits_vain, 1, "the second time it is suspected");
+    assert_eq!(other.stats().redis_waits_vain, 1, "the second time it is suspected");
 }
 
 #[tokio::test]
@@ -135,14 +135,14 @@ async fn a_replica_that_has_evicted_what_it_leased_gives_the_lease_back() {
     let store = TestStore::new(1, SIZE);
     let forgetful = store::replica(&store, 0, 64 * MIB, config(&redis.url(), READ_LIMIT));
     let served = forgetful.clone();
-    tokio::spawn(async move { served.serve_shared().await });
-    until("the replica is connected", || forgetful.stats().shared_up == 1).await;
+    tokio::spawn(async move { served.serve_redis().await });
+    until("the replica is connected", || forgetful.stats().redis_up == 1).await;
     read(&forgetful, 0..4096).await.expect("good store");
     until("the fill is forgotten", || forgetful.stats().fills_running == 0).await;
     let other = replica(&store, &redis.url()).await;
     assert_eq!(first_source(&other, 0..4096).await, Source::Filled);
-    assert_eq!(other.stats().shared_waits_vain, 0);
-    assert_eq!(forgetful.stats().shared_asked_by_others, 1);
+    assert_eq!(other.stats().redis_waits_vain, 0);
+    assert_eq!(forgetful.stats().redis_asked_by_others, 1);
 }
 
 #[tokio::test]
@@ -170,18 +170,18 @@ async fn corrupted_values_are_misses_and_are_replaced() {
     for _ in 0..2 {
         read(&one, 0..1 << 20).await.expect("good store");
     }
-    until("all is written", || one.stats().shared_writes == (1 << 20) / store::SEGMENT_BYTES).await;
+    until("all is written", || one.stats().redis_writes == (1 << 20) / store::SEGMENT_BYTES).await;
     redis.corrupt_all().expect("it answers");
     let other = replica(&store, &redis.url()).await;
     for start in (0..2).flat_map(|_| (0..4).map(|quarter| quarter << 18)) {
         read(&other, start..start + (1 << 18)).await.expect("not one wrong byte");
     }
-    assert!(other.stats().shared_corrupt > 1, "the record of the object, and segments");
-    until("the second touch writes them anew", || other.stats().shared_writes > 200).await;
+    assert!(other.stats().redis_corrupt > 1, "the record of the object, and segments");
+    until("the second touch writes them anew", || other.stats().redis_writes > 200).await;
     let third = replica(&store, &redis.url()).await;
     read(&third, 0..1 << 20).await.expect("good again");
-    assert!(third.stats().shared_segments_read > 200, "{:?}", third.stats());
-    assert_eq!(third.stats().shared_corrupt, 0);
+    assert!(third.stats().redis_segments_read > 200, "{:?}", third.stats());
+    assert_eq!(third.stats().redis_corrupt, 0);
 }
 
 /// The circuit opens, nobody waits, and it closes again by itself.
@@ -191,7 +191,7 @@ async fn a_redis_that_is_paused_killed_and_started_again_fails_no_read() {
     let store = TestStore::new(1, SIZE);
     let cache = unconnected(&store, &redis.url(), Duration::from_millis(50));
     let breaker = async |expected: u64| {
-        until("the circuit breaker notices", || cache.stats().shared_up == expected).await;
+        until("the circuit breaker notices", || cache.stats().redis_up == expected).await;
     };
     let reading = AtomicBool::new(true);
     let readers = async {
@@ -218,7 +218,7 @@ async fn a_redis_that_is_paused_killed_and_started_again_fails_no_read() {
     let (reads, ()) = tokio::join!(readers, faults);
     assert!(reads > 0);
     let stats: Stats = cache.stats();
-    assert!(stats.shared_timeouts > 0 && stats.shared_opened >= 2, "{stats:?}");
+    assert!(stats.redis_timeouts > 0 && stats.redis_opened >= 2, "{stats:?}");
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn without_redis_a_cache_starts_and_reads() {
     let store = TestStore::new(1, SIZE);
     let cache = unconnected(&store, "redis://127.0.0.1:1", READ_LIMIT);
     read(&cache, 0..100_000).await.expect("the store is enough");
-    assert_eq!(cache.stats().shared_up, 0);
+    assert_eq!(cache.stats().redis_up, 0);
 }
 
 #[tokio::test]
@@ -237,7 +237,7 @@ async fn a_cluster_serves_as_one_server_does() {
     // Several stretches, which lie on several nodes.
     for start in (0..10_u64).map(|nth| nth << 22) {
         assert_eq!(first_source(&one, start..start + 100_000).await, Source::Filled);
-        assert_eq!(first_source(&other, start..start + 100_000).await, Source::Shared);
+        assert_eq!(first_source(&other, start..start + 100_000).await, Source::Redis);
     }
     assert_eq!(store.gets().len(), 10);
 }
@@ -248,14 +248,14 @@ async fn a_failover_by_sentinels_is_followed() {
     let store = TestStore::new(1, SIZE);
     let (one, other) = (replica(&store, &redis.url()).await, replica(&store, &redis.url()).await);
     assert_eq!(first_source(&one, 0..4096).await, Source::Filled);
-    assert_eq!(first_source(&other, 0..4096).await, Source::Shared);
+    assert_eq!(first_source(&other, 0..4096).await, Source::Redis);
     redis.servers[0].kill();
     let back = || async {
         // Reads notice that the master is gone; the Sentinels then name another.
         read(&one, 1_000_000..1_004_096).await.expect("the store is enough");
         let start = fastrand::u64(..SIZE - 10_000);
         read(&other, start..start + 10_000).await.expect("the store is enough");
-        [&one, &other].iter().all(|cache| cache.stats().shared_up == 1 && cache.stats().shared_opened > 0)
+        [&one, &other].iter().all(|cache| cache.stats().redis_up == 1 && cache.stats().redis_opened > 0)
     };
     let waiting = async {
         while !back().await {
@@ -264,7 +264,7 @@ async fn a_failover_by_sentinels_is_followed() {
     };
     tokio::time::timeout(PATIENCE, waiting).await.expect("the new master is found");
     assert_eq!(first_source(&one, 8_000_000..8_004_096).await, Source::Filled);
-    assert_eq!(first_source(&other, 8_000_000..8_004_096).await, Source::Shared);
+    assert_eq!(first_source(&other, 8_000_000..8_004_096).await, Source::Redis);
 }
 
 fn sum(replicas: &[Cache], figure: impl Fn(&Stats) -> u64) -> u64 {

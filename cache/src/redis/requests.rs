@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 use tracing::debug;
 
-use super::{Lane, MIDWAY_FACTOR, Names, Shared, script};
+use super::{Lane, MIDWAY_FACTOR, Names, Redis, script};
 use crate::Inner;
 use crate::segment::{Identity, SegmentIndex, SegmentKey};
 
@@ -46,9 +46,9 @@ struct Request {
     end: u64,
 }
 
-// === impl Shared ===
+// === impl Redis ===
 
-impl Shared {
+impl Redis {
     /// Asks `replica` for the segments of `range`. That it was not heard is found out by waiting.
     pub(super) async fn ask(&self, replica: &str, names: &Names, range: Range<u64>) {
         let identity = &names.identity;
@@ -64,7 +64,7 @@ impl Shared {
         };
         let request = serde_json::to_vec(&request).expect("strings and numbers are JSON");
         let (list, limit) = (list_key(replica), self.config.read_limit * MIDWAY_FACTOR);
-        self.counters.shared_asked.increment();
+        self.counters.redis_asked.increment();
         let push = cmd("RPUSH").arg(&list).arg(request).to_owned();
         if self.link.query::<()>(Lane::Shared, &push, limit).await.is_some() {
             let expire = cmd("PEXPIRE").arg(&list).arg(super::millis(UNREAD_MAX)).to_owned();
@@ -90,7 +90,7 @@ impl Shared {
 
     async fn answer(&self, inner: &Inner, request: &Request) {
         let Some((identity, segments)) = self.understood(request) else { return };
-        self.counters.shared_asked_by_others.increment();
+        self.counters.redis_asked_by_others.increment();
         // First the fills, then memory: a segment that completes in between is then in one of the two.
         let range = segments.start * request.segment_bytes..segments.end * request.segment_bytes;
         let is_coming = inner.fills.share(&identity, &range);

@@ -84,7 +84,7 @@ return {'held', holder, tostring(count)}
 
 /// Where the shared tier is, and how long it is believed and waited for.
 #[derive(Debug, Clone)]
-pub struct SharedConfig {
+pub struct RedisConfig {
     /// The Redis.
     pub url: RedisUrl,
     /// Says which store the objects are from; caches of different stores may share a Redis.
@@ -96,11 +96,11 @@ pub struct SharedConfig {
     pub read_limit: Duration,
 }
 
-/// See [`SharedConfig::read_limit`].
+/// See [`RedisConfig::read_limit`].
 const MIDWAY_FACTOR: u32 = 5;
 
-pub(crate) struct Shared {
-    config: SharedConfig,
+pub(crate) struct Redis {
+    config: RedisConfig,
     segmentation: Segmentation,
     /// Names this replica in leases and in the list of what others ask of it.
     replica: String,
@@ -115,7 +115,7 @@ pub(crate) struct Shared {
 
 /// One fill's way through its run.
 pub(crate) struct Pass<'a> {
-    shared: &'a Shared,
+    redis: &'a Redis,
     names: Names,
     has_found: bool,
     /// Up to here another replica was asked for segments.
@@ -147,11 +147,11 @@ struct Names {
     digest: String,
 }
 
-// === impl Shared ===
+// === impl Redis ===
 
-impl Shared {
+impl Redis {
     pub(crate) fn new(
-        config: SharedConfig,
+        config: RedisConfig,
         segmentation: Segmentation,
         counters: Arc<Counters>,
     ) -> Result<Self, String> {
@@ -179,7 +179,7 @@ impl Shared {
 
     /// A fill's way through a run of `identity`.
     pub(crate) fn pass(&self, identity: &Arc<Identity>) -> Pass<'_> {
-        Pass { shared: self, names: self.names(identity), has_found: false, asked_to: 0, wait_until: None }
+        Pass { redis: self, names: self.names(identity), has_found: false, asked_to: 0, wait_until: None }
     }
 
     /// The store took this long to the first byte of an answer: what waiting for a replica is measured by.
@@ -191,7 +191,7 @@ impl Shared {
     }
 
     fn names(&self, identity: &Arc<Identity>) -> Names {
-        let Self { config: SharedConfig { namespace, .. }, segmentation, .. } = self;
+        let Self { config: RedisConfig { namespace, .. }, segmentation, .. } = self;
         let (key, version, size) = (&identity.key, &identity.version, identity.size());
         let version_id = version.version_id.as_deref().unwrap_or_default();
         let (etag, cut) = (&version.etag, segmentation.segment_bytes());
@@ -274,22 +274,22 @@ impl Shared {
 impl Pass<'_> {
     /// How the next bytes of `range` come. `range` starts at a segment's start.
     pub(crate) async fn next(&mut self, range: Range<u64>) -> Next {
-        let shared = self.shared;
+        let redis = self.redis;
         let mut pause = LOOK_PAUSE_MIN;
         let mut disregarded = None;
         loop {
             let (bytes, limit) = if self.has_found || self.wait_until.is_some() {
-                (LOOK_BYTES, shared.config.read_limit * MIDWAY_FACTOR)
+                (LOOK_BYTES, redis.config.read_limit * MIDWAY_FACTOR)
             } else {
-                (FIRST_LOOK_BYTES, shared.config.read_limit)
+                (FIRST_LOOK_BYTES, redis.config.read_limit)
             };
-            let wanted = (bytes / shared.segmentation.segment_bytes()).max(1);
-            match shared.look(&self.names, range.clone(), wanted, disregarded.as_deref(), limit).await {
+            let wanted = (bytes / redis.segmentation.segment_bytes()).max(1);
+            match redis.look(&self.names, range.clone(), wanted, disregarded.as_deref(), limit).await {
                 None => return Next::Fetch(range.end),
                 Some(Look::Found(values)) => match self.verified(range.start, values) {
                     Some(segments) => {
                         if self.wait_until.take().is_some() {
-                            shared.counters.shared_waits_served.increment();
+                            redis.counters.redis_waits_served.increment();
                         }
                         self.has_found = true;
                         return Next::Land(segments);
@@ -297,28 +297,28 @@ impl Pass<'_> {
                     None => return Next::Fetch(range.end),
                 },
                 Some(Look::Mine(count)) => {
-                    shared.counters.shared_misses.increment();
+                    redis.counters.redis_misses.increment();
                     self.wait_until = None;
-                    return Next::Fetch(self.all_of_mine(shared.after(range.start, count), range.end).await);
+                    return Next::Fetch(self.all_of_mine(redis.after(range.start, count), range.end).await);
                 }
                 // Somebody else has taken over from the one that did not answer; enough waited.
                 Some(Look::Theirs(..)) if disregarded.is_some() => return Next::Fetch(range.end),
                 Some(Look::Theirs(replica, count)) => {
-                    if shared.suspects(&replica) {
+                    if redis.suspects(&replica) {
                         disregarded = Some(replica);
                         continue;
                     }
                     let now = Instant::now();
-                    let until = *self.wait_until.get_or_insert_with(|| now + shared.wait_limit());
+                    let until = *self.wait_until.get_or_insert_with(|| now + redis.wait_limit());
                     if now >= until {
-                        shared.counters.shared_waits_vain.increment();
-                        shared.suspect(replica.clone());
+                        redis.counters.redis_waits_vain.increment();
+                        redis.suspect(replica.clone());
                         disregarded = Some(replica);
                         continue;
                     }
                     if range.start >= self.asked_to {
-                        let upto = shared.after(range.start, count).min(range.end);
-                        shared.ask(&replica, &self.names, range.start..upto).await;
+                        let upto = redis.after(range.start, count).min(range.end);
+                        redis.ask(&replica, &self.names, range.start..upto).await;
                         self.asked_to = upto;
                     }
                     sleep(pause).await;
@@ -330,11 +330,11 @@ impl Pass<'_> {
 
     /// Where the stretch that is this replica's to fetch ends: it may go on in the next hash slot.
     async fn all_of_mine(&self, mut from: u64, end: u64) -> u64 {
-        let stretch = SEGMENTS_PER_SLOT * self.shared.segmentation.segment_bytes();
+        let stretch = SEGMENTS_PER_SLOT * self.redis.segmentation.segment_bytes();
         while from < end && from.is_multiple_of(stretch) {
-            let limit = self.shared.config.read_limit;
-            match self.shared.look(&self.names, from..end, 1, None, limit).await {
-                Some(Look::Mine(count)) => from = self.shared.after(from, count),
+            let limit = self.redis.config.read_limit;
+            match self.redis.look(&self.names, from..end, 1, None, limit).await {
+                Some(Look::Mine(count)) => from = self.redis.after(from, count),
                 _ => break,
             }
         }
@@ -343,7 +343,7 @@ impl Pass<'_> {
 
     /// The values' segments, up to the first that is not what its key says.
     fn verified(&self, offset: u64, values: Vec<Vec<u8>>) -> Option<Vec<Bytes>> {
-        let cut = self.shared.segmentation;
+        let cut = self.redis.segmentation;
         let first = cut.containing(offset).get();
         let mut segments = Vec::with_capacity(values.len());
         for (index, value) in (first..).zip(values) {
@@ -351,7 +351,7 @@ impl Pass<'_> {
             let segment = envelope::open(self.names.segment_name(index).as_bytes(), value.into())
                 .filter(|segment| segment.len() as u64 == range.end - range.start);
             let Some(segment) = segment else {
-                self.shared.counters.shared_corrupt.increment();
+                self.redis.counters.redis_corrupt.increment();
                 break;
             };
             segments.push(segment);
