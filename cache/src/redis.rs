@@ -348,7 +348,7 @@ impl Pass<'_> {
         let mut segments = Vec::with_capacity(values.len());
         for (index, value) in (first..).zip(values) {
             let range = cut.range(SegmentIndex::new(index), self.names.identity.size());
-            let segment = envelope::open(self.names.segment_name(index).as_bytes(), value.into())
+            let segment = envelope::open(self.names.segment_name(index).as_bytes(), &value.into())
                 .filter(|segment| segment.len() as u64 == range.end - range.start);
             let Some(segment) = segment else {
                 self.redis.counters.redis_corrupt.increment();

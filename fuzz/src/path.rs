@@ -36,7 +36,7 @@ fn check_path(path: &str) {
             assert!(path.starts_with("/media/") && !why.to_string().is_empty(), "{path:?}");
         }
         Route::ConsoleAsset(name) => {
-            assert!(!name.contains(['/', '%']) && !name.starts_with('.'), "{path:?}")
+            assert!(!name.contains(['/', '%']) && !name.starts_with('.'), "{path:?}");
         }
         Route::Health | Route::Ready | Route::Objects | Route::Console | Route::NotFound => {
             assert!(!path.starts_with("/media/"), "{path:?}");

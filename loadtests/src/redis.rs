@@ -4,6 +4,7 @@
 //! They end with the value, and with the thread that started them.
 
 use std::{
+    fmt::Write as _,
     fs::{self, File},
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -92,7 +93,7 @@ impl Redis {
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         let mut request = format!("*{}\r\n", words.len());
         for word in words {
-            request += &format!("${}\r\n{word}\r\n", word.len());
+            write!(request, "${}\r\n{word}\r\n", word.len()).expect("a String takes all");
         }
         stream.write_all(request.as_bytes())?;
         // Its half is closed when all is answered.

@@ -57,7 +57,7 @@ impl Redis {
             match answer.as_slice() {
                 [tag, value, ttl] if tag == b"found" => {
                     let ttl = std::str::from_utf8(ttl).ok()?.parse().ok().map(Duration::from_millis)?;
-                    let payload = envelope::open(name.as_bytes(), Bytes::copy_from_slice(value));
+                    let payload = envelope::open(name.as_bytes(), &Bytes::copy_from_slice(value));
                     let record = payload.and_then(|json| serde_json::from_slice::<Record>(&json).ok());
                     if record.is_none() {
                         self.counters.redis_corrupt.increment();

@@ -119,7 +119,7 @@ impl Redis {
 
     /// What is asked for, if it can be ours: a list in Redis can hold anything.
     fn understood(&self, request: &Request) -> Option<(Arc<Identity>, Range<u64>)> {
-        let key = ObjectKey::new(&*request.key).ok()?;
+        let key = ObjectKey::new(&request.key).ok()?;
         let version = Version {
             etag: request.etag.as_str().into(),
             version_id: request.version_id.as_deref().map(Into::into),

@@ -208,9 +208,7 @@ fn wrong_values_are_named() {
         wrong("--s3-hedge-after", "SEEKWAY_S3_HEDGE_AFTER", value, "p50 to p99, or off");
     }
     let fallback = "s3://BUCKET or https://HOST/BUCKET, with ?region=NAME where it has another one";
-    for value in
-        ["copy", "s3://a/b", "https://host", "http://h/a/b", "http://u:p@h/a", "s3://a?region=", "s3://a?x=1"]
-    {
+    for value in ["copy", "s3://a/b", "https://host", "http://h/a/b", "s3://a?region=", "s3://a?x=1"] {
         wrong("--s3-fallback", "S3_FALLBACK", value, fallback);
     }
     wrong("--s3-force-path-style", "S3_FORCE_PATH_STYLE", "perhaps", "true or false");

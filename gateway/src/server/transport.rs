@@ -10,6 +10,7 @@ use tokio_rustls::server::TlsStream;
 use super::guarded_stream::GuardedStream;
 
 /// A connection's bytes.
+#[expect(clippy::large_enum_variant, reason = "most connections are plain, and need no second allocation")]
 pub(super) enum Transport {
     Plain(GuardedStream),
     /// Its state is large, and plain connections should not pay for it.
