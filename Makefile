@@ -40,7 +40,7 @@ hedging: ## measure what asking twice does for late answers, on release builds (
 	@$(TARGET_DIR)/release/loadtest hedging $(ARGS)
 
 soak: ## keep every promise under load, at length, on release builds (ARGS are passed on)
-	@scripts/setup run
+	@scripts/setup test
 	@cargo build --release --locked -p seekway-gateway -p seekway-loadtests
 	@$(TARGET_DIR)/release/loadtest soak $(ARGS)
 
