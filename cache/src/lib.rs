@@ -250,7 +250,8 @@ impl Inner {
         key: &ObjectKey,
         wanted: Option<Range<u64>>,
     ) -> Result<Opened, Error> {
-        let Some(redis) = &self.redis else {
+        // Without a time to live there is nothing to share.
+        let Some(redis) = self.redis.as_ref().filter(|_| !self.metadata.ttl().is_zero()) else {
             return Ok((self.ask_store(key, wanted).await?, Freshness::Live));
         };
         if let Some((object, fresh_for)) = redis.record(key).await

@@ -14,6 +14,10 @@ use super::{LOOK_PAUSE_MAX, LOOK_PAUSE_MIN, Lane, MIDWAY_FACTOR, Redis, envelope
 /// How long a replica's name stays on a question: the store answers sooner, or is in trouble.
 const LEASE: Duration = Duration::from_secs(2);
 
+/// The holder of a lease whose question the store did not answer: one replica after the other would wait in vain.
+const NOBODY: &str = "";
+const GIVEN_UP: Duration = Duration::from_secs(1);
+
 /// The record with the milliseconds that it lives, or who asks the store for it; if nobody does, the caller.
 ///
 /// `KEYS`: the record, the lease. `ARGV`: the replica, the lease in milliseconds.
@@ -64,7 +68,9 @@ impl Redis {
                     }
                     return Some((record?.into(), ttl));
                 }
-                [_, holder] if holder != self.replica.as_bytes() && Instant::now() < until => {
+                [_, holder]
+                    if !holder.is_empty() && holder != self.replica.as_bytes() && Instant::now() < until =>
+                {
                     sleep(pause).await;
                     pause = (pause * 3 / 2).min(LOOK_PAUSE_MAX);
                     limit = self.config.read_limit * MIDWAY_FACTOR;
@@ -87,11 +93,13 @@ impl Redis {
         self.link.query::<()>(Lane::Shared, cmd("DEL").arg(lease), limit).await;
     }
 
-    /// Lets the others ask for themselves: the store did not say who `key` is.
+    /// Lets the others ask for themselves, all at once: the store did not say who `key` is.
     pub(crate) async fn give_up(&self, key: &ObjectKey) {
         let (_, [_, lease]) = self.record_names(key);
         let limit = self.config.read_limit * MIDWAY_FACTOR;
-        self.link.query::<()>(Lane::Shared, cmd("DEL").arg(lease), limit).await;
+        let mut set = cmd("SET");
+        set.arg(lease).arg(NOBODY).arg("PX").arg(millis(GIVEN_UP));
+        self.link.query::<()>(Lane::Shared, &set, limit).await;
     }
 
     /// The record's name in its value, and the keys of record and lease.

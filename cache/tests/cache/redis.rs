@@ -163,6 +163,23 @@ async fn a_version_that_is_outdated_is_not_believed_again() {
 }
 
 #[tokio::test]
+async fn replicas_that_ask_for_what_is_missing_do_not_queue_for_it() {
+    let redis = Redis::start().expect("redis-server");
+    let store = TestStore::new(1, SIZE);
+    store.state().object = None;
+    let url = redis.url();
+    let replicas = join_all((0..4).map(|_| replica(&store, &url))).await;
+    let answers = join_all(replicas.iter().map(|cache| read(cache, 0..4096))).await;
+    assert!(answers.into_iter().all(|answer| answer.is_err_and(|error| error.is_not_found())));
+    store.state().object = Some((1, SIZE));
+    let asked = store.gets().len();
+    // Whoever asks next is told at once that nobody asks for it.
+    let other = replica(&store, &url).await;
+    read(&other, 0..4096).await.expect("it is there now");
+    assert_eq!((store.gets().len(), other.stats().redis_waits_vain), (asked + 1, 0));
+}
+
+#[tokio::test]
 async fn corrupted_values_are_misses_and_are_replaced() {
     let redis = Redis::start().expect("redis-server");
     let store = TestStore::new(1, SIZE);
