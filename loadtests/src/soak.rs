@@ -12,11 +12,14 @@ mod drain;
 mod figures;
 mod films;
 mod idle_connections;
+mod late_answers;
 mod many_ranges;
+mod many_streams;
 mod origin_trouble;
 mod paused_clients;
 mod redis_faults;
 mod replicas;
+mod rolling_restart;
 mod slow_heads;
 mod slow_readers;
 mod stage;
@@ -45,6 +48,9 @@ pub const SCENARIOS: &[Scenario] = &[
     drain::SCENARIO,
     replicas::SCENARIO,
     redis_faults::SCENARIO,
+    rolling_restart::SCENARIO,
+    late_answers::SCENARIO,
+    many_streams::SCENARIO,
 ];
 
 /// One promise and how it is put to the test.

@@ -80,14 +80,22 @@ impl Stage {
 
     /// Starts the gateway in front of `origin`, with more settings as environment variables.
     pub async fn gateway(&self, origin: &Origin, settings: &[(&str, String)]) -> Result<Gateway, Error> {
-        let environment = settings.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        let launch = Launch {
-            binary: self.binary.clone(),
+        Gateway::start(&self.launch(origin, settings)).await
+    }
+
+    /// What [`gateway`](Self::gateway) starts.
+    pub fn launch(&self, origin: &Origin, settings: &[(&str, String)]) -> Launch {
+        Launch {
+            binary: self.binary(),
             endpoint: origin.endpoint(),
             bucket: BUCKET.to_owned(),
-            environment,
-        };
-        Gateway::start(&launch).await
+            environment: settings.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        }
+    }
+
+    /// The gateway's binary.
+    pub fn binary(&self) -> PathBuf {
+        self.binary.clone()
     }
 
     pub(super) fn clear(&self) {
