@@ -3,8 +3,6 @@
 //! A document says what the client can do about it and never names keys, hosts or credentials of the store;
 //! those go to the log, here too, so that the same failure is always logged at the same level.
 
-use std::error::Error as _;
-
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
@@ -137,11 +135,7 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
 pub fn report(problem: &Problem, path: &str) {
     use seekway_storage::Error;
     let Problem::Storage(error) = problem else { return };
-    let (mut text, mut cause) = (error.to_string(), error.source());
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
+    let text = error.chain();
     match error {
         Error::NotFound
         | Error::InvalidKey(_)
