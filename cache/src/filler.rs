@@ -80,7 +80,7 @@ async fn run(
                 debug!(%key, "the object has changed");
                 inner.metadata.forget(&object.identity);
             } else {
-                warn!(%key, range = ?fill.range(), landed = writer.landed(), error = %chain(&error), "fill failed");
+                warn!(%key, range = ?fill.range(), landed = writer.landed(), error = %error.chain(), "fill failed");
             }
             writer.fail(Error::Store(error));
         }
@@ -159,7 +159,7 @@ async fn fetch(
             return Err(error);
         }
         inner.counters.fills_resumed.increment();
-        debug!(error = %chain(&error), landed = writer.landed(), "resuming a broken body");
+        debug!(error = %error.chain(), landed = writer.landed(), "resuming a broken body");
         sleep(BACKOFF.mul_f64(f64::from(1 << breaks_in_a_row) * (0.5 + fastrand::f64() / 2.0))).await;
     }
 }
@@ -237,10 +237,4 @@ async fn abandoned(inner: &Inner, fill: &Fill<Error>) {
 #[allow(clippy::cast_precision_loss)] // An estimate of time.
 fn ratio(a: u64, b: u64) -> f64 {
     a as f64 / b as f64
-}
-
-/// An error with all its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

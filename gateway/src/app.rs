@@ -2,37 +2,35 @@
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use seekway_cache::Cache;
 use seekway_storage::ObjectStore;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
-use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
 use tracing::Instrument;
 
 use crate::access_log::Entry;
 use crate::admission::{Admission, Admitted};
-use crate::clients::pacing::Pace;
 use crate::config::{AccessLog, Config, Listing};
-use crate::delivery::body::{BodyError, Payload};
+use crate::delivery::body::Payload;
 use crate::delivery::cors::AllowOrigin;
 use crate::delivery::{Delivery, MediaRequest};
 use crate::framing::BadHead;
 use crate::metrics::{Meter, Metrics};
+use crate::request_ids::RequestIds;
 use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
-use crate::server::{Answering, Peer, Phase, REFUSED_METHOD, SocketMemory};
+use crate::server::{Peer, Phase, REFUSED_METHOD, SocketMemory};
+use crate::tracked::Tracked;
 use crate::{console, host, memory_limit, objects};
 
 static SERVER: HeaderValue = HeaderValue::from_static("seekway");
@@ -66,15 +64,6 @@ pub(crate) enum Surface {
     Admin,
 }
 
-/// A response body that keeps the books of its request until it is sent or dropped.
-pub(crate) struct Tracked {
-    payload: Payload,
-    entry: Entry,
-    meter: Meter,
-    answering: Answering,
-    admitted: Admitted,
-}
-
 /// What is known of a request besides itself.
 struct Known<'a> {
     surface: Surface,
@@ -83,13 +72,6 @@ struct Known<'a> {
     client: IpAddr,
     /// The request stands in place of something that is none.
     refusal: Option<BadHead>,
-}
-
-/// Ids that are unique across restarts and replicas, and cheap.
-#[derive(Clone)]
-struct RequestIds {
-    prefix: u32,
-    next: Arc<AtomicU64>,
 }
 
 // === impl App ===
@@ -105,8 +87,8 @@ impl App {
             cache,
             metrics,
             store,
-            delivery: Delivery { cache_control: config.cache_control() },
-            cors: config.cors_allow_origin.clone(),
+            delivery: Delivery { cache_control: config.delivery.cache_control() },
+            cors: config.delivery.cors_allow_origin.clone(),
             listing: config.listing(),
             admission: Admission::new(&config.clients),
             access_log: config.access_log,
@@ -301,21 +283,9 @@ pub(crate) fn service(
                 let span = entry.span();
                 let known = Known { surface, peer: &peer, client, refusal };
                 let (response, admitted) = app.answer(&known, &request).instrument(span).await;
-                Ok(track(response, entry, meter, answering, admitted))
+                Ok(Tracked::response(response, entry, meter, answering, admitted))
             }
         })
-}
-
-fn track(
-    response: Response<Payload>,
-    mut entry: Entry,
-    mut meter: Meter,
-    answering: Answering,
-    admitted: Admitted,
-) -> Response<Tracked> {
-    meter.answered(response.status(), response.body().source());
-    entry.answered(response.status(), response.body().size_hint().exact().unwrap_or(0));
-    response.map(|payload| Tracked { payload, entry, meter, answering, admitted })
 }
 
 fn json(status: StatusCode, text: &'static str) -> Response<Payload> {
@@ -324,79 +294,4 @@ fn json(status: StatusCode, text: &'static str) -> Response<Payload> {
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
-}
-
-// === impl Tracked ===
-
-impl Tracked {
-    /// Bytes that were taken from the payload and wait for their turn.
-    fn held(&self) -> u64 {
-        self.admitted.pace.as_ref().map_or(0, Pace::held)
-    }
-}
-
-impl http_body::Body for Tracked {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self { payload, entry, meter, answering, admitted } = &mut *self;
-        let mut payload = Pin::new(payload);
-        answering.is_blocked(false);
-        let frame = match &mut admitted.pace {
-            None => ready!(payload.poll_frame(cx)),
-            Some(pace) => {
-                let step = pace.poll_step(cx, |cx| payload.as_mut().poll_data(cx));
-                ready!(step).map(|step| step.map(Frame::data))
-            }
-        };
-        answering.is_blocked(matches!(frame, Some(Ok(_))));
-        match &frame {
-            Some(Ok(frame)) => {
-                let bytes = frame.data_ref().map_or(0, Bytes::len);
-                entry.sent(bytes);
-                meter.sent(bytes);
-            }
-            Some(Err(error)) => entry.broke(error),
-            None => {}
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.held() == 0 && self.payload.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let rest = self.payload.size_hint().exact().expect("bodies know their length");
-        SizeHint::with_exact(self.held() + rest)
-    }
-}
-
-impl Drop for Tracked {
-    fn drop(&mut self) {
-        let outcome = self.entry.outcome(self.answering.is_stalled());
-        self.meter.ended(outcome);
-        self.entry.write(outcome);
-    }
-}
-
-// === impl RequestIds ===
-
-impl RequestIds {
-    fn new() -> Self {
-        use std::hash::{BuildHasher, RandomState};
-        let random = RandomState::new().hash_one(std::process::id()) >> 32;
-        Self { prefix: u32::try_from(random).expect("32 bits are left"), next: Arc::default() }
-    }
-}
-
-impl MakeRequestId for RequestIds {
-    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
-        let id = format!("{:08x}-{:x}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
-        HeaderValue::from_str(&id).ok().map(RequestId::new)
-    }
 }

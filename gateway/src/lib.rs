@@ -18,10 +18,12 @@ mod host;
 mod memory_limit;
 mod metrics;
 mod objects;
+mod request_ids;
 pub mod respond;
 pub mod routes;
 mod server;
 mod store;
+mod tracked;
 
 pub use config::Config;
 pub use server::{Gateway, StartError, TlsError};

@@ -9,7 +9,7 @@ use seekway_storage::measured::Observer;
 use seekway_storage::origin::Origin;
 use seekway_storage::s3::{S3Config, S3Store};
 
-use crate::config::{Config, FALLBACKS_MAX, StorageBackend};
+use crate::config::{Config, FALLBACKS_MAX, StorageBackend, StorageSettings};
 use crate::metrics::Metrics;
 
 /// The name of the endpoint that `--s3-bucket` and `--s3-endpoint` describe, in logs and metrics.
@@ -40,18 +40,18 @@ pub(crate) async fn connect(
 ) -> Result<Arc<dyn ObjectStore>, StoreError> {
     match config.storage_backend() {
         StorageBackend::Local => {
-            let path = &config.local_storage_dir;
+            let path = &config.storage.local_storage_dir;
             let store =
                 LocalStore::open(path).map_err(|source| StoreError::Folder { path: path.clone(), source })?;
             Ok(Arc::new(store))
         }
         StorageBackend::S3 => {
             let mut endpoints: Vec<(&str, Arc<dyn ObjectStore>)> = Vec::new();
-            for (name, endpoint) in ENDPOINTS.into_iter().zip(endpoints_of(config)) {
+            for (name, endpoint) in ENDPOINTS.into_iter().zip(endpoints_of(&config.storage)) {
                 endpoints.push((name, Arc::new(S3Store::connect(endpoint).await)));
             }
             let observer: Arc<dyn Observer> = metrics.clone();
-            let origin = Origin::new(endpoints, &observer, config.origin());
+            let origin = Origin::new(endpoints, &observer, config.storage.origin());
             metrics.watch(origin.clone());
             Ok(Arc::new(origin))
         }
@@ -59,20 +59,20 @@ pub(crate) async fn connect(
 }
 
 /// The preferred bucket and its fallbacks.
-fn endpoints_of(config: &Config) -> Vec<S3Config> {
-    let policy = config.origin();
+fn endpoints_of(settings: &StorageSettings) -> Vec<S3Config> {
+    let policy = settings.origin();
     let preferred = S3Config {
-        bucket: config.s3_bucket.clone().expect("checked by Config: the S3 store has a bucket"),
-        endpoint: config.s3_endpoint.clone(),
-        region: config.aws_region.clone(),
-        force_path_style: config.s3_force_path_style,
-        credentials: config.s3_credentials.clone(),
-        connect_timeout: config.s3_connect_timeout.into(),
-        read_timeout: config.s3_read_timeout.into(),
+        bucket: settings.s3_bucket.clone().expect("checked by Config: the S3 store has a bucket"),
+        endpoint: settings.s3_endpoint.clone(),
+        region: settings.aws_region.clone(),
+        force_path_style: settings.s3_force_path_style,
+        credentials: settings.s3_credentials.clone(),
+        connect_timeout: settings.s3_connect_timeout.into(),
+        read_timeout: settings.s3_read_timeout.into(),
         attempts_max: policy.attempts_max,
         idle_connections_max: policy.requests_max,
     };
-    let fallbacks = config.s3_fallback.iter().map(|fallback| S3Config {
+    let fallbacks = settings.s3_fallback.iter().map(|fallback| S3Config {
         bucket: fallback.bucket.clone(),
         endpoint: fallback.endpoint.clone(),
         region: fallback.region.clone().or_else(|| preferred.region.clone()),

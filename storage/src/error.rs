@@ -101,10 +101,21 @@ impl Error {
         matches!(self, Self::VersionChanged)
     }
 
+    /// The error's text and those of its causes, in one line. Like `Display` for logs, never for clients.
+    pub fn chain(&self) -> String {
+        chain(self)
+    }
+
     /// Wraps any error for [`Error::Other`] and the other variants with a source.
     pub(crate) fn shared(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SharedError {
         Arc::from(error.into())
     }
+}
+
+/// An error's text and those of its causes.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let texts = std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string);
+    texts.collect::<Vec<_>>().join(": ")
 }
 
 impl From<InvalidKey> for Error {

@@ -1,5 +1,6 @@
 //! Settings about who clients are and how much each may have.
 
+use super::command_line::{Settings, Stop};
 use super::values::{boolean, number, size};
 use crate::clients::TrustedProxies;
 use crate::clients::limits::Limits;
@@ -59,5 +60,15 @@ impl ClientSettings {
             requests_burst: self.client_requests_burst,
             bytes_per_second: self.client_bytes_per_second,
         }
+    }
+
+    /// A PROXY protocol header is believed only from who is trusted.
+    pub(super) fn check(&self, settings: &Settings) -> Result<(), Stop> {
+        if self.proxy_protocol && self.trusted_proxies.is_empty() {
+            return Err(
+                settings.wrong("trusted_proxies", "--proxy-protocol needs the addresses it comes from")
+            );
+        }
+        Ok(())
     }
 }

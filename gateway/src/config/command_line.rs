@@ -72,7 +72,7 @@ impl Config {
         with_env.extend(args.into_iter().skip(1));
         let matches = command.try_get_matches_from(with_env).map_err(stop)?;
         let mut config = Self::from_arg_matches(&matches).map_err(stop)?;
-        config.s3_credentials = credentials(env)?;
+        config.storage.s3_credentials = credentials(env)?;
         config.check(&Settings { all, matches })?;
         Ok(config)
     }

@@ -5,6 +5,10 @@ use std::path::Path;
 
 use clap::CommandFactory;
 
+use super::cache::CACHE;
+use super::clients::CLIENTS;
+use super::delivery::DELIVERY;
+use super::storage::STORAGE;
 use super::*;
 
 const BEGIN: &str = "<!-- settings: written by `make docs` -->\n";
@@ -14,7 +18,7 @@ const END: &str = "<!-- /settings -->";
 fn tables() -> String {
     let mut text = String::new();
     let command = Config::command();
-    for heading in [LISTENERS, clients::CLIENTS, STORAGE, CACHE, DELIVERY, LOGS] {
+    for heading in [LISTENERS, CLIENTS, STORAGE, CACHE, DELIVERY, LOGS] {
         write!(text, "\n### {heading}\n\n| flag | variable | default | meaning |\n|---|---|---|---|\n")
             .expect("a String takes all");
         for arg in command.get_arguments().filter(|arg| arg.get_help_heading() == Some(heading)) {

@@ -2,7 +2,11 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::time::Duration;
 
+use http::HeaderValue;
+use seekway_storage::origin::Hedging;
+
 use super::*;
+use crate::delivery::cors::AllowOrigin;
 
 fn read(args: &[&str], env: &[(&str, &str)]) -> Result<Config, Stop> {
     let env: HashMap<_, _> = env.iter().copied().collect();
@@ -46,16 +50,16 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.admin_listen.to_string(), "127.0.0.1:8081");
     assert_eq!(config.access_log, AccessLog::Errors);
     assert_eq!(config.storage_backend(), StorageBackend::Local);
-    assert_eq!(config.local_storage_dir, PathBuf::from("./data/media"));
+    assert_eq!(config.storage.local_storage_dir, PathBuf::from("./data/media"));
     assert_eq!(
         (config.max_connections, config.header_bytes_max(), config.headers_max),
         (16_384, 16 << 10, 64)
     );
-    assert_eq!(config.cors_allow_origin, AllowOrigin::Any);
+    assert_eq!(config.delivery.cors_allow_origin, AllowOrigin::Any);
     assert!(
-        config.cache_control().is_empty()
+        config.delivery.cache_control().is_empty()
             && config.listing() == Listing::ThisMachine
-            && !config.s3_force_path_style
+            && !config.storage.s3_force_path_style
     );
     assert!(config.threads() >= 1);
     let secs = |duration: humantime::Duration| Duration::from(duration).as_secs();
@@ -65,13 +69,17 @@ fn defaults_are_those_of_the_design() {
     assert_eq!((secs(config.drain_delay), secs(config.drain_timeout)), (5, 20));
     assert!(config.tls().is_none());
     assert_eq!(
-        (secs(config.s3_connect_timeout), secs(config.s3_read_timeout), config.s3_attempts),
+        (
+            secs(config.storage.s3_connect_timeout),
+            secs(config.storage.s3_read_timeout),
+            config.storage.s3_attempts
+        ),
         (2, 5, 3)
     );
-    let origin = config.origin();
+    let origin = config.storage.origin();
     assert_eq!((origin.answer_timeout, origin.requests_max), (Duration::from_secs(10), 128));
     assert_eq!(origin.hedging, Some(Hedging { quantile: 0.95, budget: 0.05 }));
-    assert!(config.s3_fallback.is_empty());
+    assert!(config.storage.s3_fallback.is_empty());
     let cache = config.cache();
     assert_eq!((cache.memory_bytes, cache.budget_bytes), (512 << 20, 256 << 20));
     assert_eq!(cache.segmentation.segment_bytes(), 64 << 10);
@@ -130,9 +138,9 @@ fn a_bucket_means_s3_unless_said_otherwise() {
     let local = config(&["--storage-backend=local"], &[("S3_BUCKET", "media")]);
     assert_eq!(local.storage_backend(), StorageBackend::Local);
     for (args, style) in [(&["--s3-force-path-style"][..], true), (&["--s3-force-path-style=no"], false)] {
-        assert_eq!(config(args, &[]).s3_force_path_style, style);
+        assert_eq!(config(args, &[]).storage.s3_force_path_style, style);
     }
-    assert!(config(&[], &[("S3_FORCE_PATH_STYLE", "1")]).s3_force_path_style);
+    assert!(config(&[], &[("S3_FORCE_PATH_STYLE", "1")]).storage.s3_force_path_style);
 }
 
 #[test]
@@ -152,11 +160,14 @@ fn cache_rules_are_repeated_or_separated() {
     let rule = |prefix: &str, value| (prefix.to_owned(), HeaderValue::from_static(value));
     let expected = [rule("live/", "no-cache"), rule("", "public, max-age=60")];
     let args = ["--cache-control", "live/=no-cache", "--cache-control", "=public, max-age=60"];
-    assert_eq!(config(&args, &[]).cache_control(), expected);
+    assert_eq!(config(&args, &[]).delivery.cache_control(), expected);
     let env = [("SEEKWAY_CACHE_CONTROL", "live/=no-cache; =public, max-age=60")];
-    assert_eq!(config(&[], &env).cache_control(), expected);
+    assert_eq!(config(&[], &env).delivery.cache_control(), expected);
     // A flag replaces the variable's rules, it does not add to them.
-    assert_eq!(config(&["--cache-control=a/=no-store"], &env).cache_control(), [rule("a/", "no-store")]);
+    assert_eq!(
+        config(&["--cache-control=a/=no-store"], &env).delivery.cache_control(),
+        [rule("a/", "no-store")]
+    );
 }
 
 #[test]
@@ -169,7 +180,7 @@ fn fallbacks_are_urls_in_order() {
         region: region.map(str::to_owned),
     };
     assert_eq!(
-        config.s3_fallback,
+        config.storage.s3_fallback,
         [
             fallback("copy", None, Some("eu-west-1")),
             fallback("media", Some("https://minio.example:9000"), None),
@@ -360,11 +371,14 @@ fn tls_needs_all_that_it_needs() {
 #[test]
 fn credentials_come_as_a_pair_and_never_as_arguments() {
     let pair = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")];
-    let read = config(&[], &pair).s3_credentials.expect("they are set");
+    let read = config(&[], &pair).storage.s3_credentials.expect("they are set");
     assert_eq!((&*read.access_key_id, &*read.secret_access_key, read.session_token), ("id", "secret", None));
-    assert!(config(&[], &[]).s3_credentials.is_none());
+    assert!(config(&[], &[]).storage.s3_credentials.is_none());
     assert!(
-        config(&[], &[("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")]).s3_credentials.is_none()
+        config(&[], &[("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")])
+            .storage
+            .s3_credentials
+            .is_none()
     );
     for (set, missing) in [(pair[0], "AWS_SECRET_ACCESS_KEY"), (pair[1], "AWS_ACCESS_KEY_ID")] {
         let line = line(&[], &[set]);

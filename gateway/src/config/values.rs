@@ -19,11 +19,11 @@ const SIZE_MAX: u64 = 1 << 50;
 
 /// A rule of `--cache-control`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CacheRule {
+pub(super) struct CacheRule {
     /// Keys that start with this; all keys if it is empty.
-    pub prefix: String,
+    pub(super) prefix: String,
     /// Their `Cache-Control`.
-    pub value: HeaderValue,
+    pub(super) value: HeaderValue,
 }
 
 /// A bucket to read from while others fail.
@@ -43,6 +43,11 @@ pub(super) enum HedgeAfter {
     Never,
     /// When this many percent of the recent ones had answered.
     Percent(u32),
+}
+
+/// A size as memory counts it; more than can be addressed is all that can be.
+pub(super) fn in_memory(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// `256KiB`, `2GiB` or plain bytes.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
+use crate::error::chain;
 use crate::{Error, ObjectKey, SharedError, Throttle};
 
 /// The meaning of a failed request. What the store said is the source where the variant has one, and is in
@@ -159,12 +160,6 @@ impl Answer {
         let text = format!("{} {code}{separator}{} (bucket {bucket:?})", self.status, self.message);
         Error::shared(Refusal(text))
     }
-}
-
-/// An error's text and those of its causes.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let texts = std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string);
-    texts.collect::<Vec<_>>().join(": ")
 }
 
 /// The object's length in a 416: `Content-Range: bytes */N` (RFC 9110 §15.5.17), or S3's own element.

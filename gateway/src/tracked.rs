@@ -1,0 +1,95 @@
+//! A response body that keeps the books of its request: what was sent, how it ended, and whose turn it is.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body as _, Frame, SizeHint};
+
+use crate::access_log::Entry;
+use crate::admission::Admitted;
+use crate::clients::pacing::Pace;
+use crate::delivery::body::{BodyError, Payload};
+use crate::metrics::Meter;
+use crate::server::Answering;
+
+/// A response body that keeps the books of its request until it is sent or dropped.
+pub(crate) struct Tracked {
+    payload: Payload,
+    entry: Entry,
+    meter: Meter,
+    answering: Answering,
+    admitted: Admitted,
+}
+
+// === impl Tracked ===
+
+impl Tracked {
+    /// The response with its body tracked from here on; the log and the metrics are told of its status.
+    pub(crate) fn response(
+        response: Response<Payload>,
+        mut entry: Entry,
+        mut meter: Meter,
+        answering: Answering,
+        admitted: Admitted,
+    ) -> Response<Self> {
+        meter.answered(response.status(), response.body().source());
+        entry.answered(response.status(), response.body().size_hint().exact().unwrap_or(0));
+        response.map(|payload| Self { payload, entry, meter, answering, admitted })
+    }
+
+    /// Bytes that were taken from the payload and wait for their turn.
+    fn held(&self) -> u64 {
+        self.admitted.pace.as_ref().map_or(0, Pace::held)
+    }
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self { payload, entry, meter, answering, admitted } = &mut *self;
+        let mut payload = Pin::new(payload);
+        answering.is_blocked(false);
+        let frame = match &mut admitted.pace {
+            None => ready!(payload.poll_frame(cx)),
+            Some(pace) => {
+                let step = pace.poll_step(cx, |cx| payload.as_mut().poll_data(cx));
+                ready!(step).map(|step| step.map(Frame::data))
+            }
+        };
+        answering.is_blocked(matches!(frame, Some(Ok(_))));
+        match &frame {
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                entry.sent(bytes);
+                meter.sent(bytes);
+            }
+            Some(Err(error)) => entry.broke(error),
+            None => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.held() == 0 && self.payload.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.payload.size_hint().exact().expect("bodies know their length");
+        SizeHint::with_exact(self.held() + rest)
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        let outcome = self.entry.outcome(self.answering.is_stalled());
+        self.meter.ended(outcome);
+        self.entry.write(outcome);
+    }
+}
