@@ -17,7 +17,7 @@ use tracing::{Instrument, debug, debug_span, warn};
 use crate::Inner;
 use crate::error::Error;
 use crate::fill::{Fill, FillWriter, Follower, Upstream};
-use crate::memory::Use;
+use crate::memory::{self, Kept, READ, UNREAD};
 use crate::metadata::OpenObject;
 use crate::redis::Next;
 use crate::segment::SegmentKey;
@@ -189,22 +189,21 @@ async fn pump(
 fn land(inner: &Inner, object: &OpenObject, writer: &mut FillWriter<Error>, bytes: &[u8], from: Upstream) {
     for (index, segment) in writer.land(bytes, from) {
         let key = SegmentKey { identity: object.identity.clone(), index };
-        let use_so_far = match from {
-            Upstream::Redis => Use::Shared,
-            Upstream::Store if writer.fill().was_followed() => Use::Read,
-            Upstream::Store => Use::Unread,
+        let shared_since = match from {
+            Upstream::Redis => memory::now(),
+            Upstream::Store if writer.fill().was_followed() => READ,
+            Upstream::Store => UNREAD,
         };
         inner.counters.memory_inserts.increment();
-        inner.memory.insert(key.clone(), segment.clone(), use_so_far);
+        inner.memory.insert(key.clone(), segment.clone(), shared_since);
         // After the insert: another replica's request looks at the fill first, and then into memory.
         if let Some(redis) = &inner.redis
             && from == Upstream::Store
             && writer.fill().is_shared()
         {
-            match inner.memory.get(&key) {
-                Some(kept) => redis.write_once(&key, &kept),
-                None => _ = redis.writes.offer(key, segment),
-            }
+            // Memory may have refused it.
+            let kept = inner.memory.get(&key).unwrap_or_else(|| Kept::new(segment, READ));
+            redis.write_once(&key, &kept);
         }
     }
 }

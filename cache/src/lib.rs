@@ -254,12 +254,13 @@ impl Inner {
         let Some(redis) = self.redis.as_ref().filter(|_| !self.metadata.ttl().is_zero()) else {
             return Ok((self.ask_store(key, wanted).await?, Freshness::Live));
         };
-        if let Some((object, fresh_for)) = redis.record(key).await
+        let ttl = self.metadata.ttl();
+        if let Some((object, age)) = redis.record(key).await
+            && age < ttl // The writer may believe for longer.
             && !self.metadata.is_outdated(key, &object.version)
         {
             self.counters.redis_records.increment();
-            let age = self.metadata.ttl().saturating_sub(fresh_for);
-            let freshness = Freshness::Fresh { age, ttl: fresh_for };
+            let freshness = Freshness::Fresh { age, ttl: ttl.saturating_sub(age) };
             return Ok((self.metadata.remember(key, object, age), freshness));
         }
         let answer = self.ask_store(key, wanted.clone()).await;

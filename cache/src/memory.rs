@@ -1,7 +1,8 @@
 //! The memory tier: whole segments, weighed by what they cost.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use moka::sync::Cache;
@@ -20,53 +21,53 @@ pub(crate) struct Memory {
     capacity_bytes: usize,
 }
 
+/// Of a segment whose fill was over before the reader came for whom it was made.
+pub(crate) const UNREAD: u64 = 0;
+/// Of a segment that one reader wanted, and the shared tier does not have.
+pub(crate) const READ: u64 = 1;
+
 /// A segment in memory.
 #[derive(Clone)]
 pub(crate) struct Kept {
     pub(crate) bytes: Bytes,
-    use_so_far: Arc<AtomicU8>,
-}
-
-/// How far a segment has come; it only goes on, except back from `Shared` when it could not be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub(crate) enum Use {
-    /// Its fill was over before the reader came for whom it was made.
-    Unread,
-    /// One reader wanted it.
-    Read,
-    /// The shared tier has it, or will have it in a moment.
-    Shared,
+    /// [`UNREAD`], [`READ`], or since when the shared tier has it, in milliseconds of [`now`].
+    shared_since: Arc<AtomicU64>,
 }
 
 // === impl Kept ===
 
 impl Kept {
+    pub(crate) fn new(bytes: Bytes, shared_since: u64) -> Self {
+        Self { bytes, shared_since: Arc::new(AtomicU64::new(shared_since)) }
+    }
+
     /// Whether nobody had read it yet; the caller does now.
     pub(crate) fn is_first_read(&self) -> bool {
         // Looked at first, because a write would take the line from the other threads each time.
-        self.is(Use::Unread) && self.swap(Use::Unread, Use::Read)
+        self.shared_since.load(Ordering::Relaxed) == UNREAD && self.swap(UNREAD, READ)
     }
 
-    /// Whether the caller is the one who gives it to the shared tier.
-    pub(crate) fn begin_sharing(&self) -> bool {
-        !self.is(Use::Shared) && (self.swap(Use::Read, Use::Shared) || self.swap(Use::Unread, Use::Shared))
+    /// Whether the caller is the one who gives it to the shared tier, where what was written before `valid_since`
+    /// may be gone.
+    pub(crate) fn begin_sharing(&self, valid_since: u64) -> bool {
+        let since = self.shared_since.load(Ordering::Relaxed);
+        since < valid_since.max(READ + 1) && self.swap(since, now())
     }
 
     /// It could not be written after all.
     pub(crate) fn give_up_sharing(&self) {
-        self.swap(Use::Shared, Use::Read);
+        self.shared_since.store(READ, Ordering::Relaxed);
     }
 
-    fn is(&self, other: Use) -> bool {
-        self.use_so_far.load(Ordering::Relaxed) == other as u8
+    fn swap(&self, from: u64, to: u64) -> bool {
+        self.shared_since.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
+}
 
-    fn swap(&self, from: Use, to: Use) -> bool {
-        let swapped =
-            self.use_so_far.compare_exchange(from as u8, to as u8, Ordering::Relaxed, Ordering::Relaxed);
-        swapped.is_ok()
-    }
+/// Milliseconds of a clock that began before any segment, and never at [`UNREAD`] or [`READ`].
+pub(crate) fn now() -> u64 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    READ + 1 + u64::try_from(BEGAN.elapsed().as_millis()).unwrap_or(u64::MAX / 2)
 }
 
 // === impl Memory ===
@@ -89,9 +90,9 @@ impl Memory {
         self.segments.contains_key(key)
     }
 
-    pub(crate) fn insert(&self, key: SegmentKey, bytes: Bytes, use_so_far: Use) {
+    pub(crate) fn insert(&self, key: SegmentKey, bytes: Bytes, shared_since: u64) {
         if self.capacity_bytes > 0 {
-            self.segments.insert(key, Kept { bytes, use_so_far: Arc::new(AtomicU8::new(use_so_far as u8)) });
+            self.segments.insert(key, Kept::new(bytes, shared_since));
         }
     }
 

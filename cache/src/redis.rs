@@ -33,6 +33,7 @@ use deadpool_redis::redis::{Cmd, cmd};
 use tokio::time::{Instant, sleep};
 
 use crate::Inner;
+use crate::memory;
 use crate::segment::{Identity, SegmentIndex, Segmentation};
 use crate::stats::Counters;
 use link::{Lane, Link};
@@ -52,6 +53,10 @@ const LOOK_BYTES: u64 = 256 * 1024;
 const WAIT_FACTOR: u32 = 2;
 const WAIT_MIN: Duration = Duration::from_millis(20);
 const WAIT_MAX: Duration = Duration::from_millis(250);
+/// Replicas that one fill waits for in vain, one after the other: the first may have died, and another taken over.
+const WAITS_MAX: u32 = 2;
+/// So often a wait begins anew because a lease has changed hands.
+const HOLDERS_MAX: u32 = 3;
 /// Pauses between looks while waiting; each is half as long again as the one before.
 const LOOK_PAUSE_MIN: Duration = Duration::from_millis(2);
 const LOOK_PAUSE_MAX: Duration = Duration::from_millis(8);
@@ -62,7 +67,7 @@ const SUSPICION: Duration = Duration::from_secs(1);
 ///
 /// `KEYS`: the values, then the leases. `ARGV`: how many values, the replica, the lease in milliseconds, a replica
 /// whose leases no longer count.
-/// Another type of value under a key is a miss, so `pcall`.
+/// Another type of value under a key is a miss, and a Redis that cannot be written to can still be read: so `pcall`.
 const LOOK: &str = r"
 local found, wanted = {'found'}, tonumber(ARGV[1])
 for i = 1, wanted do
@@ -77,7 +82,7 @@ for i = wanted + 1, #KEYS do
   if type(other) ~= 'string' or other == ARGV[4] then other = ARGV[2] end
   if holder and other ~= holder then break end
   holder, count = other, count + 1
-  if other == ARGV[2] then redis.call('SET', KEYS[i], other, 'PX', ARGV[3]) end
+  if other == ARGV[2] then redis.pcall('SET', KEYS[i], other, 'PX', ARGV[3]) end
 end
 return {'held', holder, tostring(count)}
 ";
@@ -109,6 +114,8 @@ pub(crate) struct Redis {
     counters: Arc<Counters>,
     /// What the store took to its first byte of late, in microseconds.
     store_latency: AtomicU64,
+    /// What was written before this, in [`memory::now`]'s milliseconds, may be gone.
+    valid_since: AtomicU64,
     /// Replicas that were waited for in vain, and when.
     suspects: Mutex<HashMap<String, Instant>>,
 }
@@ -118,9 +125,12 @@ pub(crate) struct Pass<'a> {
     redis: &'a Redis,
     names: Names,
     has_found: bool,
-    /// Up to here another replica was asked for segments.
-    asked_to: u64,
+    /// Who was asked for segments, and up to where.
+    asked: Option<(String, u64)>,
     wait_until: Option<Instant>,
+    waits_in_vain: u32,
+    /// How often the lease was found in other hands.
+    holders: u32,
 }
 
 /// What a fill does next.
@@ -163,6 +173,7 @@ impl Redis {
             writes: Writes::new(counters.clone()),
             counters,
             store_latency: AtomicU64::new(50_000),
+            valid_since: AtomicU64::new(0),
             suspects: Mutex::default(),
         })
     }
@@ -174,12 +185,20 @@ impl Redis {
 
     /// Whether Redis is asked at all, or known to be in trouble.
     pub(crate) fn is_up(&self) -> bool {
-        self.link.is_closed()
+        self.link.is_usable()
     }
 
     /// A fill's way through a run of `identity`.
     pub(crate) fn pass(&self, identity: &Arc<Identity>) -> Pass<'_> {
-        Pass { redis: self, names: self.names(identity), has_found: false, asked_to: 0, wait_until: None }
+        Pass {
+            redis: self,
+            names: self.names(identity),
+            has_found: false,
+            asked: None,
+            wait_until: None,
+            waits_in_vain: 0,
+            holders: 0,
+        }
     }
 
     /// The store took this long to the first byte of an answer: what waiting for a replica is measured by.
@@ -197,6 +216,13 @@ impl Redis {
         let (etag, cut) = (&version.etag, segmentation.segment_bytes());
         let version = format!("{namespace}\0{key}\0{etag}\0{version_id}\0{size}\0{cut}");
         Names { identity: identity.clone(), digest: envelope::digest(version.as_bytes()), version }
+    }
+
+    /// Lets segments be written again that Redis may have lost: after a trouble, and after half of their time.
+    fn forget_old_writes(&self) {
+        let half = millis(self.config.ttl) / 2;
+        let since = self.link.usable_since().max(memory::now().saturating_sub(half));
+        self.valid_since.store(since, Ordering::Relaxed);
     }
 
     fn wait_limit(&self) -> Duration {
@@ -237,6 +263,8 @@ impl Redis {
         for index in first..end {
             command.arg(names.lease_key(index));
         }
+        // A long answer is not late while it arrives: 1 GB/s is what any Redis nearby does.
+        let limit = limit + Duration::from_nanos(wanted * self.segmentation.segment_bytes());
         command.arg(wanted).arg(&self.replica).arg(millis(LEASE)).arg(disregarded.unwrap_or_default());
         let answer: Vec<Vec<u8>> = self.link.query(Lane::Shared, &command, limit).await?;
         let mut answer = answer.into_iter();
@@ -301,8 +329,7 @@ impl Pass<'_> {
                     self.wait_until = None;
                     return Next::Fetch(self.all_of_mine(redis.after(range.start, count), range.end).await);
                 }
-                // Somebody else has taken over from the one that did not answer; enough waited.
-                Some(Look::Theirs(..)) if disregarded.is_some() => return Next::Fetch(range.end),
+                Some(Look::Theirs(..)) if self.waits_in_vain >= WAITS_MAX => return Next::Fetch(range.end),
                 Some(Look::Theirs(replica, count)) => {
                     if redis.suspects(&replica) {
                         disregarded = Some(replica);
@@ -314,12 +341,21 @@ impl Pass<'_> {
                         redis.counters.redis_waits_vain.increment();
                         redis.suspect(replica.clone());
                         disregarded = Some(replica);
+                        (self.wait_until, self.waits_in_vain) = (None, self.waits_in_vain + 1);
                         continue;
                     }
-                    if range.start >= self.asked_to {
+                    let is_asked =
+                        self.asked.as_ref().is_some_and(|(who, upto)| *who == replica && range.start < *upto);
+                    if !is_asked {
+                        // Whoever has just taken over begins only now.
+                        let is_new = self.asked.as_ref().is_some_and(|(who, _)| *who != replica);
+                        if is_new && self.holders < HOLDERS_MAX {
+                            (self.wait_until, self.holders) =
+                                (Some(now + redis.wait_limit()), self.holders + 1);
+                        }
                         let upto = redis.after(range.start, count).min(range.end);
                         redis.ask(&replica, &self.names, range.start..upto).await;
-                        self.asked_to = upto;
+                        self.asked = Some((replica, upto));
                     }
                     sleep(pause).await;
                     pause = (pause * 3 / 2).min(LOOK_PAUSE_MAX);

@@ -3,14 +3,14 @@
 //! A request never connects: it uses a connection that is there, for a limited time, or does without. One task
 //! ([`Link::keep`]) makes the connections, at the start and after the circuit opened. It opens at the first
 //! broken connection, or after [`FAILURES_MAX`] answers in a row that came too late or were errors; while it is
-//! open nobody waits, and the task's own probe (a new connection that answers a PING) closes it again.
+//! open nobody waits, and the task's own probe (a new connection that runs a script) closes it again.
 //!
 //! deadpool-redis makes the connections, for all three topologies alike. They are not checked out for each
 //! request: deadpool would PING each time, which is a second round trip within a limit of 2 ms, and a
 //! multiplexed connection carries many requests at a time.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -27,13 +27,14 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use super::url::{RedisUrl, Topology};
+use crate::memory;
 use crate::stats::Counters;
 
 /// Connections that share the requests: enough that one long answer does not hold up all others.
 const LANES: usize = 4;
 /// Answers that may be on their way at once, because their bytes are in memory before they land in buffers that
-/// the budget has paid for: with 256 KiB each that is 8 MiB.
-const ANSWERS_MAX: usize = 32;
+/// the budget has paid for: with 256 KiB each that is 16 MiB.
+const ANSWERS_MAX: usize = 64;
 /// Late or failed answers in a row that open the circuit. At 2 ms each that is what a pause of Redis costs.
 const FAILURES_MAX: u32 = 5;
 /// Time for a connection, TLS and authentication included, and for its PING.
@@ -50,8 +51,8 @@ pub(super) struct Link {
     url: RedisUrl,
     /// `None` while the circuit is open. The last lane is for commands that block.
     lanes: RwLock<Option<Arc<[Connection]>>>,
-    /// Whether there are lanes, for those who only want to know.
-    is_closed: AtomicBool,
+    /// Since when there are lanes, in [`memory::now`]'s milliseconds; 0 while there are none.
+    usable_since: AtomicU64,
     next: AtomicUsize,
     places: Semaphore,
     failures: AtomicU32,
@@ -87,7 +88,7 @@ impl Link {
             pool: Pool::new(&url.topology).map_err(|error| format!("REDIS_URL {url}: {error}"))?,
             url: url.clone(),
             lanes: RwLock::default(),
-            is_closed: AtomicBool::new(false),
+            usable_since: AtomicU64::new(0),
             next: AtomicUsize::new(0),
             places: Semaphore::new(ANSWERS_MAX),
             failures: AtomicU32::new(0),
@@ -97,8 +98,13 @@ impl Link {
     }
 
     /// Whether requests are sent at all.
-    pub(super) fn is_closed(&self) -> bool {
-        self.is_closed.load(Ordering::Relaxed)
+    pub(super) fn is_usable(&self) -> bool {
+        self.usable_since() > 0
+    }
+
+    /// Since when the circuit has been closed, in [`memory::now`]'s milliseconds; 0 while it is open.
+    pub(super) fn usable_since(&self) -> u64 {
+        self.usable_since.load(Ordering::Relaxed)
     }
 
     /// The answer to `command`, if it came within `limit`.
@@ -109,15 +115,13 @@ impl Link {
         limit: Duration,
     ) -> Option<T> {
         let mut connection = self.connection(lane)?;
-        let asked = Instant::now();
-        let answering = async {
-            let _place = match lane {
-                Lane::Shared => self.places.acquire().await.ok(),
-                Lane::Blocking => None,
-            };
-            command.query_async(&mut connection).await
+        // A crowd of our own is no trouble of Redis': who finds no place in time does without, and that is all.
+        let _place = match lane {
+            Lane::Shared => Some(timeout(limit, self.places.acquire()).await.ok()?.ok()?),
+            Lane::Blocking => None,
         };
-        match timeout(limit, answering).await {
+        let asked = Instant::now();
+        match timeout(limit, command.query_async(&mut connection)).await {
             Ok(Ok(answer)) => {
                 self.failures.store(0, Ordering::Relaxed);
                 if lane == Lane::Shared {
@@ -127,9 +131,12 @@ impl Link {
             }
             Ok(Err(error)) => {
                 self.counters.redis_errors.increment();
-                // A timeout of the connection's own is no worse than ours.
-                let is_lost = !error.is_timeout() && (error.is_io_error() || is_elsewhere(&error));
-                self.failed(is_lost, &error);
+                // A timeout of the connection's own is no worse than ours. What the server refuses (it is full, say, or
+                // read-only) it answers at once, and other commands may still do.
+                let is_lost = !error.is_timeout() && (error.is_io_error() || self.is_elsewhere(&error));
+                if is_lost || !matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) {
+                    self.failed(is_lost, &error);
+                }
                 None
             }
             Err(elapsed) => {
@@ -170,17 +177,31 @@ impl Link {
         let mut lanes = Vec::with_capacity(LANES + 1);
         for _ in 0..=LANES {
             let mut connection = self.pool.connect().await?;
-            let pong = timeout(CONNECT_LIMIT, cmd("PING").query_async::<()>(&mut connection)).await;
-            pong.map_err(|_| "no answer to a PING".to_owned())?.map_err(|error| error.to_string())?;
+            // A script, because without those it is of no use.
+            let probe = cmd("EVAL").arg("return 1").arg(1).arg("seekway:probe").to_owned();
+            let answer = timeout(CONNECT_LIMIT, probe.query_async::<()>(&mut connection)).await;
+            answer.map_err(|_| "no answer in time".to_owned())?.map_err(|error| error.to_string())?;
             lanes.push(connection);
         }
         self.failures.store(0, Ordering::Relaxed);
         Ok(lanes.into())
     }
 
+    /// Whether the server says that it is not the one to ask. After a failover by Sentinels the old master is
+    /// read-only; a replica that was named by hand always is.
+    fn is_elsewhere(&self, error: &RedisError) -> bool {
+        use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly};
+        match error.kind() {
+            ErrorKind::Server(BusyLoading | ClusterDown | MasterDown) => true,
+            ErrorKind::Server(ReadOnly) => matches!(self.pool, Pool::Sentinel(_)),
+            _ => false,
+        }
+    }
+
     fn set_lanes(&self, lanes: Option<Arc<[Connection]>>) -> Option<Arc<[Connection]>> {
         let mut current = self.lanes.write().expect("no code panics under this lock");
-        self.is_closed.store(lanes.is_some(), Ordering::Relaxed);
+        let since = if lanes.is_some() { memory::now() } else { 0 };
+        self.usable_since.store(since, Ordering::Relaxed);
         std::mem::replace(&mut current, lanes)
     }
 
@@ -208,12 +229,6 @@ impl Link {
             self.opened.notify_one();
         }
     }
-}
-
-/// Whether the server says that it is not the one to ask, as after a failover.
-fn is_elsewhere(error: &RedisError) -> bool {
-    use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly};
-    matches!(error.kind(), ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | ReadOnly))
 }
 
 // === impl Pool ===

@@ -33,6 +33,8 @@ return {'held', ARGV[1]}
 /// An object as it lies in Redis.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
+    /// For how long it was to be believed, by whoever wrote it.
+    fresh_ms: u64,
     etag: String,
     version_id: Option<String>,
     size: u64,
@@ -48,7 +50,7 @@ struct Record {
 // === impl Redis ===
 
 impl Redis {
-    /// The object and for how long it is fresh, if another replica has asked about it or is about to. Without an
+    /// The object and how old this is, if another replica has asked about it or is about to. Without an
     /// answer the caller asks the store, and then calls [`publish`](Self::publish) or [`give_up`](Self::give_up).
     pub(crate) async fn record(&self, key: &ObjectKey) -> Option<(Object, Duration)> {
         let (name, [record, lease]) = self.record_names(key);
@@ -66,7 +68,9 @@ impl Redis {
                     if record.is_none() {
                         self.counters.redis_corrupt.increment();
                     }
-                    return Some((record?.into(), ttl));
+                    let record = record?;
+                    let age = Duration::from_millis(record.fresh_ms).saturating_sub(ttl);
+                    return Some((record.into(), age));
                 }
                 [_, holder]
                     if !holder.is_empty() && holder != self.replica.as_bytes() && Instant::now() < until =>
@@ -83,7 +87,7 @@ impl Redis {
     /// Tells the others what the store said of `key` just now, and for how long to believe it.
     pub(crate) async fn publish(&self, key: &ObjectKey, object: &Object, ttl: Duration) {
         let (name, [record, lease]) = self.record_names(key);
-        let json = serde_json::to_vec(&Record::from(object)).expect("strings and numbers are JSON");
+        let json = serde_json::to_vec(&Record::new(object, ttl)).expect("strings and numbers are JSON");
         let limit = self.config.read_limit * MIDWAY_FACTOR;
         if !ttl.is_zero() {
             let mut set = cmd("SET");
@@ -95,8 +99,10 @@ impl Redis {
 
     /// Lets the others ask for themselves, all at once: the store did not say who `key` is.
     pub(crate) async fn give_up(&self, key: &ObjectKey) {
-        let (_, [_, lease]) = self.record_names(key);
+        let (_, [record, lease]) = self.record_names(key);
         let limit = self.config.read_limit * MIDWAY_FACTOR;
+        // An object that is gone must not come back with an old record.
+        self.link.query::<()>(Lane::Shared, cmd("DEL").arg(record), limit).await;
         let mut set = cmd("SET");
         set.arg(lease).arg(NOBODY).arg("PX").arg(millis(GIVEN_UP));
         self.link.query::<()>(Lane::Shared, &set, limit).await;
@@ -112,12 +118,13 @@ impl Redis {
 
 // === impl Record ===
 
-impl From<&Object> for Record {
-    fn from(object: &Object) -> Self {
+impl Record {
+    fn new(object: &Object, fresh: Duration) -> Self {
         let Object { version, size, last_modified, attributes, pin: _ } = object;
         let since_1970 = |time: &SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
         let attributes = attributes.clone();
         Self {
+            fresh_ms: millis(fresh),
             etag: version.etag.to_string(),
             version_id: version.version_id.as_deref().map(str::to_owned),
             size: *size,

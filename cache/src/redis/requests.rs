@@ -74,8 +74,10 @@ impl Redis {
 
     /// Answers what other replicas ask. Never ends; cancel by dropping.
     pub(super) async fn answer_requests(&self, inner: &Inner) {
-        let read: Cmd = cmd("BLPOP").arg(list_key(&self.replica)).arg(READ_WAIT_SECS).to_owned();
+        let list = list_key(&self.replica);
+        let read: Cmd = cmd("BLPOP").arg(&list).arg(READ_WAIT_SECS).to_owned();
         loop {
+            self.forget_old_writes();
             type Popped = Option<(String, Vec<u8>)>;
             match self.link.query::<Popped>(Lane::Blocking, &read, READ_LIMIT).await {
                 Some(Some((_, request))) => match serde_json::from_slice(&request) {
@@ -83,7 +85,11 @@ impl Redis {
                     Err(error) => debug!(%error, "another replica's request makes no sense"),
                 },
                 Some(None) => {}
-                None => sleep(PAUSE).await,
+                None => {
+                    // Whatever lies there that is no list; without a connection this is nothing.
+                    self.link.query::<()>(Lane::Blocking, cmd("DEL").arg(&list), READ_LIMIT).await;
+                    sleep(PAUSE).await;
+                }
             }
         }
     }
@@ -98,7 +104,7 @@ impl Redis {
         for index in segments {
             let key = SegmentKey { identity: identity.clone(), index: SegmentIndex::new(index) };
             match inner.memory.get(&key) {
-                Some(kept) => self.write_once(&key, &kept),
+                Some(kept) => self.write_again(key, &kept),
                 None => missing.push(index),
             }
         }

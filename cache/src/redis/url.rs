@@ -34,7 +34,8 @@ pub(super) enum Topology {
 
 /// What such a URL looks like, for whoever got it wrong.
 const ALLOWED: &str = "redis://host:6379, redis-sentinel://host:26379,host:26379#name or \
-                       redis-cluster://host:6379,host:6379; rediss… for TLS, user:password@ before the hosts";
+                       redis-cluster://host:6379,host:6379; rediss… for TLS, user:password@ before the hosts, \
+                       percent-encoded";
 
 impl FromStr for RedisUrl {
     type Err = String;
@@ -53,6 +54,8 @@ impl RedisUrl {
             return None;
         }
         let topology = match kind {
+            // The client would take these for a part of a name, or for a wish of its own.
+            "" if rest.contains([',', '#']) => return None,
             "" => Topology::Node(info(text)?),
             "sentinel" => {
                 let (rest, master) = rest.rsplit_once('#').filter(|(_, master)| !master.is_empty())?;
@@ -66,6 +69,9 @@ impl RedisUrl {
             }
             "cluster" => {
                 let (user, hosts) = rest.rsplit_once('@').map_or(("", rest), |(user, hosts)| (user, hosts));
+                if hosts.contains(['/', '#']) {
+                    return None; // A Cluster has one database.
+                }
                 let at = if user.is_empty() { "" } else { "@" };
                 Topology::Cluster(each(hosts, |host| info(&format!("{base}://{user}{at}{host}")))?)
             }
@@ -145,6 +151,9 @@ mod tests {
             "redis-cluster://a,,b",
             "redis-ring://a",
             "redis://localhost:port",
+            "redis://a,b",
+            "rediss://a#insecure",
+            "redis-cluster://a/3",
         ] {
             let error = bad.parse::<RedisUrl>().expect_err(bad);
             assert!(error.contains("redis-sentinel://"), "{bad}: {error}");

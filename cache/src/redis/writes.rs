@@ -27,8 +27,8 @@ const WRITE_LIMIT: Duration = Duration::from_millis(250);
 
 /// The queue's two ends.
 pub(crate) struct Writes {
-    sender: mpsc::Sender<(SegmentKey, Bytes)>,
-    receiver: Mutex<mpsc::Receiver<(SegmentKey, Bytes)>>,
+    sender: mpsc::Sender<(SegmentKey, Kept)>,
+    receiver: Mutex<mpsc::Receiver<(SegmentKey, Kept)>>,
     queued_bytes: Arc<AtomicUsize>,
     counters: Arc<Counters>,
 }
@@ -41,18 +41,18 @@ impl Writes {
         Self { sender, receiver: Mutex::new(receiver), queued_bytes: Arc::default(), counters }
     }
 
-    /// Queues a segment, or says that there is no room. Never waits.
-    pub(crate) fn offer(&self, key: SegmentKey, segment: Bytes) -> bool {
-        let len = segment.len();
+    /// Queues a segment if there is room. Never waits.
+    fn offer(&self, key: SegmentKey, kept: Kept) {
+        let len = kept.bytes.len();
         let queued = self.queued_bytes.fetch_add(len, Ordering::Relaxed);
         // One segment always fits, however long segments are.
-        let is_taken =
-            (queued == 0 || queued + len <= QUEUE_BYTES_MAX) && self.sender.try_send((key, segment)).is_ok();
+        let is_taken = (queued == 0 || queued + len <= QUEUE_BYTES_MAX)
+            && self.sender.try_send((key, kept.clone())).is_ok();
         if !is_taken {
             self.queued_bytes.fetch_sub(len, Ordering::Relaxed);
             self.counters.redis_writes_dropped.increment();
+            kept.give_up_sharing();
         }
-        is_taken
     }
 
     pub(crate) fn queued_bytes(&self) -> usize {
@@ -63,11 +63,17 @@ impl Writes {
 // === impl Redis ===
 
 impl Redis {
-    /// Queues a segment of the memory tier, unless that was done before.
+    /// Queues a segment, unless Redis has it as far as is known here.
     pub(crate) fn write_once(&self, key: &SegmentKey, kept: &Kept) {
-        if self.is_up() && kept.begin_sharing() && !self.writes.offer(key.clone(), kept.bytes.clone()) {
-            kept.give_up_sharing();
+        if self.is_up() && kept.begin_sharing(self.valid_since.load(Ordering::Relaxed)) {
+            self.writes.offer(key.clone(), kept.clone());
         }
+    }
+
+    /// Queues a segment that another replica looked for in vain, whatever is known here.
+    pub(super) fn write_again(&self, key: SegmentKey, kept: &Kept) {
+        kept.begin_sharing(u64::MAX);
+        self.writes.offer(key, kept.clone());
     }
 
     /// Writes what is queued. Never ends; cancel by dropping.
@@ -75,27 +81,30 @@ impl Redis {
         let mut receiver = self.writes.receiver.lock().await;
         let queued = stream::poll_fn(|cx| receiver.poll_recv(cx));
         queued
-            .for_each_concurrent(WRITES_AT_ONCE, async |(key, segment)| {
-                self.write(&key, &segment).await;
-                self.writes.queued_bytes.fetch_sub(segment.len(), Ordering::Relaxed);
+            .for_each_concurrent(WRITES_AT_ONCE, async |(key, kept)| {
+                if !self.write(&key, &kept.bytes).await {
+                    self.counters.redis_writes_dropped.increment();
+                    kept.give_up_sharing();
+                }
+                self.writes.queued_bytes.fetch_sub(kept.bytes.len(), Ordering::Relaxed);
             })
             .await;
     }
 
-    async fn write(&self, key: &SegmentKey, segment: &Bytes) {
+    /// Says whether it was written.
+    async fn write(&self, key: &SegmentKey, segment: &Bytes) -> bool {
         if !self.is_up() {
-            self.counters.redis_writes_dropped.increment();
-            return;
+            return false;
         }
         let (names, index) = (self.names(&key.identity), key.index.get());
         let mut command = cmd("SET");
         command.arg(names.segment_key(index));
         command.arg(envelope::seal(names.segment_name(index).as_bytes(), segment));
         command.arg("PX").arg(millis(self.config.ttl));
-        if self.link.query::<()>(Lane::Shared, &command, WRITE_LIMIT).await.is_some() {
+        let is_written = self.link.query::<()>(Lane::Shared, &command, WRITE_LIMIT).await.is_some();
+        if is_written {
             self.counters.redis_writes.increment();
-        } else {
-            self.counters.redis_writes_dropped.increment();
         }
+        is_written
     }
 }

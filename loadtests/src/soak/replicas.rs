@@ -1,7 +1,10 @@
 //! A fleet in front of one store, with one Redis between: however many replicas are asked for the same cold bytes,
 //! the store is asked for them about once.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, stream};
 
@@ -22,15 +25,15 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 const SEED: u64 = 11;
+/// What a seek reads: one whole segment, so that every GET of the store is for a segment of its own.
 const SEGMENT_BYTES: u64 = 64 * 1024;
 const SIZE: u64 = 1 << 30;
-/// What a seek reads: one whole segment, so that every GET of the store is for a segment of its own.
-const FIRST_BYTE_MS: u64 = 30;
+const FIRST_BYTE: Duration = Duration::from_millis(30);
+const CONNECTED_WITHIN: Duration = Duration::from_secs(30);
 
 async fn run(stage: &Stage) -> Result<Figures, Error> {
     let (replicas, seeks) = stage.pick((3, 30), (8, 400));
-    let shape =
-        Shape { first_byte_latency: std::time::Duration::from_millis(FIRST_BYTE_MS), ..Shape::default() };
+    let shape = Shape { first_byte_latency: FIRST_BYTE, ..Shape::default() };
     let origin = Origin::start(shape)?;
     origin.put_pattern(BUCKET, "film.mp4", SIZE, SEED);
     let redis = Redis::start()?;
@@ -105,12 +108,16 @@ async fn seek(gateway: &Gateway, offset: u64, wrong: &AtomicU64) -> Result<(), E
 
 /// Waits until all of them use their Redis.
 pub(super) async fn connected(gateways: &[Gateway]) -> Result<(), Error> {
-    for gateway in gateways {
-        while gateway.metrics().await?.get("seekway_redis_up") != Some(1.0) {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let connecting = async {
+        for gateway in gateways {
+            while gateway.metrics().await?.get("seekway_redis_up") != Some(1.0) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    };
+    let connected = tokio::time::timeout(CONNECTED_WITHIN, connecting).await;
+    connected.map_err(|_| Error::Timeout { request: "seekway_redis_up 1".into(), limit: CONNECTED_WITHIN })?
 }
 
 #[allow(clippy::cast_precision_loss)] // Some thousands.
