@@ -18,13 +18,13 @@ const TARGET: &str = "/media/film.mp4";
 /// The page, read as strictly as its format allows
 /// (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
 #[derive(Debug)]
-struct Page {
+pub(crate) struct Page {
     /// Values by name and labels, as they are written.
     samples: HashMap<String, f64>,
 }
 
 impl Page {
-    async fn of(stand: &Stand) -> Self {
+    pub(crate) async fn of(stand: &Stand) -> Self {
         let answer = Wire::connect(stand.admin_address()).await.ask("GET", "/metrics", &[]).await;
         assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
         Self::parse(&String::from_utf8(answer.body).expect("text"))
@@ -77,7 +77,7 @@ impl Page {
     }
 
     /// A series that is not there has counted nothing.
-    fn get(&self, series: &str) -> f64 {
+    pub(crate) fn get(&self, series: &str) -> f64 {
         self.samples.get(series).copied().unwrap_or(0.0)
     }
 
@@ -94,7 +94,7 @@ impl Page {
 }
 
 /// The page, once `series` says `value`: an end is counted a little after the client saw it.
-async fn page_with(stand: &Stand, series: &str, value: f64) -> Page {
+pub(crate) async fn page_with(stand: &Stand, series: &str, value: f64) -> Page {
     until(series, async || Some(Page::of(stand).await).filter(|page| page.get(series) == value)).await
 }
 

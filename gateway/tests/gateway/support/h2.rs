@@ -59,14 +59,24 @@ impl Http2 {
         target: &str,
         headers: &[(&str, &str)],
     ) -> hyper::Result<http::Response<Incoming>> {
+        let answer = self.begin(method, target, headers).await?;
+        timeout(PATIENCE, answer).await.expect("an answer in time")
+    }
+
+    /// Sends a request. Dropping what is returned resets its stream.
+    pub(crate) async fn begin(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> hyper::Result<impl Future<Output = hyper::Result<http::Response<Incoming>>> + use<>> {
         let uri = format!("{}://gateway.test{target}", self.scheme);
         let mut request = Request::builder().method(method).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         self.sender.ready().await?;
-        let answer = self.sender.send_request(request.body(Empty::new()).expect("a request"));
-        timeout(PATIENCE, answer).await.expect("an answer in time")
+        Ok(self.sender.send_request(request.body(Empty::new()).expect("a request")))
     }
 
     pub(crate) async fn ask(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
