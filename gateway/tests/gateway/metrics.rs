@@ -270,6 +270,35 @@ async fn connections_are_counted_by_how_they_ended() {
 }
 
 #[tokio::test]
+async fn refusals_are_counted_by_the_limit() {
+    let rate = [("SEEKWAY_CLIENT_REQUESTS_PER_SECOND", "1"), ("SEEKWAY_CLIENT_REQUESTS_BURST", "1")];
+    for (limit, env, status) in
+        [("client_rate", &rate[..], 429), ("max_requests", &[("SEEKWAY_MAX_REQUESTS", "1")], 503)]
+    {
+        let stand = Stand::s3(env);
+        stand.put_pattern("film.mp4", SIZE, SEED);
+        stand.origin().fault(Fault::Hang);
+        let mut waiting = stand.connect().await;
+        waiting.send(head("GET", TARGET, &[])).await;
+        stand.origin().until(|counts| counts.in_flight == 1).await.expect("the origin is asked");
+        let refused = until("one is refused", async || {
+            let mut wire = stand.connect().await;
+            wire.send(head("GET", "/nowhere", &[])).await;
+            Some(wire.answer("GET").await).filter(|answer| answer.status != 404)
+        });
+        assert_eq!(refused.await.status, status);
+        let series = format!("seekway_requests_refused_total{{reason=\"{limit}\"}}");
+        assert_eq!(page_with(&stand, &series, 1.0).await.nonzero("seekway_requests_refused_total").len(), 1);
+    }
+    let stand = Stand::local(&[("SEEKWAY_PROXY_PROTOCOL", "on"), ("SEEKWAY_TRUSTED_PROXIES", "127.0.0.1")]);
+    let mut wire = stand.connect().await;
+    wire.send(head("GET", TARGET, &[])).await;
+    assert!(wire.until_closed().await.is_empty());
+    page_with(&stand, "seekway_connections_ended_total{listener=\"public\",reason=\"proxy_header\"}", 1.0)
+        .await;
+}
+
+#[tokio::test]
 async fn http2_is_counted_apart() {
     let stand = stand();
     let url = format!("http://{}{TARGET}", stand.address());

@@ -136,8 +136,13 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 
 /// A head in HPACK: GET, http, this path and `a.test`, as literals where the static table has no value.
 pub(crate) fn get(path: &str) -> Vec<u8> {
+    get_of("a.test", path)
+}
+
+/// The same with another authority.
+pub(crate) fn get_of(authority: &str, path: &str) -> Vec<u8> {
     let mut head = vec![0x82, 0x86];
-    for (index, value) in [(4, path), (1, "a.test")] {
+    for (index, value) in [(4, path), (1, authority)] {
         head.extend([index, u8::try_from(value.len()).expect("short")]);
         head.extend(value.as_bytes());
     }
