@@ -26,3 +26,4 @@ mod soak;
 mod startup;
 mod support;
 mod tls;
+mod vanished;
