@@ -43,6 +43,8 @@ async fn a_rolling_restart_behind_nginx_loses_no_request() {
              }}
              server {{
                listen {listen};
+               # It hangs up on clients after 1000 requests else, which a quick machine gets to.
+               keepalive_requests 1000000;
                location / {{
                  proxy_pass http://seekway;
                  proxy_http_version 1.1;
