@@ -2,8 +2,8 @@
 //!
 //! It belongs to nobody but the cache, so it outlives any one reader. A body that breaks is resumed at the
 //! byte where it broke, from the same version, and readers do not notice. When all readers have left, a
-//! fill that is nearly done finishes, since the rest costs less than starting over; another goes on for
-//! [`GRACE`], in case a seek comes back, and then stops.
+//! fill that is nearly done has [`FINISH`] to do so, since the rest costs less than starting over; another goes
+//! on for [`GRACE`], in case a seek comes back. Then they stop.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -23,8 +23,10 @@ use crate::redis::Next;
 use crate::segment::SegmentKey;
 
 /// How long an abandoned fill goes on.
-const GRACE: Duration = Duration::from_millis(250);
-/// An abandoned fill that needs no longer than this finishes.
+pub(crate) const GRACE: Duration = Duration::from_millis(250);
+/// How long one goes on that is nearly done: longer is a store that hangs.
+const FINISH: Duration = Duration::from_secs(1);
+/// An abandoned fill that seems to need no longer than this is nearly done.
 const NEARLY_DONE: Duration = Duration::from_millis(20);
 /// Breaks in a row, without a byte in between, that a fill survives.
 const BREAKS_IN_A_ROW_MAX: u32 = 3;
@@ -218,14 +220,13 @@ async fn abandoned(inner: &Inner, fill: &Fill<Error>) {
     };
     loop {
         let followers_ever = poll_fn(|cx| fill.poll_abandoned(cx)).await;
-        if !nearly_done() {
-            tokio::select! {
-                () = sleep(GRACE) => {}
-                () = poll_fn(|cx| fill.poll_joined(followers_ever, cx)) => continue,
-            }
+        let was_nearly_done = nearly_done();
+        tokio::select! {
+            () = sleep(if was_nearly_done { FINISH } else { GRACE }) => {}
+            () = poll_fn(|cx| fill.poll_joined(followers_ever, cx)) => continue,
         }
-        if nearly_done() {
-            return std::future::pending().await;
+        if nearly_done() && !was_nearly_done {
+            continue;
         }
         if fill.stop_if_abandoned(followers_ever) {
             return;

@@ -51,7 +51,7 @@ pub use stats::Stats;
 
 use fills::{Claim, Fills};
 use memory::Memory;
-use metadata::{Flight, Lookup, Metadata, Opened, STALE_PATIENCE};
+use metadata::{Flight, Landing, Lookup, Metadata, Opened, STALE_PATIENCE};
 use readahead::first_run_bytes;
 use redis::Redis;
 use stats::Counters;
@@ -151,8 +151,8 @@ impl Cache {
                 Ok((object, freshness))
             }
             Lookup::Revalidate(object, freshness) => {
-                if let (_, Some(flight)) = inner.metadata.board(key) {
-                    inner.fly(key.clone(), flight, None);
+                if let (landing, Some(flight)) = inner.metadata.board(key) {
+                    inner.fly(key.clone(), flight, None, Some(landing));
                 }
                 inner.counters.metadata_stale.increment();
                 Ok((object, freshness))
@@ -160,7 +160,7 @@ impl Cache {
             Lookup::IfError(object, freshness) => {
                 let wanted = wanted
                     .filter(|wanted| !inner.fills.provides(&inner.memory, &object.identity, wanted.start));
-                match timeout(STALE_PATIENCE, inner.ask(key, wanted)).await {
+                match timeout(STALE_PATIENCE, inner.ask(key, wanted, true)).await {
                     Ok(Err(error)) if error.is_retryable() => {}
                     Ok(answer) => return answer,
                     // The flight goes on; whoever comes next need not wait for it.
@@ -170,7 +170,7 @@ impl Cache {
                 Ok((object, freshness))
             }
             Lookup::Refused(error) => Err(error),
-            Lookup::Unknown => inner.ask(key, wanted).await,
+            Lookup::Unknown => inner.ask(key, wanted, false).await,
         }
     }
 
@@ -222,21 +222,41 @@ impl Cache {
 // === impl Inner ===
 
 impl Inner {
-    /// Asks the store, together with everybody who asks for the same key.
-    async fn ask(self: &Arc<Self>, key: &ObjectKey, wanted: Option<Range<u64>>) -> Result<Opened, Error> {
-        let (landing, flight) = self.metadata.board(key);
-        if let Some(flight) = flight {
-            self.fly(key.clone(), flight, wanted);
+    /// Asks the store, together with everybody who asks for the same key. What is begun here ends when nobody
+    /// waits any more, or `goes_on` without them.
+    async fn ask(
+        self: &Arc<Self>,
+        key: &ObjectKey,
+        wanted: Option<Range<u64>>,
+        goes_on: bool,
+    ) -> Result<Opened, Error> {
+        while !self.cancel.is_cancelled() {
+            let (landing, flight) = self.metadata.board(key);
+            if let Some(flight) = flight {
+                self.fly(key.clone(), flight, wanted.clone(), goes_on.then(|| landing.clone()));
+            }
+            // Boarded at the moment in which it was given up, it never lands.
+            if let Some(answer) = metadata::landed(landing).await {
+                return answer;
+            }
         }
-        // A flight is dropped in the air only when the cache shuts down.
-        metadata::landed(landing).await.unwrap_or(Err(Error::ShuttingDown))
+        Err(Error::ShuttingDown)
     }
 
-    fn fly(self: &Arc<Self>, key: ObjectKey, flight: Flight, wanted: Option<Range<u64>>) {
+    /// Flies until it lands, or nobody waits for it. `own` is a wait of its own: nobody else need wait.
+    fn fly(
+        self: &Arc<Self>,
+        key: ObjectKey,
+        flight: Flight,
+        wanted: Option<Range<u64>>,
+        own: Option<Landing>,
+    ) {
         let (inner, span) = (self.clone(), debug_span!("metadata", %key));
         let task = async move {
+            let _own = own;
             let answer = tokio::select! {
                 answer = inner.discover(&key, wanted) => answer,
+                () = flight.abandoned() => return inner.metadata.give_up(&flight),
                 () = inner.cancel.cancelled() => Err(Error::ShuttingDown),
             };
             inner.metadata.land(&flight, answer);

@@ -7,10 +7,10 @@
 //! objects are remembered for `negative_ttl`.
 //!
 //! However many ask for an unknown object, one request goes to the store (a *flight*). It is a task of its
-//! own, so a client that leaves cancels nothing but its own wait.
+//! own, so a client that leaves cancels nothing but its own wait; when all have left, it ends a little later.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use moka::Entry;
@@ -18,9 +18,10 @@ use moka::ops::compute::Op;
 use moka::sync::Cache;
 use seekway_storage::{Object, ObjectKey, Version};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::error::Error;
+use crate::filler::GRACE;
 use crate::segment::Identity;
 
 /// Objects remembered at most; one costs about 1 KiB.
@@ -80,14 +81,14 @@ pub enum Freshness {
 pub(crate) struct Metadata {
     policy: MetadataPolicy,
     known: Cache<ObjectKey, Known>,
-    flights: Mutex<HashMap<ObjectKey, Landing>>,
+    flights: Mutex<HashMap<ObjectKey, Weak<watch::Sender<Option<Answer>>>>>,
 }
 
 /// An object, and how current what is known of it is.
 pub(crate) type Opened = (Arc<OpenObject>, Freshness);
 
 type Answer = Result<Opened, Error>;
-type Landing = watch::Receiver<Option<Answer>>;
+pub(crate) type Landing = watch::Receiver<Option<Answer>>;
 
 #[derive(Clone)]
 enum Known {
@@ -120,7 +121,7 @@ pub(crate) enum Lookup {
 /// A flight that this caller has to fly.
 pub(crate) struct Flight {
     key: ObjectKey,
-    landed: watch::Sender<Option<Answer>>,
+    landed: Arc<watch::Sender<Option<Answer>>>,
 }
 
 // === impl Metadata ===
@@ -160,11 +161,12 @@ impl Metadata {
     pub(crate) fn board(&self, key: &ObjectKey) -> (Landing, Option<Flight>) {
         let mut flights = self.flights.lock().expect("no code panics under this lock");
         // A flight that ended without landing (its task was dropped) is flown again.
-        if let Some(landing) = flights.get(key).filter(|landing| landing.has_changed().is_ok()) {
-            return (landing.clone(), None);
+        if let Some(landed) = flights.get(key).and_then(Weak::upgrade) {
+            return (landed.subscribe(), None);
         }
         let (landed, landing) = watch::channel(None);
-        flights.insert(key.clone(), landing.clone());
+        let landed = Arc::new(landed);
+        flights.insert(key.clone(), Arc::downgrade(&landed));
         (landing, Some(Flight { key: key.clone(), landed }))
     }
 
@@ -215,6 +217,11 @@ impl Metadata {
         });
     }
 
+    /// Gives up a flight that was abandoned. Whoever has boarded since boards the next one.
+    pub(crate) fn give_up(&self, flight: &Flight) {
+        self.flights.lock().expect("no code panics under this lock").remove(&flight.key);
+    }
+
     /// Ends a flight: everybody who waits for it gets `answer`.
     pub(crate) fn land(&self, flight: &Flight, answer: Answer) {
         match &answer {
@@ -224,8 +231,23 @@ impl Metadata {
             Err(error) if error.is_retryable() => self.store_failed(&flight.key),
             _ => {}
         }
-        self.flights.lock().expect("no code panics under this lock").remove(&flight.key);
+        self.give_up(flight);
         flight.landed.send_replace(Some(answer));
+    }
+}
+
+// === impl Flight ===
+
+impl Flight {
+    /// Completes when nobody has waited for it for a while.
+    pub(crate) async fn abandoned(&self) {
+        loop {
+            self.landed.closed().await;
+            sleep(GRACE).await;
+            if self.landed.is_closed() {
+                return;
+            }
+        }
     }
 }
 

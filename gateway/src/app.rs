@@ -226,6 +226,7 @@ impl App {
         let mut response = match handled.unwrap_or(Err(Problem::Panicked)) {
             Ok(response) => response,
             Err(problem) => {
+                self.metrics.problem(&problem);
                 respond::report(&problem, request.uri().path());
                 let id = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok());
                 respond::problem(&problem, id).map(Payload::Small)

@@ -26,6 +26,7 @@ use seekway_cache::Stats;
 use seekway_storage::origin::EndpointState;
 
 use crate::delivery::body::Payload;
+use crate::respond::Problem;
 use origin::Origin;
 use process::Process;
 use table::{Counter, Durations, Gauge, Table};
@@ -34,7 +35,7 @@ pub(crate) use connection::{Connected, Speaking};
 pub(crate) use labels::{Ending, Outcome};
 pub(crate) use request::Meter;
 
-use labels::{Kind, Listener, Protocol, Status, Tier};
+use labels::{Kind, Limit, Listener, Protocol, Status, Tier};
 
 /// Every number that the gateway counts itself, and the table of all that it shows.
 #[derive(Debug)]
@@ -42,10 +43,12 @@ pub(crate) struct Metrics {
     requests: Counter<(Kind, Status, Protocol)>,
     requests_running: Gauge<Protocol>,
     responses: Counter<Outcome>,
+    refused: Counter<Limit>,
     first_byte: Durations<Tier>,
     duration: Durations<Tier>,
     body_bytes: Counter<Protocol>,
     connections_accepted: Counter<Listener>,
+    accept_errors: Counter<()>,
     connections_open: Gauge<Listener>,
     connections_speaking: Gauge<(Listener, Protocol)>,
     connections_ended: Counter<(Listener, Ending)>,
@@ -80,6 +83,10 @@ impl Metrics {
                 "seekway_responses_total",
                 "Requests that have ended, by how; `unanswered` clients left before there was a status.",
             ),
+            refused: t.counter(
+                "seekway_requests_refused_total",
+                "Requests refused for a limit: the client's rate, the requests under way, or memory.",
+            ),
             first_byte: t.durations(
                 "seekway_first_byte_seconds",
                 "From a request's head to its answer's first byte, by where that was; `none` is of no object.",
@@ -92,6 +99,10 @@ impl Metrics {
             connections_accepted: t
                 .section("Connections")
                 .counter("seekway_connections_accepted_total", "Connections accepted."),
+            accept_errors: t.counter(
+                "seekway_accept_errors_total",
+                "Connections that could not be accepted: no descriptors were left, most likely.",
+            ),
             connections_open: t.gauge("seekway_connections_open", "Connections that have not ended."),
             connections_speaking: t.gauge(
                 "seekway_connections_speaking",
@@ -99,7 +110,7 @@ impl Metrics {
             ),
             connections_ended: t.counter(
                 "seekway_connections_ended_total",
-                "Connections that have ended, by why; `refused` had a client with as many as it may have.",
+                "Connections that have ended, by why; `refused` had a client with as many as it may have, and `proxy_header` a proxy without a good one.",
             ),
             origin: {
                 cache_rows(t);
@@ -117,6 +128,18 @@ impl Metrics {
     /// Shows how the endpoints of `origin` are, from now on.
     pub(crate) fn watch(&self, origin: seekway_storage::origin::Origin) {
         self.origin.watch(origin);
+    }
+
+    /// A request was answered with `problem`.
+    pub(crate) fn problem(&self, problem: &Problem) {
+        if let Some(limit) = Limit::of(problem) {
+            self.refused.increment(limit);
+        }
+    }
+
+    /// A connection could not be accepted.
+    pub(crate) fn cannot_accept(&self) {
+        self.accept_errors.increment(());
     }
 
     /// The page.

@@ -139,9 +139,9 @@ impl Gateway {
                 tokio::spawn(async move { cache.serve_redis().await });
                 let admin_done = tokio::spawn(admin.run(receiver));
                 let permits = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
-                let stop = accepting.drained.clone();
+                let (stop, metrics) = (accepting.drained.clone(), accepting.metrics.clone());
                 let listener = Listener { socket: admin_listener, tls: None };
-                let admin_accept = tokio::spawn(accept(listener, Arc::new([lane]), permits, stop));
+                let admin_accept = tokio::spawn(accept(listener, Arc::new([lane]), permits, stop, metrics));
                 supervise(accepting, listeners, lanes.into(), limits).await;
                 let _ = tokio::join!(admin_accept, admin_done);
             });
@@ -203,9 +203,10 @@ async fn supervise(app: Arc<App>, listeners: Vec<Listener>, lanes: Arc<[Lane]>, 
     let (connections_max, drain_timeout) = limits;
     let permits = Arc::new(Semaphore::new(connections_max));
     let certificates: Vec<_> = listeners.iter().filter_map(|listener| listener.tls.clone()).collect();
-    let accepting = listeners
-        .into_iter()
-        .map(|listener| accept(listener, lanes.clone(), permits.clone(), app.draining.clone()));
+    let accepting = listeners.into_iter().map(|listener| {
+        let (permits, stop, metrics) = (permits.clone(), app.draining.clone(), app.metrics.clone());
+        accept(listener, lanes.clone(), permits, stop, metrics)
+    });
     tokio::select! {
         _ = join_all(accepting) => {}
         () = follow_files(&certificates) => {}

@@ -21,6 +21,8 @@ pub(crate) struct Tracked {
     meter: Meter,
     answering: Answering,
     admitted: Admitted,
+    /// Why the body ends here, until that has been said.
+    broken: Option<BodyError>,
 }
 
 // === impl Tracked ===
@@ -36,7 +38,7 @@ impl Tracked {
     ) -> Response<Self> {
         meter.answered(response.status(), response.body().source());
         entry.answered(response.status(), response.body().size_hint().exact().unwrap_or(0));
-        response.map(|payload| Self { payload, entry, meter, answering, admitted })
+        response.map(|payload| Self { payload, entry, meter, answering, admitted, broken: None })
     }
 
     /// Bytes that were taken from the payload and wait for their turn.
@@ -53,7 +55,10 @@ impl http_body::Body for Tracked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self { payload, entry, meter, answering, admitted } = &mut *self;
+        let Self { payload, entry, meter, answering, admitted, broken } = &mut *self;
+        if let Some(error) = broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let mut payload = Pin::new(payload);
         answering.is_blocked(false);
         let frame = match &mut admitted.pace {
@@ -64,16 +69,24 @@ impl http_body::Body for Tracked {
             }
         };
         answering.is_blocked(matches!(frame, Some(Ok(_))));
-        match &frame {
+        match frame {
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 entry.sent(bytes);
                 meter.sent(bytes);
+                Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => entry.broke(error),
-            None => {}
+            Some(Err(error)) => {
+                entry.broke(&error);
+                // An error makes hyper drop all that it has not flushed: bytes of before, even the head (1.12,
+                // `proto/h1/dispatch.rs`: the `?` behind `poll_write` in `poll_loop` passes by `poll_flush`). It
+                // flushes when nothing is at hand, so the error comes a turn later.
+                *broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            None => Poll::Ready(None),
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -70,6 +70,8 @@ impl Ending {
             Some(Ended::Head) => Self::HeadTimeout,
             Some(Ended::Window | Ended::Stalled) => Self::Stalled,
             Some(Ended::Refused) => Self::Refused,
+            Some(Ended::ProxyHeader) => Self::ProxyHeader,
+            Some(Ended::HandshakeFailed) => Self::Handshake,
             None if is_well => Self::Closed,
             None => Self::Error,
         }

@@ -6,6 +6,7 @@ use http::{Method, Request, StatusCode, Version};
 use seekway_cache::Source;
 
 use crate::app::Surface;
+use crate::respond::Problem;
 
 /// One label with its values.
 pub(crate) trait Label: Copy {
@@ -94,7 +95,18 @@ label! {
         HeadTimeout "head_timeout",
         Stalled "client_stalled",
         Refused "refused",
+        ProxyHeader "proxy_header",
+        Handshake "handshake_failed",
         Error "error",
+    }
+}
+
+label! {
+    /// Which limit a request met.
+    Limit "reason" {
+        ClientRate "client_rate",
+        MaxRequests "max_requests",
+        Memory "memory",
     }
 }
 
@@ -217,6 +229,20 @@ fn is_conditional(headers: &HeaderMap) -> bool {
     let conditions =
         [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
     conditions.iter().any(|name| headers.contains_key(name))
+}
+
+// === impl Limit ===
+
+impl Limit {
+    /// The limit that was met, if `problem` is that.
+    pub(crate) fn of(problem: &Problem) -> Option<Self> {
+        match problem {
+            Problem::TooManyRequests { .. } => Some(Self::ClientRate),
+            Problem::Overloaded => Some(Self::MaxRequests),
+            Problem::Busy => Some(Self::Memory),
+            _ => None,
+        }
+    }
 }
 
 // === impl Listener, Protocol, Tier ===

@@ -20,6 +20,7 @@ use super::StartError;
 use super::connection::Peer;
 use super::socket_memory::RECEIVE_BYTES;
 use super::tls::Tls;
+use crate::metrics::Metrics;
 
 /// Connections handed to a runtime that it has not begun to serve; more than that go to another one.
 const HANDOVERS_MAX: usize = 256;
@@ -86,6 +87,7 @@ pub(super) async fn accept(
     lanes: Arc<[Lane]>,
     permits: Arc<Semaphore>,
     stop: CancellationToken,
+    metrics: Arc<Metrics>,
 ) {
     let Listener { socket, tls } = listener;
     let listener = TcpListener::from_std(socket).expect("a runtime with I/O runs this");
@@ -111,6 +113,7 @@ pub(super) async fn accept(
             Some(Err(error)) => {
                 // Out of descriptors, most likely; the next accept would fail at once, too.
                 warn!(%error, "cannot accept");
+                metrics.cannot_accept();
                 sleep(Duration::from_millis(50)).await;
             }
         }

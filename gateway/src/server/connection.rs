@@ -151,7 +151,8 @@ async fn open(mut stream: GuardedStream, tls: Option<&Tls>, phase: &Phase) -> io
         return Ok((Transport::Plain(stream), is_http2));
     };
     phase.handshake_begins();
-    let (stream, is_http2) = tls.accept(stream).await?;
+    let accepted = tls.accept(stream).await;
+    let (stream, is_http2) = accepted.inspect_err(|_| drop(phase.end(Ended::HandshakeFailed)))?;
     phase.handshake_ended();
     Ok((Transport::Tls(Box::new(stream)), is_http2))
 }
@@ -203,7 +204,8 @@ async fn admitted(
         return Ok(None);
     }
     let connected = timeout(patience.header, app.admission.connected(stream, peer.address));
-    peer.address = connected.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let connected = connected.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    peer.address = connected.inspect_err(|_| drop(phase.end(Ended::ProxyHeader)))?;
     let counted = app.admission.connect(peer.address);
     if counted.is_none() {
         // A reset: the cheapest end there is, also under a flood. Nothing is answered, encrypted or left behind in

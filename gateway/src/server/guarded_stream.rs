@@ -70,6 +70,12 @@ pub(crate) enum Ended {
     /// See `admission`.
     #[error("its client has as many connections as it may have")]
     Refused,
+    /// A trusted proxy sent none that can be read, in time.
+    #[error("there was no good PROXY header")]
+    ProxyHeader,
+    /// What the client sent was no TLS, or none that we speak.
+    #[error("the TLS handshake failed")]
+    HandshakeFailed,
 }
 
 /// A timer that is moved later for free: it goes off early, looks at the deadline, and sets itself again.

@@ -28,7 +28,6 @@ pub(crate) struct Phase {
     ended: OnceLock<Ended>,
     /// Woken when a first response is blocked, because nothing else might wake the transport then.
     transport: AtomicWaker,
-    answered: AtomicUsize,
     refusal: OnceLock<BadHead>,
 }
 
@@ -90,11 +89,6 @@ impl Phase {
     pub(super) fn refuse(&self, bad: BadHead) {
         // It happens once.
         let _ = self.refusal.set(bad);
-    }
-
-    /// Requests whose answers have ended.
-    pub(super) fn answered(&self) -> usize {
-        self.answered.load(Ordering::Relaxed)
     }
 
     /// No request has begun on this connection.
@@ -183,6 +177,5 @@ impl Drop for Answering {
     fn drop(&mut self) {
         self.is_blocked(false);
         self.phase.answering.fetch_sub(1, Ordering::Relaxed);
-        self.phase.answered.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -6,6 +6,8 @@ use futures_util::{StreamExt, stream};
 use seekway_loadtests::origin::{Fault, Shape};
 use seekway_loadtests::pattern;
 
+use crate::metrics::page_with;
+use crate::support::h2::Http2;
 use crate::support::wire::{Wire, head};
 use crate::support::{Stand, assert_pattern, until};
 
@@ -58,39 +60,87 @@ async fn two_thousand_clients_leave_and_nothing_stays_behind() {
     assert!(whole.complete && whole.body.len() == 2_000_000);
 }
 
-/// RFC 9112 §9.6: a client may be done sending and still listen.
+/// Hanging up ends the work, long before the store answers: by an orderly close of HTTP/1, by the end of an HTTP/2
+/// connection, and by resets of its streams.
 #[tokio::test]
-async fn a_client_that_is_done_sending_has_its_answers() {
-    let stand = Stand::s3(&[("SEEKWAY_IDLE_TIMEOUT", "1h")]);
+async fn hundreds_hang_up_before_their_answers_and_no_work_is_left() {
+    let stand = Stand::s3(&[("SEEKWAY_S3_READ_TIMEOUT", "1h"), ("SEEKWAY_S3_ANSWER_TIMEOUT", "1h")]);
+    let target = |nth: usize| format!("/media/{nth}.mp4");
+    let mut wire = stand.connect().await;
+    for nth in 0..200 {
+        stand.put_pattern(&format!("{nth}.mp4"), 3_000_000, SEED);
+        // Half of them are known, so that a fill waits instead of a request for metadata.
+        if nth % 2 == 0 {
+            assert_eq!(wire.ask("HEAD", &target(nth), &[]).await.status, 200);
+        }
+    }
+    stand.origin().fault(Fault::Hang);
+    let running = |protocol| format!("seekway_requests_running{{protocol=\"{protocol}\"}}");
+    let unanswered = "seekway_responses_total{outcome=\"unanswered\"}";
+
+    let mut wires = Vec::new();
+    for nth in 0..200 {
+        let mut wire = stand.connect().await;
+        wire.send(head("GET", &target(nth), &[])).await;
+        wires.push(wire);
+    }
+    // The page is one, too.
+    page_with(&stand, &running("h1"), 201.0).await;
+    assert!(stand.origin().counts().in_flight > 0);
+    drop(wires);
+    page_with(&stand, unanswered, 200.0).await;
+    page_with(&stand, &running("h1"), 1.0).await;
+    stand.until_quiet().await;
+
+    for (round, is_reset) in (2..).zip([true, false]) {
+        let mut http2 = Http2::connect(stand.address()).await;
+        let mut asking = Vec::new();
+        for nth in 0..100 {
+            asking.push(http2.begin("GET", &target(nth), &[]).await.expect("it is open"));
+        }
+        page_with(&stand, &running("h2"), 100.0).await;
+        let kept = if is_reset {
+            Some(http2)
+        } else {
+            drop(http2);
+            None
+        };
+        drop(asking);
+        page_with(&stand, unanswered, 100.0 * f64::from(round)).await;
+        stand.until_quiet().await;
+        drop(kept);
+    }
+    assert_eq!(stand.stats().budget_in_use_bytes, 0, "nothing came, so nothing is kept");
+}
+
+/// Whoever shuts only its sending side looks the same, and is treated the same.
+#[tokio::test]
+async fn a_shut_sending_side_is_a_hang_up() {
+    let stand = Stand::s3(&[("SEEKWAY_S3_READ_TIMEOUT", "1h"), ("SEEKWAY_IDLE_TIMEOUT", "1h")]);
     stand.put_pattern("film.mp4", 3_000_000, SEED);
-    // Cold and slow; from memory; with several requests; with an answer without a body.
-    for (requests, delay) in [
-        (head("GET", TARGET, &[]), Some(Duration::from_millis(300))),
-        (head("GET", TARGET, &[]), None),
-        (head("GET", TARGET, &[]).repeat(3), None),
-        (head("HEAD", TARGET, &[]), None),
-    ] {
-        if let Some(delay) = delay {
-            stand.origin().fault(Fault::Delay(delay));
+    for (fault, outcome) in [(Fault::Hang, "unanswered"), (Fault::HangAfter(100_000), "client_left")] {
+        stand.origin().fault(fault.times(1));
+        let mut wire = stand.connect().await;
+        wire.send(head("GET", TARGET, &[])).await;
+        stand.origin().until(|counts| counts.in_flight == 1).await.expect("the origin is asked");
+        if outcome == "client_left" {
+            assert_eq!(wire.answer_head("GET").await.status, 200);
         }
-        let mut wire = Wire::connect_narrow(stand.address()).await;
-        let method = if requests.starts_with(b"HEAD") { "HEAD" } else { "GET" };
-        let count = requests.windows(4).filter(|window| window == b"\r\n\r\n").count();
-        wire.send(&requests).await;
         wire.done_sending().await;
-        for _ in 0..count {
-            let answer = wire.answer(method).await;
-            assert!(answer.complete && answer.status == 200);
-            assert_pattern(SEED, 0, &answer.body, "the whole of it");
-        }
-        assert_eq!(wire.until_closed().await, b"", "and then the connection ends");
+        assert!(wire.until_closed().await.len() < 3_000_000);
+        page_with(&stand, &format!("seekway_responses_total{{outcome=\"{outcome}\"}}"), 1.0).await;
+        stand.until_quiet().await;
     }
     // Half a request is none, and holds nothing up.
     let mut wire = stand.connect().await;
     wire.send(&head("GET", TARGET, &[])[..20]).await;
     wire.done_sending().await;
     assert_eq!(wire.until_closed().await, b"");
-    stand.until_quiet().await;
+    // The answer to what is no request comes in any case.
+    let mut wire = stand.connect().await;
+    wire.send("GET / HTTP/1.1\nHost: a\n\n").await;
+    wire.done_sending().await;
+    assert!(wire.until_closed().await.starts_with(b"HTTP/1.1 400 "));
 }
 
 /// A reset is noticed while the store is waited for, without a byte being written.

@@ -7,7 +7,7 @@ use seekway_loadtests::origin::{Fault, Object};
 use tokio::time::sleep;
 
 use crate::support::h2::{
-    END, Frames, GOAWAY, HEADERS, Http2, PING, PREFACE, RST_STREAM, frame, get, read_some, whole,
+    END, Frames, GOAWAY, HEADERS, Http2, PING, PREFACE, RST_STREAM, frame, get, get_of, read_some, whole,
 };
 use crate::support::tools::stdout_of;
 use crate::support::wire::{Wire, head};
@@ -246,6 +246,43 @@ async fn a_drain_finishes_streams_and_takes_no_more() {
     http2.ended().await;
     let gateway = stand.take_gateway();
     tokio::task::spawn_blocking(move || gateway.join()).await.expect("no panic");
+}
+
+/// RFC 9113 §6.8: first that there will be an end, for requests on their way; then which request was the last.
+#[tokio::test]
+async fn a_drain_says_twice_that_it_goes_away() {
+    let stand = Stand::s3(&[("SEEKWAY_DRAIN_TIMEOUT", "1h")]);
+    stand.put_pattern("film.mp4", SIZE, SEED);
+    stand.origin().fault(Fault::Hang.times(1));
+    let mut frames = Frames::connect(stand.address()).await;
+    frames.send(PREFACE).await;
+    frames.send(&frame(HEADERS, END, 1, &get(TARGET))).await;
+    stand.origin().until(|counts| counts.in_flight == 1).await.expect("the origin is asked");
+    stand.gateway().drain();
+    let goaway = async |frames: &mut Frames| frames.next(GOAWAY).await.expect("it is told");
+    let ids = |last: u32| [last.to_be_bytes(), 0_u32.to_be_bytes()].concat();
+    assert_eq!(goaway(&mut frames).await, ids(0x7fff_ffff));
+    // A request that was on its way is served; the PING between the two has found out that there is no other.
+    frames.send(&frame(HEADERS, END, 3, &get("/api/health"))).await;
+    let ping = frames.next(PING).await.expect("a PING");
+    frames.send(&frame(PING, 1, 0, &ping)).await;
+    assert_eq!(goaway(&mut frames).await, ids(3));
+    stand.origin().release_hung();
+}
+
+/// RFC 9110 §4.2.4, RFC 9113 §8.3.1: no user before the host.
+#[tokio::test]
+async fn a_user_in_the_authority_is_refused() {
+    let stand = stand(&[]);
+    // RFC 7541, appendix A: `:status` 200 and 400 have places of their own.
+    for (authority, status) in [("a.test", 0x88), ("user@a.test", 0x8c), ("user:secret@a.test", 0x8c)] {
+        let mut frames = Frames::connect(stand.address()).await;
+        frames.send(PREFACE).await;
+        frames.send(&frame(HEADERS, END, 1, &get_of(authority, "/api/health"))).await;
+        let head = frames.next(HEADERS).await.expect("an answer");
+        // The encoder may begin with the size of its table (§6.3).
+        assert_eq!(head.iter().find(|byte| **byte >= 0x80), Some(&status), "{authority}");
+    }
 }
 
 #[tokio::test]

@@ -24,3 +24,4 @@ mod soak;
 mod startup;
 mod support;
 mod tls;
+mod vanished;

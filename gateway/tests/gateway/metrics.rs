@@ -18,13 +18,13 @@ const TARGET: &str = "/media/film.mp4";
 /// The page, read as strictly as its format allows
 /// (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
 #[derive(Debug)]
-struct Page {
+pub(crate) struct Page {
     /// Values by name and labels, as they are written.
     samples: HashMap<String, f64>,
 }
 
 impl Page {
-    async fn of(stand: &Stand) -> Self {
+    pub(crate) async fn of(stand: &Stand) -> Self {
         let answer = Wire::connect(stand.admin_address()).await.ask("GET", "/metrics", &[]).await;
         assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
         Self::parse(&String::from_utf8(answer.body).expect("text"))
@@ -77,7 +77,7 @@ impl Page {
     }
 
     /// A series that is not there has counted nothing.
-    fn get(&self, series: &str) -> f64 {
+    pub(crate) fn get(&self, series: &str) -> f64 {
         self.samples.get(series).copied().unwrap_or(0.0)
     }
 
@@ -94,7 +94,7 @@ impl Page {
 }
 
 /// The page, once `series` says `value`: an end is counted a little after the client saw it.
-async fn page_with(stand: &Stand, series: &str, value: f64) -> Page {
+pub(crate) async fn page_with(stand: &Stand, series: &str, value: f64) -> Page {
     until(series, async || Some(Page::of(stand).await).filter(|page| page.get(series) == value)).await
 }
 
@@ -267,6 +267,35 @@ async fn connections_are_counted_by_how_they_ended() {
     // It may be reset while it connects.
     drop(Wire::try_connect_from(stand.address(), [127, 0, 0, 1]).await);
     page_with(&stand, &ended("refused"), 1.0).await;
+}
+
+#[tokio::test]
+async fn refusals_are_counted_by_the_limit() {
+    let rate = [("SEEKWAY_CLIENT_REQUESTS_PER_SECOND", "1"), ("SEEKWAY_CLIENT_REQUESTS_BURST", "1")];
+    for (limit, env, status) in
+        [("client_rate", &rate[..], 429), ("max_requests", &[("SEEKWAY_MAX_REQUESTS", "1")], 503)]
+    {
+        let stand = Stand::s3(env);
+        stand.put_pattern("film.mp4", SIZE, SEED);
+        stand.origin().fault(Fault::Hang);
+        let mut waiting = stand.connect().await;
+        waiting.send(head("GET", TARGET, &[])).await;
+        stand.origin().until(|counts| counts.in_flight == 1).await.expect("the origin is asked");
+        let refused = until("one is refused", async || {
+            let mut wire = stand.connect().await;
+            wire.send(head("GET", "/nowhere", &[])).await;
+            Some(wire.answer("GET").await).filter(|answer| answer.status != 404)
+        });
+        assert_eq!(refused.await.status, status);
+        let series = format!("seekway_requests_refused_total{{reason=\"{limit}\"}}");
+        assert_eq!(page_with(&stand, &series, 1.0).await.nonzero("seekway_requests_refused_total").len(), 1);
+    }
+    let stand = Stand::local(&[("SEEKWAY_PROXY_PROTOCOL", "on"), ("SEEKWAY_TRUSTED_PROXIES", "127.0.0.1")]);
+    let mut wire = stand.connect().await;
+    wire.send(head("GET", TARGET, &[])).await;
+    assert!(wire.until_closed().await.is_empty());
+    page_with(&stand, "seekway_connections_ended_total{listener=\"public\",reason=\"proxy_header\"}", 1.0)
+        .await;
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, HandshakeKind, RootCertStore};
 
+use crate::metrics::page_with;
 use crate::support::h2::Http2;
 use crate::support::tools::{run, stdout_of};
 use crate::support::wire::Wire;
@@ -123,6 +124,26 @@ async fn a_changed_certificate_is_taken_over_and_a_bad_one_is_not() {
     assert_eq!(before.ask("GET", TARGET, &[]).await.body.len() as u64, SIZE, "what is open lives on");
 }
 
+/// Kubernetes mounts a secret as links through a folder that is replaced in one step.
+#[tokio::test]
+async fn a_certificate_behind_links_is_taken_over_when_they_move() {
+    use std::os::unix::fs::symlink;
+    let (old, new, mount) = (Pair::new(), Pair::new(), TempDir::new().expect("a temporary folder"));
+    let mount = Pair(mount);
+    let at = |name| mount.0.path().join(name);
+    symlink(old.0.path(), at("..data")).expect("a link");
+    for name in ["tls.crt", "tls.key"] {
+        symlink(Path::new("..data").join(name), at(name)).expect("a link");
+    }
+    let stand = stand(&mount, &[]);
+    let (before, after) = (connector(&old.certificate(), &["h2"]), connector(&new.certificate(), &["h2"]));
+    assert!(connect(&stand, &before).await.is_ok());
+    symlink(new.0.path(), at("..data_tmp")).expect("a link");
+    fs::rename(at("..data_tmp"), at("..data")).expect("in one step");
+    until("the new certificate is served", async || connect(&stand, &after).await.ok()).await;
+    assert!(connect(&stand, &before).await.is_err());
+}
+
 #[tokio::test]
 async fn sessions_are_resumed() {
     let pair = Pair::new();
@@ -175,6 +196,10 @@ async fn a_handshake_that_does_not_end_is_ended() {
     let mut plain = Wire::connect(stand.tls_address()).await;
     plain.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     assert!(!plain.until_closed().await.starts_with(b"HTTP/"));
+    for (reason, times) in [("handshake_timeout", 2.0), ("handshake_failed", 1.0)] {
+        let series = format!("seekway_connections_ended_total{{listener=\"public\",reason=\"{reason}\"}}");
+        page_with(&stand, &series, times).await;
+    }
 }
 
 #[tokio::test]

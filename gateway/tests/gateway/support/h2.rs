@@ -59,14 +59,24 @@ impl Http2 {
         target: &str,
         headers: &[(&str, &str)],
     ) -> hyper::Result<http::Response<Incoming>> {
+        let answer = self.begin(method, target, headers).await?;
+        timeout(PATIENCE, answer).await.expect("an answer in time")
+    }
+
+    /// Sends a request. Dropping what is returned resets its stream.
+    pub(crate) async fn begin(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> hyper::Result<impl Future<Output = hyper::Result<http::Response<Incoming>>> + use<>> {
         let uri = format!("{}://gateway.test{target}", self.scheme);
         let mut request = Request::builder().method(method).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         self.sender.ready().await?;
-        let answer = self.sender.send_request(request.body(Empty::new()).expect("a request"));
-        timeout(PATIENCE, answer).await.expect("an answer in time")
+        Ok(self.sender.send_request(request.body(Empty::new()).expect("a request")))
     }
 
     pub(crate) async fn ask(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
@@ -126,8 +136,13 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 
 /// A head in HPACK: GET, http, this path and `a.test`, as literals where the static table has no value.
 pub(crate) fn get(path: &str) -> Vec<u8> {
+    get_of("a.test", path)
+}
+
+/// The same with another authority.
+pub(crate) fn get_of(authority: &str, path: &str) -> Vec<u8> {
     let mut head = vec![0x82, 0x86];
-    for (index, value) in [(4, path), (1, "a.test")] {
+    for (index, value) in [(4, path), (1, authority)] {
         head.extend([index, u8::try_from(value.len()).expect("short")]);
         head.extend(value.as_bytes());
     }
