@@ -15,6 +15,8 @@ mod idle_connections;
 mod many_ranges;
 mod origin_trouble;
 mod paused_clients;
+mod paused_streams;
+mod paused_tls;
 mod redis_faults;
 mod replicas;
 mod slow_heads;
@@ -34,6 +36,8 @@ use crate::Error;
 /// Every scenario, in the order in which `make soak` runs them.
 pub const SCENARIOS: &[Scenario] = &[
     paused_clients::SCENARIO,
+    paused_streams::SCENARIO,
+    paused_tls::SCENARIO,
     slow_readers::SCENARIO,
     idle_connections::SCENARIO,
     many_ranges::SCENARIO,

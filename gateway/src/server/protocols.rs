@@ -6,8 +6,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 
-/// Requests that one connection may have open. RFC 9113 §6.5.2 recommends not less than 100.
-const STREAMS_MAX: u32 = 128;
 /// What a client may send us unasked, for a stream and for all: we take no request bodies, so the smallest windows
 /// that RFC 9113 §6.9.2 begins with.
 const WINDOW_BYTES: u32 = 65_535;
@@ -46,7 +44,6 @@ impl Protocols {
             .header_read_timeout(None); // `GuardedStream` tells idle from slow; see there.
         let mut http2 = http2::Builder::new(Streams(tasks));
         http2
-            .max_concurrent_streams(STREAMS_MAX)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
             .max_send_buf_size(SEND_BYTES_MAX)

@@ -11,7 +11,7 @@ use std::{
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
@@ -33,8 +33,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A client that asked and has the head of its answer.
 #[derive(Debug)]
-pub(super) struct Visitor {
-    pub(super) stream: TcpStream,
+pub(super) struct Visitor<S = TcpStream> {
+    pub(super) stream: S,
     /// The status of the answer.
     pub(super) status: u16,
     /// What came of the body with the head.
@@ -57,7 +57,10 @@ pub(super) fn get(path: &str, headers: &str) -> String {
 }
 
 /// Sends `request`, and reads the head of the answer and little more.
-pub(super) async fn ask(mut stream: TcpStream, request: &str) -> Result<Visitor, Error> {
+pub(super) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    request: &str,
+) -> Result<Visitor<S>, Error> {
     let asking = async {
         stream.write_all(request.as_bytes()).await?;
         let mut received = Vec::new();
@@ -91,9 +94,18 @@ pub(super) async fn gather(
     count: usize,
     request: impl Fn(usize) -> String,
 ) -> Result<Vec<Visitor>, Error> {
-    let request = &request;
+    arrive(stage, count, async |nth| ask(connect(to, nth).await?, &request(nth)).await).await
+}
+
+/// The same for clients that come and ask in another way.
+pub(super) async fn arrive<S>(
+    stage: &Stage,
+    count: usize,
+    come: impl AsyncFn(usize) -> Result<Visitor<S>, Error>,
+) -> Result<Vec<Visitor<S>>, Error> {
+    let come = &come;
     let arriving = stream::iter(0..count).map(async |nth| {
-        let visitor = ask(connect(to, nth).await?, &request(nth)).await?;
+        let visitor = come(nth).await?;
         stage.done();
         Ok::<_, Error>((nth, visitor))
     });
@@ -103,7 +115,7 @@ pub(super) async fn gather(
 }
 
 /// How many were answered with `status`.
-pub(super) fn answered(visitors: &[Visitor], status: u16) -> u64 {
+pub(super) fn answered<S>(visitors: &[Visitor<S>], status: u16) -> u64 {
     visitors.iter().filter(|visitor| visitor.status == status).count() as u64
 }
 
