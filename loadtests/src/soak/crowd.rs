@@ -26,6 +26,9 @@ use crate::Error;
 const ARRIVING_AT_ONCE: usize = 4000;
 /// The kernel doubles it, and never goes below 2,304.
 const RECEIVE_BUFFER_BYTES: u32 = 4096;
+/// For clients whose answers come in frames or records of 16 KiB: a smaller buffer would take them in by and by, at the
+/// pace of the kernel's window probes.
+const RECORDS_BUFFER_BYTES: u32 = 32 * 1024;
 /// No head is longer.
 const HEAD_BYTES_MAX: usize = 8192;
 /// No answer begins later: the gateway itself gives up after 5 s without memory.
@@ -43,10 +46,19 @@ pub(super) struct Visitor<S = TcpStream> {
 
 /// Connects as client number `nth`, with the address that belongs to it.
 pub(super) async fn connect(to: SocketAddr, nth: usize) -> Result<TcpStream, Error> {
+    connect_with(to, nth, RECEIVE_BUFFER_BYTES).await
+}
+
+/// The same for TLS or HTTP/2.
+pub(super) async fn connect_for_records(to: SocketAddr, nth: usize) -> Result<TcpStream, Error> {
+    connect_with(to, nth, RECORDS_BUFFER_BYTES).await
+}
+
+async fn connect_with(to: SocketAddr, nth: usize, receive_buffer_bytes: u32) -> Result<TcpStream, Error> {
     let octet = |n: usize| u8::try_from(n % 250 + 1).expect("a remainder of 250 fits");
     let from = Ipv4Addr::new(127, 1 + octet(nth / 62_500), octet(nth / 250), octet(nth));
     let socket = TcpSocket::new_v4()?;
-    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+    socket.set_recv_buffer_size(receive_buffer_bytes)?;
     socket.bind(SocketAddr::from((from, 0)))?;
     Ok(socket.connect(to).await?)
 }

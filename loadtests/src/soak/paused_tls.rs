@@ -44,7 +44,7 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
 
     stage.begin("arriving", clients);
     let visitors = crowd::arrive(stage, clients, async |nth| {
-        let stream = crowd::connect(address, nth).await?;
+        let stream = crowd::connect_for_records(address, nth).await?;
         let name = ServerName::try_from(HOST).expect("a name");
         crowd::ask(connector.connect(name, stream).await?, &films.request(nth)).await
     });
