@@ -36,7 +36,8 @@ pub(crate) fn bytes(config: &Config) -> u64 {
     let receive = 2 * RECEIVE_BYTES as u64; // The kernel doubles it.
     let tls = if config.tls().is_some() { TLS_CONNECTION + TLS_BUFFER_BYTES as u64 } else { 0 };
     let streams = STREAMS_PER_CONNECTION as u64 * STREAM;
-    let connection = CONNECTION + tls + streams + config.header_bytes_max() as u64 + receive + SOCKET_FLOOR_BYTES as u64;
+    let connection =
+        CONNECTION + tls + streams + config.header_bytes_max() as u64 + receive + SOCKET_FLOOR_BYTES as u64;
     let store = match config.storage_backend() {
         StorageBackend::Local => (config.threads() * BLOCKING_THREADS_MAX) as u64 * LOCAL_READ,
         StorageBackend::S3 => config.s3_connections_max() as u64 * S3_CONNECTION,

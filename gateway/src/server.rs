@@ -135,7 +135,8 @@ impl Gateway {
             threads.push(std::thread::Builder::new().name(format!("serve-{nth}")).spawn(serve)?);
         }
         let limits = (config.max_connections, config.drain_timeout.into());
-        let admin = Worker::new(app.clone(), Surface::Admin, config, StreamPlaces::new(ADMIN_CONNECTIONS_MAX));
+        let admin =
+            Worker::new(app.clone(), Surface::Admin, config, StreamPlaces::new(ADMIN_CONNECTIONS_MAX));
         let accepting = app.clone();
         let accept = move || {
             runtime.block_on(async move {

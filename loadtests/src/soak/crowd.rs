@@ -28,7 +28,7 @@ const ARRIVING_AT_ONCE: usize = 4000;
 const RECEIVE_BUFFER_BYTES: u32 = 4096;
 /// For clients whose answers come in frames or records of 16 KiB: a smaller buffer would take them in by and by, at the
 /// pace of the kernel's window probes.
-const RECORDS_BUFFER_BYTES: u32 = 32 * 1024;
+const RECORDS_BUFFER_BYTES: u32 = 256 * 1024;
 /// No head is longer.
 const HEAD_BYTES_MAX: usize = 8192;
 /// No answer begins later: the gateway itself gives up after 5 s without memory.

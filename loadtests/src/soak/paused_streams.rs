@@ -10,6 +10,7 @@ use hyper::{
     client::conn::http2::{self, SendRequest},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::task::JoinSet;
 
 use super::{
     Figures, Scenario, Stage, Value, crowd,
@@ -48,8 +49,18 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
     let mut scale = Scale::new(&gateway, films.origin())?;
 
     stage.begin("asking", clients);
-    let opened = join_all((0..clients).map(|nth| open(stage, &gateway, &films, nth))).await;
-    let opened = opened.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let mut connections = JoinSet::new();
+    let mut opened = Vec::with_capacity(clients);
+    for nth in 0..clients {
+        let stream = crowd::connect_for_records(gateway.address(), nth).await?;
+        let client =
+            http2::Builder::new(TokioExecutor::new()).initial_stream_window_size(WINDOW_BYTES).clone();
+        let (sender, connection) = client.handshake(TokioIo::new(stream)).await?;
+        // What is wrong with it is seen by its requests.
+        connections.spawn(async move { drop(connection.await) });
+        opened.push(open(stage, &films, nth, sender));
+    }
+    let opened = join_all(opened).await;
     scale.weigh()?;
     let reader = read(&gateway, &films, clients * STREAMS).await;
     scale.weigh()?;
@@ -65,17 +76,12 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
     figures.none("not answered", opened.iter().map(|open| open.failed).sum());
     figures.none("another client, not served right", u64::from(!matches!(reader, Ok(true))));
     scale.judge(&mut figures).await?;
+    // The gateway would wait for them when it is told to end.
+    connections.shutdown().await;
     Ok(figures)
 }
 
-async fn open(stage: &Stage, gateway: &Gateway, films: &Films, client: usize) -> Result<Open, Error> {
-    let stream = crowd::connect_for_records(gateway.address(), client).await?;
-    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-        .initial_stream_window_size(WINDOW_BYTES)
-        .handshake(TokioIo::new(stream))
-        .await?;
-    // It ends with the last of its handles; an error is seen by the requests.
-    tokio::spawn(async move { drop(connection.await) });
+async fn open(stage: &Stage, films: &Films, client: usize, sender: SendRequest<Empty<Bytes>>) -> Open {
     let answers = (0..STREAMS).map(|nth| {
         let (nth, mut sender) = (client * STREAMS + nth, sender.clone());
         async move {
@@ -89,7 +95,7 @@ async fn open(stage: &Stage, gateway: &Gateway, films: &Films, client: usize) ->
     let (answers, failures): (Vec<_>, Vec<_>) = join_all(answers).await.into_iter().partition(Result::is_ok);
     stage.done();
     let answers = answers.into_iter().flatten().collect();
-    Ok(Open { _sender: sender, answers, failed: failures.len() as u64 })
+    Open { _sender: sender, answers, failed: failures.len() as u64 }
 }
 
 /// A client that does read; whether it gets what it asked for.

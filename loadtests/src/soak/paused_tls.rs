@@ -38,7 +38,8 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
     let (mut settings, connector) = with_certificate(&folder)?;
     let address = free_address()?;
     settings.push(("SEEKWAY_TLS_LISTEN", address.to_string()));
-    settings.extend(stage.memory_for(clients));
+    // Each listener keeps a place for whoever comes to it next.
+    settings.extend(stage.memory_for(clients + 1));
     let gateway = stage.gateway(films.origin(), &settings).await?;
     let mut scale = Scale::new(&gateway, films.origin())?.and_at(address.port());
 
