@@ -42,7 +42,7 @@ struct Open {
 }
 
 async fn run(stage: &Stage) -> Result<Figures, Error> {
-    let clients = stage.pick(3, 50);
+    let clients = stage.pick(3, 12);
     raise_descriptor_limit();
     let films = Films::start(Shape::default(), clients * STREAMS + 1, RANGE_BYTES)?;
     let gateway = stage.gateway(films.origin(), &stage.memory_for(CONNECTIONS_MAX)).await?;

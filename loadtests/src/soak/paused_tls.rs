@@ -31,7 +31,7 @@ const RANGE_BYTES: u64 = 8 << 20;
 const HOST: &str = "localhost";
 
 async fn run(stage: &Stage) -> Result<Figures, Error> {
-    let clients = stage.pick(100, 2_000);
+    let clients = stage.pick(100, 500);
     raise_descriptor_limit();
     let films = Films::start(Shape::default(), clients, RANGE_BYTES)?;
     let folder = tempfile::Builder::new().prefix("seekway-tls-").tempdir()?;
