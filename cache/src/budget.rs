@@ -104,6 +104,12 @@ impl Budget {
         self.queue.count.load(Ordering::Relaxed)
     }
 
+    /// Whether somebody waits whom nothing that is free will serve.
+    pub(crate) fn is_wanted(&self) -> bool {
+        // What is free while somebody is still counted was given to nobody: those who wait have their due.
+        self.waiting() > 0 && self.available() == 0
+    }
+
     /// How long callers have waited in [`reserve`](Self::reserve), also those that gave up.
     pub fn waits(&self) -> Times {
         self.queue.waits.read(0)

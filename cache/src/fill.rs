@@ -15,6 +15,9 @@
 //! Bytes become readable in the moment they land, not when a segment is complete. Readers attach as
 //! [`Follower`]s; while there is one, the fill is wanted. A stopped or failed fill keeps its completed
 //! segments for those who hold it, and can no longer be joined: whoever comes later starts a new one.
+//!
+//! An ended fill that others need the memory of may be [`release`](Fill::release)d: a paused client would otherwise
+//! hold a whole run of which it has taken one segment.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -40,8 +43,7 @@ struct State<E> {
     segments: Vec<(Bytes, Upstream)>,
     landed: u64,
     status: Status<E>,
-    /// One place for each follower, with its waker while it waits.
-    followers: Slab<Option<Waker>>,
+    followers: Slab<Place>,
     followers_ever: u64,
     /// Another replica wants it.
     is_shared: bool,
@@ -54,6 +56,16 @@ enum Status<E> {
     Done,
     Failed(E),
     Stopped,
+    Released,
+}
+
+/// What is known of a follower.
+#[derive(Default)]
+struct Place {
+    /// While it waits.
+    waker: Option<Waker>,
+    /// It was woken and has not come yet: what landed is its due.
+    is_called: bool,
 }
 
 /// Where bytes of a fill came from.
@@ -82,6 +94,8 @@ pub(crate) struct Follower<E> {
 pub(crate) enum Ended<E> {
     /// The fill stopped before this byte; a new fill may bring it.
     Stopped,
+    /// The byte was given up for others, who had none.
+    Released,
     /// The origin failed for good.
     Failed(E),
 }
@@ -138,12 +152,12 @@ impl<E> Fill<E> {
     /// Joins the fill, unless it has ended without all its bytes.
     pub(crate) fn attach(self: &Arc<Self>) -> Option<Follower<E>> {
         let mut state = lock(&self.state);
-        if matches!(state.status, Status::Failed(_) | Status::Stopped) {
+        if !matches!(state.status, Status::Running | Status::Done) {
             return None;
         }
         state.followers_ever += 1;
         let is_first = state.followers_ever == 1;
-        let place = state.followers.insert(None);
+        let place = state.followers.insert(Place::default());
         let watcher = state.watcher.take();
         drop(state);
         watcher.into_iter().for_each(Waker::wake);
@@ -184,6 +198,24 @@ impl<E> Fill<E> {
         stops
     }
 
+    /// Lets go of what landed, for others; whoever has read of it keeps that. Not while the fill runs, and not while
+    /// a follower that waited is on its way to read, or the two could go on for ever. Says whether it did.
+    pub(crate) fn release(&self) -> bool {
+        let mut state = lock(&self.state);
+        let is_due = state.followers.iter().any(|(_, place)| place.is_called);
+        if is_due || matches!(state.status, Status::Running) {
+            return false;
+        }
+        if !matches!(state.status, Status::Failed(_)) {
+            state.status = Status::Released;
+        }
+        state.landed = self.range.start;
+        let segments = std::mem::take(&mut state.segments);
+        drop(state);
+        drop(segments); // Which gives the memory to a waiter, and wakes it.
+        true
+    }
+
     /// Ends a running fill and wakes everybody.
     fn end(&self, status: Status<E>) {
         let mut state = lock(&self.state);
@@ -198,7 +230,12 @@ impl<E> Fill<E> {
 
 impl<E> State<E> {
     fn take_wakers(&mut self) -> Vec<Waker> {
-        self.followers.iter_mut().filter_map(|(_, waker)| waker.take()).collect()
+        let called = self.followers.iter_mut().filter_map(|(_, place)| {
+            let waker = place.waker.take()?;
+            place.is_called = true;
+            Some(waker)
+        });
+        called.collect()
     }
 }
 
@@ -294,6 +331,7 @@ impl<E: Clone> Follower<E> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(Bytes, Upstream), Ended<E>>> {
         let mut state = lock(&self.fill.state);
+        state.followers[self.place].is_called = false;
         if offset < state.landed {
             let start = self.fill.segmentation.align_down(offset);
             let nth = (start - self.fill.range.start) / self.fill.segmentation.segment_bytes();
@@ -303,7 +341,7 @@ impl<E: Clone> Follower<E> {
         }
         match &state.status {
             Status::Running => {
-                let waker = &mut state.followers[self.place];
+                let waker = &mut state.followers[self.place].waker;
                 match waker {
                     Some(waker) => waker.clone_from(cx.waker()),
                     None => *waker = Some(cx.waker().clone()),
@@ -312,6 +350,7 @@ impl<E: Clone> Follower<E> {
             }
             Status::Failed(error) => Poll::Ready(Err(Ended::Failed(error.clone()))),
             Status::Done | Status::Stopped => Poll::Ready(Err(Ended::Stopped)),
+            Status::Released => Poll::Ready(Err(Ended::Released)),
         }
     }
 }

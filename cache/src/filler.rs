@@ -93,6 +93,8 @@ async fn run(
     }
     // Only now: whoever looks for a running fill and finds none must find the segments in memory.
     inner.fills.remove(&object.identity, &fill);
+    drop(fill);
+    inner.fills.give_way(&inner.budget);
 }
 
 /// Lands all of the fill's bytes, from the shared tier where it has them or will soon, else from the store.

@@ -1,10 +1,11 @@
-//! The register of running fills: how a reader finds the fill that already brings its segment.
+//! The register of fills: how a reader finds the one that already brings its segment, and how whoever waits for
+//! memory finds those that hold some for readers who do not read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
-use crate::budget::Permit;
+use crate::budget::{Budget, Permit};
 use crate::error::Error;
 use crate::fill::{Fill, FillWriter, Follower};
 use crate::memory::{Kept, Memory};
@@ -12,11 +13,23 @@ use crate::segment::{Identity, SegmentKey, Segmentation};
 
 type SharedFill = Arc<Fill<Error>>;
 
-/// Running fills by version. Consulted on memory misses only.
+/// Running fills by version, consulted on memory misses only; and ended ones that are still followed.
 pub(crate) struct Fills {
     segmentation: Segmentation,
     running: Mutex<HashMap<Arc<Identity>, Vec<SharedFill>>>,
+    ended: Mutex<Ended>,
 }
+
+/// Oldest first.
+#[derive(Default)]
+struct Ended {
+    fills: VecDeque<Weak<Fill<Error>>>,
+    /// At this length those are forgotten that nobody follows any more.
+    swept_at: usize,
+}
+
+/// Of ended fills that nobody follows so many are remembered, or as many as there are others.
+const ENDED_SPARE: usize = 64;
 
 /// How a wanted byte will come.
 pub(crate) enum Claim {
@@ -32,7 +45,7 @@ pub(crate) enum Claim {
 
 impl Fills {
     pub(crate) fn new(segmentation: Segmentation) -> Self {
-        Self { segmentation, running: Mutex::default() }
+        Self { segmentation, running: Mutex::default(), ended: Mutex::default() }
     }
 
     /// Joins the running fill that covers `offset`, if there is one.
@@ -93,13 +106,55 @@ impl Fills {
         touching.map(|fill| fill.share()).count() > 0
     }
 
-    /// Forgets an ended fill.
+    /// Has ended fills let go of what their readers have not taken, oldest first, as long as somebody waits for
+    /// memory and none is free.
+    pub(crate) fn give_way(&self, budget: &Budget) {
+        self.release_while(|| budget.is_wanted());
+    }
+
+    /// The same until `attempt` succeeds.
+    pub(crate) fn give_way_to<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+        let mut done = attempt();
+        self.release_while(|| {
+            if done.is_none() {
+                done = attempt();
+            }
+            done.is_none()
+        });
+        done
+    }
+
+    fn release_while(&self, mut is_wanted: impl FnMut() -> bool) {
+        let mut left = None;
+        while is_wanted() {
+            let mut ended = self.ended.lock().expect("no code panics under this lock");
+            let left = left.get_or_insert(ended.fills.len());
+            if *left == 0 {
+                return;
+            }
+            *left -= 1;
+            let Some(weak) = ended.fills.pop_front() else { return };
+            drop(ended);
+            if weak.upgrade().is_some_and(|fill| !fill.release()) {
+                self.ended.lock().expect("no code panics under this lock").fills.push_back(weak);
+            }
+        }
+    }
+
+    /// Forgets an ended fill, but for its memory.
     pub(crate) fn remove(&self, identity: &Arc<Identity>, fill: &SharedFill) {
         let mut running = self.running.lock().expect("no code panics under this lock");
         if let Some(fills) = running.get_mut(identity) {
             fills.retain(|other| !Arc::ptr_eq(other, fill));
         }
         remove_if_empty(&mut running, identity);
+        drop(running);
+        let mut ended = self.ended.lock().expect("no code panics under this lock");
+        if ended.fills.len() >= ended.swept_at {
+            ended.fills.retain(|fill| fill.strong_count() > 0);
+            ended.swept_at = 2 * ended.fills.len() + ENDED_SPARE;
+        }
+        ended.fills.push_back(Arc::downgrade(fill));
     }
 
     /// How many fills run.

@@ -358,7 +358,8 @@ impl Inner {
         }
         self.memory.settle();
         *run = self.first_segment(run.clone());
-        self.budget.try_reserve(usize::try_from(run.end - run.start).unwrap_or(usize::MAX))
+        let bytes = usize::try_from(run.end - run.start).unwrap_or(usize::MAX);
+        self.fills.give_way_to(|| self.budget.try_reserve(bytes))
     }
 
     /// Waits for the first segment of `run` for a response that has not begun, but not in a queue that does not move.

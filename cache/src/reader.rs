@@ -188,8 +188,10 @@ impl Reader {
     fn survive(&mut self, ended: Ended<Error>) -> Result<(), Error> {
         let waited = std::mem::take(&mut self.waited);
         self.following.pop_front();
-        self.ends += 1;
+        // A release is no failure, however often it happens.
+        self.ends += u32::from(!matches!(ended, Ended::Released));
         match ended {
+            Ended::Released => Ok(()),
             Ended::Stopped if self.ends > ENDS_MAX => Err(Error::ShuttingDown),
             Ended::Stopped => Ok(()),
             Ended::Failed(error) => {
@@ -282,6 +284,8 @@ impl Reader {
         self.window.advance(len);
         self.read_ahead();
         self.count_ahead();
+        // The fill that these bytes were the reader's due of has no claim on the others any more.
+        self.inner.fills.give_way(&self.inner.budget);
         bytes
     }
 

@@ -104,6 +104,14 @@ pub struct RedisConfig {
 /// See [`RedisConfig::read_limit`].
 const MIDWAY_FACTOR: u32 = 5;
 
+impl RedisConfig {
+    /// The most bytes that answers on their way in, and sealed segments on their way out, hold beside the budget.
+    pub fn bytes_max(segmentation: Segmentation) -> u64 {
+        let segment = segmentation.segment_bytes();
+        link::ANSWERS_MAX as u64 * LOOK_BYTES.max(segment) + writes::WRITES_AT_ONCE as u64 * segment
+    }
+}
+
 pub(crate) struct Redis {
     config: RedisConfig,
     segmentation: Segmentation,

@@ -16,6 +16,7 @@ mod phase;
 mod preface;
 mod protocols;
 mod socket_memory;
+mod stream_places;
 mod tls;
 mod transport;
 
@@ -41,10 +42,13 @@ use connection::Worker;
 pub(crate) use checked_heads::REFUSED_METHOD;
 pub(crate) use connection::Peer;
 pub(crate) use guarded_stream::Ended;
+use stream_places::StreamPlaces;
 use tls::Tls;
 
 pub(crate) use phase::{Answering, Phase};
 pub(crate) use socket_memory::{FLOOR_BYTES as SOCKET_FLOOR_BYTES, RECEIVE_BYTES, SocketMemory};
+pub(crate) use stream_places::STREAMS_PER_CONNECTION;
+pub(crate) use tls::BUFFER_BYTES_MAX as TLS_BUFFER_BYTES;
 pub use tls::TlsError;
 pub(crate) use tls::TlsFiles;
 
@@ -115,12 +119,13 @@ impl Gateway {
         let app = Arc::new(App::new(config, cache, store, metrics));
 
         let threads_count = config.threads();
+        let streams = StreamPlaces::new(config.max_connections);
         let mut threads = Vec::with_capacity(threads_count + 1);
         let mut lanes = Vec::with_capacity(threads_count);
         for nth in 0..threads_count {
             let (lane, receiver) = Lane::new();
             lanes.push(lane);
-            let worker = Worker::new(app.clone(), Surface::Public, config);
+            let worker = Worker::new(app.clone(), Surface::Public, config, streams.clone());
             let runtime = self::runtime()?;
             let serve = move || {
                 runtime.block_on(worker.run(receiver));
@@ -130,7 +135,8 @@ impl Gateway {
             threads.push(std::thread::Builder::new().name(format!("serve-{nth}")).spawn(serve)?);
         }
         let limits = (config.max_connections, config.drain_timeout.into());
-        let admin = Worker::new(app.clone(), Surface::Admin, config);
+        let admin =
+            Worker::new(app.clone(), Surface::Admin, config, StreamPlaces::new(ADMIN_CONNECTIONS_MAX));
         let accepting = app.clone();
         let accept = move || {
             runtime.block_on(async move {

@@ -17,6 +17,8 @@ mod many_ranges;
 mod many_streams;
 mod origin_trouble;
 mod paused_clients;
+mod paused_streams;
+mod paused_tls;
 mod redis_faults;
 mod replicas;
 mod rolling_restart;
@@ -37,6 +39,8 @@ use crate::Error;
 /// Every scenario, in the order in which `make soak` runs them.
 pub const SCENARIOS: &[Scenario] = &[
     paused_clients::SCENARIO,
+    paused_streams::SCENARIO,
+    paused_tls::SCENARIO,
     slow_readers::SCENARIO,
     idle_connections::SCENARIO,
     many_ranges::SCENARIO,

@@ -127,3 +127,22 @@ fn whoever_joins_in_time_keeps_the_fill_alive_and_whoever_is_late_is_told() {
         }
     });
 }
+
+/// Whoever waited reads on; whoever comes later is told, and nobody reads bytes that are gone.
+#[test]
+fn a_release_takes_nothing_from_whoever_waited() {
+    explore(|| {
+        let mut writer = start();
+        let fill = writer.fill().clone();
+        let follower = fill.attach().expect("running");
+        let releasing = thread::spawn(move || fill.release());
+        let reader = thread::spawn(move || read(follower, START, END));
+        land(&mut writer, END);
+        writer.finish();
+        let released = releasing.join().expect("no panic");
+        match reader.join().expect("no panic") {
+            Ok(()) => {}
+            Err(ended) => assert_eq!((ended, released), (Ended::Released, true)),
+        }
+    });
+}

@@ -54,6 +54,23 @@ fn a_stopped_fill_keeps_what_landed_and_returns_the_rest_of_its_reservation() {
 }
 
 #[test]
+fn an_ended_fill_is_released_but_not_what_a_reader_has_taken_or_is_coming_for() {
+    let budget = Budget::new(1 << 20);
+    let mut writer = start(&budget, 0..8192);
+    let (fill, follower) = (writer.fill().clone(), writer.fill().attach().expect("running"));
+    assert!(poll(&follower, 0).is_pending());
+    drop(writer.land(&[7; 8192], Upstream::Store));
+    assert!(!fill.release(), "it runs");
+    writer.finish();
+    assert!(!fill.release(), "the reader was woken, and must find what it waited for");
+    let Poll::Ready(Ok(taken)) = poll(&follower, 0) else { panic!("the segment has landed") };
+    assert!(fill.release());
+    assert_eq!((taken, budget.in_use()), (Bytes::from_static(&[7; 4096]), 4096));
+    assert_eq!(poll(&follower, 4096), Poll::Ready(Err(Ended::Released)));
+    assert!(fill.attach().is_none());
+}
+
+#[test]
 fn a_followed_fill_cannot_be_stopped() {
     let budget = Budget::new(1 << 20);
     let writer = start(&budget, 0..8192);

@@ -34,7 +34,7 @@ use crate::stats::Counters;
 const LANES: usize = 4;
 /// Answers that may be on their way at once, because their bytes are in memory before they land in buffers that
 /// the budget has paid for: with 256 KiB each that is 16 MiB.
-const ANSWERS_MAX: usize = 64;
+pub(super) const ANSWERS_MAX: usize = 64;
 /// Late or failed answers in a row that open the circuit. At 2 ms each that is what a pause of Redis costs.
 const FAILURES_MAX: u32 = 5;
 /// Time for a connection, TLS and authentication included, and for its PING.

@@ -21,7 +21,7 @@ const QUEUE_BYTES_MAX: usize = 16 << 20;
 /// Segments that may wait, for small ones.
 const QUEUE_LEN_MAX: usize = 4096;
 /// Writes at once; each copies its segment once, to seal it.
-const WRITES_AT_ONCE: usize = 4;
+pub(super) const WRITES_AT_ONCE: usize = 4;
 /// Off the request path nobody waits, but a write must not hold its memory for ever.
 const WRITE_LIMIT: Duration = Duration::from_millis(250);
 

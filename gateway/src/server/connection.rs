@@ -25,6 +25,7 @@ use super::guarded_stream::{Ended, GuardedStream, Patience};
 use super::phase::Phase;
 use super::preface;
 use super::protocols::Protocols;
+use super::stream_places::StreamPlaces;
 use super::tls::Tls;
 use super::transport::Transport;
 use crate::admission::Counted;
@@ -63,6 +64,7 @@ pub(super) struct Worker {
     patience: Patience,
     heads: HeadLimits,
     protocols: Protocols,
+    streams: StreamPlaces,
     /// Connections, and the requests of HTTP/2 ones.
     tasks: TaskTracker,
 }
@@ -70,7 +72,7 @@ pub(super) struct Worker {
 // === impl Worker ===
 
 impl Worker {
-    pub(super) fn new(app: Arc<App>, surface: Surface, config: &Config) -> Self {
+    pub(super) fn new(app: Arc<App>, surface: Surface, config: &Config, streams: StreamPlaces) -> Self {
         let patience = Patience {
             idle: config.idle_timeout.into(),
             header: config.header_timeout.into(),
@@ -78,7 +80,8 @@ impl Worker {
         };
         let heads = HeadLimits { bytes_max: config.header_bytes_max(), headers_max: config.headers_max };
         let tasks = TaskTracker::new();
-        Self { app, surface, patience, heads, protocols: Protocols::new(config, tasks.clone()), tasks }
+        let protocols = Protocols::new(config, tasks.clone());
+        Self { app, surface, patience, heads, protocols, streams, tasks }
     }
 
     /// Serves connections until there are no more to come and all have ended, or the drain is over.
@@ -108,8 +111,8 @@ impl Worker {
         handover: Handover,
         phase: Arc<Phase>,
     ) -> impl Future<Output = Result<(), BoxError>> + use<> {
-        let (app, protocols, patience, heads, surface) =
-            (self.app.clone(), self.protocols.clone(), self.patience, self.heads, self.surface);
+        let (app, mut protocols, streams) = (self.app.clone(), self.protocols.clone(), self.streams.clone());
+        let (patience, heads, surface) = (self.patience, self.heads, self.surface);
         async move {
             let Handover { stream, mut peer, tls, place: _place } = handover;
             // Probes come on new connections while the public ones drain, and must find out that they do.
@@ -132,6 +135,8 @@ impl Worker {
             let service = TowerToHyperService::new(app::service(app.clone(), phase.clone(), peer, surface));
             if is_http2 {
                 phase.speaks_http2();
+                let places = streams.take();
+                protocols.http2.max_concurrent_streams(places.count);
                 let io = TokioIo::new(transport);
                 let connection = protocols.http2.serve_connection(io, service);
                 drive(connection, http2::Connection::graceful_shutdown, ending).await

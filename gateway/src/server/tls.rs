@@ -34,7 +34,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Measured with `h2load` over loopback, hot, CPU per request (median of three rounds, in turn), for 16, 64, 128 and
 /// 256 KiB: 64 KiB by HTTP/1 50, 35, 32.5, 30 µs; by HTTP/2 70, 52.5, 50, 52.5; 1 MiB by HTTP/1 567, 483, 433, 417. Most
 /// clients of media are slow, and it is theirs that this memory is; so not the last tenth.
-const BUFFER_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// What ALPN calls HTTP/2 (RFC 9113 §3.1).
 const ALPN_H2: &[u8] = b"h2";
 

@@ -11,7 +11,7 @@ use std::{
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
@@ -26,6 +26,9 @@ use crate::Error;
 const ARRIVING_AT_ONCE: usize = 4000;
 /// The kernel doubles it, and never goes below 2,304.
 const RECEIVE_BUFFER_BYTES: u32 = 4096;
+/// For clients whose answers come in frames or records of 16 KiB: a smaller buffer would take them in by and by, at the
+/// pace of the kernel's window probes.
+const RECORDS_BUFFER_BYTES: u32 = 256 * 1024;
 /// No head is longer.
 const HEAD_BYTES_MAX: usize = 8192;
 /// No answer begins later: the gateway itself gives up after 5 s without memory.
@@ -33,8 +36,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A client that asked and has the head of its answer.
 #[derive(Debug)]
-pub(super) struct Visitor {
-    pub(super) stream: TcpStream,
+pub(super) struct Visitor<S = TcpStream> {
+    pub(super) stream: S,
     /// The status of the answer.
     pub(super) status: u16,
     /// What came of the body with the head.
@@ -43,10 +46,19 @@ pub(super) struct Visitor {
 
 /// Connects as client number `nth`, with the address that belongs to it.
 pub(super) async fn connect(to: SocketAddr, nth: usize) -> Result<TcpStream, Error> {
+    connect_with(to, nth, RECEIVE_BUFFER_BYTES).await
+}
+
+/// The same for TLS or HTTP/2.
+pub(super) async fn connect_for_records(to: SocketAddr, nth: usize) -> Result<TcpStream, Error> {
+    connect_with(to, nth, RECORDS_BUFFER_BYTES).await
+}
+
+async fn connect_with(to: SocketAddr, nth: usize, receive_buffer_bytes: u32) -> Result<TcpStream, Error> {
     let octet = |n: usize| u8::try_from(n % 250 + 1).expect("a remainder of 250 fits");
     let from = Ipv4Addr::new(127, 1 + octet(nth / 62_500), octet(nth / 250), octet(nth));
     let socket = TcpSocket::new_v4()?;
-    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+    socket.set_recv_buffer_size(receive_buffer_bytes)?;
     socket.bind(SocketAddr::from((from, 0)))?;
     Ok(socket.connect(to).await?)
 }
@@ -57,7 +69,10 @@ pub(super) fn get(path: &str, headers: &str) -> String {
 }
 
 /// Sends `request`, and reads the head of the answer and little more.
-pub(super) async fn ask(mut stream: TcpStream, request: &str) -> Result<Visitor, Error> {
+pub(super) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    request: &str,
+) -> Result<Visitor<S>, Error> {
     let asking = async {
         stream.write_all(request.as_bytes()).await?;
         let mut received = Vec::new();
@@ -91,9 +106,18 @@ pub(super) async fn gather(
     count: usize,
     request: impl Fn(usize) -> String,
 ) -> Result<Vec<Visitor>, Error> {
-    let request = &request;
+    arrive(stage, count, async |nth| ask(connect(to, nth).await?, &request(nth)).await).await
+}
+
+/// The same for clients that come and ask in another way.
+pub(super) async fn arrive<S>(
+    stage: &Stage,
+    count: usize,
+    come: impl AsyncFn(usize) -> Result<Visitor<S>, Error>,
+) -> Result<Vec<Visitor<S>>, Error> {
+    let come = &come;
     let arriving = stream::iter(0..count).map(async |nth| {
-        let visitor = ask(connect(to, nth).await?, &request(nth)).await?;
+        let visitor = come(nth).await?;
         stage.done();
         Ok::<_, Error>((nth, visitor))
     });
@@ -103,7 +127,7 @@ pub(super) async fn gather(
 }
 
 /// How many were answered with `status`.
-pub(super) fn answered(visitors: &[Visitor], status: u16) -> u64 {
+pub(super) fn answered<S>(visitors: &[Visitor<S>], status: u16) -> u64 {
     visitors.iter().filter(|visitor| visitor.status == status).count() as u64
 }
 

@@ -108,6 +108,8 @@ impl Stage {
 pub(super) struct Scale<'a> {
     gateway: &'a Gateway,
     origin: &'a Origin,
+    /// Where it serves.
+    ports: Vec<u16>,
     before: Footprint,
     peak: Footprint,
     heaviest: u64,
@@ -116,13 +118,20 @@ pub(super) struct Scale<'a> {
 impl<'a> Scale<'a> {
     /// Weighs a gateway that has nothing to do yet.
     pub(super) fn new(gateway: &'a Gateway, origin: &'a Origin) -> Result<Self, Error> {
-        let before = weigh(gateway, origin)?;
-        Ok(Self { gateway, origin, before, peak: before, heaviest: before.total() })
+        let ports = vec![gateway.address().port(), gateway.admin_address().port()];
+        let before = weigh(gateway, origin, &ports)?;
+        Ok(Self { gateway, origin, ports, before, peak: before, heaviest: before.total() })
+    }
+
+    /// Counts the sockets of this port, too.
+    pub(super) fn and_at(mut self, port: u16) -> Self {
+        self.ports.push(port);
+        self
     }
 
     /// Weighs it again.
     pub(super) fn weigh(&mut self) -> Result<Footprint, Error> {
-        let now = weigh(self.gateway, self.origin)?;
+        let now = weigh(self.gateway, self.origin, &self.ports)?;
         self.peak = self.peak.peak(now);
         self.heaviest = self.heaviest.max(now.total());
         Ok(now)
@@ -160,9 +169,8 @@ impl<'a> Scale<'a> {
     }
 }
 
-fn weigh(gateway: &Gateway, origin: &Origin) -> Result<Footprint, Error> {
-    let serving = [gateway.address().port(), gateway.admin_address().port()];
-    Footprint::of(gateway.pid(), &serving, &[origin.address().port()])
+fn weigh(gateway: &Gateway, origin: &Origin, ports: &[u16]) -> Result<Footprint, Error> {
+    Footprint::of(gateway.pid(), ports, &[origin.address().port()])
 }
 
 /// A metric that counts whole things.
