@@ -191,9 +191,8 @@ impl Reader {
         // A release is no failure, however often it happens.
         self.ends += u32::from(!matches!(ended, Ended::Released));
         match ended {
-            Ended::Released => Ok(()),
             Ended::Stopped if self.ends > ENDS_MAX => Err(Error::ShuttingDown),
-            Ended::Stopped => Ok(()),
+            Ended::Released | Ended::Stopped => Ok(()),
             Ended::Failed(error) => {
                 let begun = self.position > self.start;
                 if !error.is_retryable() || self.ends > ENDS_MAX || (waited && !begun) {

@@ -78,8 +78,7 @@ impl Redis {
         let read: Cmd = cmd("BLPOP").arg(&list).arg(READ_WAIT_SECS).to_owned();
         loop {
             self.forget_old_writes();
-            type Popped = Option<(String, Vec<u8>)>;
-            match self.link.query::<Popped>(Lane::Blocking, &read, READ_LIMIT).await {
+            match self.link.query::<Option<(String, Vec<u8>)>>(Lane::Blocking, &read, READ_LIMIT).await {
                 Some(Some((_, request))) => match serde_json::from_slice(&request) {
                     Ok(request) => self.answer(inner, &request).await,
                     Err(error) => debug!(%error, "another replica's request makes no sense"),

@@ -42,7 +42,7 @@ impl Writes {
     }
 
     /// Queues a segment if there is room. Never waits.
-    fn offer(&self, key: SegmentKey, kept: Kept) {
+    fn offer(&self, key: SegmentKey, kept: &Kept) {
         let len = kept.bytes.len();
         let queued = self.queued_bytes.fetch_add(len, Ordering::Relaxed);
         // One segment always fits, however long segments are.
@@ -66,14 +66,14 @@ impl Redis {
     /// Queues a segment, unless Redis has it as far as is known here.
     pub(crate) fn write_once(&self, key: &SegmentKey, kept: &Kept) {
         if self.is_up() && kept.begin_sharing(self.valid_since.load(Ordering::Relaxed)) {
-            self.writes.offer(key.clone(), kept.clone());
+            self.writes.offer(key.clone(), kept);
         }
     }
 
     /// Queues a segment that another replica looked for in vain, whatever is known here.
     pub(super) fn write_again(&self, key: SegmentKey, kept: &Kept) {
         kept.begin_sharing(u64::MAX);
-        self.writes.offer(key, kept.clone());
+        self.writes.offer(key, kept);
     }
 
     /// Writes what is queued. Never ends; cancel by dropping.

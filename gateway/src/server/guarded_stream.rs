@@ -44,6 +44,8 @@ pub(crate) struct GuardedStream {
     unread: Bytes,
     /// Since when the current phase waits for the client's bytes.
     waiting_since: Option<(Awaited, Instant)>,
+    /// What [`Phase::pieces`] said then.
+    pieces: usize,
     stalled_since: Option<Instant>,
     read_alarm: Alarm,
     write_alarm: Alarm,
@@ -110,6 +112,7 @@ impl GuardedStream {
             phase,
             unread: Bytes::new(),
             waiting_since: None,
+            pieces: 0,
             stalled_since: None,
             read_alarm: Alarm::default(),
             write_alarm: Alarm::default(),
@@ -138,17 +141,23 @@ impl GuardedStream {
                 return Poll::Pending;
             }
         };
+        let pieces = self.phase.pieces();
         let since = match self.waiting_since {
-            Some((waiting, since)) if waiting == awaited => since,
+            Some((waiting, since)) if waiting == awaited && pieces == self.pieces => since,
             _ => Instant::now(),
         };
+        self.pieces = pieces;
         self.waiting_since = Some((awaited, since));
         self.read_alarm.poll(since + limit, cx).map(|()| Err(self.phase.end(what)))
     }
 
     fn poll_written<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            (self.stalled_since, self.waiting_since) = (None, None);
+            self.stalled_since = None;
+            // An answer to a PING is no progress of a response.
+            if !matches!(self.waiting_since, Some((Awaited::Window, _))) {
+                self.waiting_since = None;
+            }
             return written;
         }
         let since = *self.stalled_since.get_or_insert_with(Instant::now);

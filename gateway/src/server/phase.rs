@@ -23,6 +23,8 @@ pub(crate) struct Phase {
     answering: AtomicUsize,
     /// Responses of HTTP/2 of which the client does not take what is at hand.
     blocked: AtomicUsize,
+    /// Pieces of HTTP/2 responses that the client has made room for.
+    pieces: AtomicUsize,
     is_http2: AtomicBool,
     /// Why we end it, if we do.
     ended: OnceLock<Ended>,
@@ -127,6 +129,11 @@ impl Phase {
         io::Error::new(io::ErrorKind::TimedOut, why)
     }
 
+    /// Grows whenever the client has taken a piece of an HTTP/2 response.
+    pub(super) fn pieces(&self) -> usize {
+        self.pieces.load(Ordering::Relaxed)
+    }
+
     /// What to wait for. `waker` is woken when nothing turns into a window.
     pub(super) fn await_for(&self, waker: &Waker) -> Awaited {
         let awaited = self.awaited();
@@ -162,6 +169,7 @@ impl Answering {
         self.is_blocked = is_blocked;
         if !is_blocked {
             self.phase.blocked.fetch_sub(1, Ordering::Relaxed);
+            self.phase.pieces.fetch_add(1, Ordering::Relaxed);
         } else if self.phase.blocked.fetch_add(1, Ordering::Relaxed) == 0 {
             self.phase.transport.wake();
         }

@@ -175,6 +175,29 @@ async fn a_stream_whose_client_opens_no_window_is_ended() {
     stand.until_quiet().await;
 }
 
+/// A client that only says that it is still there takes nothing of a response.
+#[tokio::test]
+async fn pings_do_not_keep_a_shut_window_open() {
+    let stand = Stand::local(&[("SEEKWAY_WRITE_STALL_TIMEOUT", "600ms"), ("SEEKWAY_IDLE_TIMEOUT", "1h")]);
+    stand.put_pattern("large.mp4", 8 * MIB, SEED);
+    let mut frames = Frames::connect(stand.address()).await;
+    frames.send(PREFACE).await;
+    // END_HEADERS and END_STREAM; :method GET, :scheme http, :path and :authority as literals (RFC 7541 §6.2.2).
+    let mut head = vec![0x82, 0x86, 0x04, 16];
+    head.extend(b"/media/large.mp4");
+    head.extend([0x01, 1, b'h']);
+    frames.send(&frame(HEADERS, 0x4 | 0x1, 1, &head)).await;
+    let pinging = async {
+        while frames.try_send(&frame(PING, 0, 0, b"12345678")).await {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(crate::support::PATIENCE, pinging)
+        .await
+        .expect("the connection ends under its PINGs");
+    stand.until_quiet().await;
+}
+
 #[tokio::test]
 async fn waiting_for_the_store_is_no_stall() {
     let stand = Stand::s3(&[("SEEKWAY_WRITE_STALL_TIMEOUT", "200ms"), ("SEEKWAY_IDLE_TIMEOUT", "200ms")]);

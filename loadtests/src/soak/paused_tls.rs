@@ -60,8 +60,11 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
     Ok(figures)
 }
 
+/// Settings of a gateway.
+type Settings = Vec<(&'static str, String)>;
+
 /// A new certificate for the gateway, and clients that trust it alone.
-fn with_certificate(folder: &TempDir) -> Result<(Vec<(&'static str, String)>, TlsConnector), Error> {
+fn with_certificate(folder: &TempDir) -> Result<(Settings, TlsConnector), Error> {
     let made = generate_simple_self_signed([HOST.to_owned()]).map_err(std::io::Error::other)?;
     let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
     fs::write(&certificate, made.cert.pem())?;

@@ -161,6 +161,11 @@ impl Frames {
         timeout(PATIENCE, self.0.write_all(bytes)).await.expect("in time").expect("the gateway takes it");
     }
 
+    /// Sends it, unless the gateway has ended the connection; says whether it has not.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        timeout(PATIENCE, self.0.write_all(bytes)).await.expect("in time").is_ok()
+    }
+
     /// The next frame of this kind; `None` at the end of the connection.
     pub(crate) async fn next(&mut self, kind: u8) -> Option<Vec<u8>> {
         timeout(PATIENCE, async {
