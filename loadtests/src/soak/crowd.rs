@@ -75,6 +75,8 @@ pub(super) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<Visitor<S>, Error> {
     let asking = async {
         stream.write_all(request.as_bytes()).await?;
+        // TLS may have kept some of it.
+        stream.flush().await?;
         let mut received = Vec::new();
         loop {
             let mut piece = [0; 256];
