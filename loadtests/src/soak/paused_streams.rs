@@ -1,6 +1,8 @@
 //! HTTP/2 clients with a hundred requests each, for 8 MiB, who take one byte of every answer: one connection, and as
 //! much for the gateway to hold as for a hundred. Another client is served meanwhile.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Request, Response, StatusCode, header};
@@ -10,7 +12,7 @@ use hyper::{
     client::conn::http2::{self, SendRequest},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 
 use super::{
     Figures, Scenario, Stage, Value, crowd,
@@ -31,8 +33,8 @@ const READ_BYTES: u64 = 1 << 20;
 const STREAMS: usize = 100;
 /// With no window at all the gateway would not even begin to send, and hold less.
 const WINDOW_BYTES: u32 = 1;
-/// A gateway that may have fewer connections gives each fewer streams.
-const CONNECTIONS_MAX: usize = 512;
+/// No answer begins later: the gateway itself gives up after 5 s without memory.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What keeps one connection's requests open.
 struct Open {
@@ -42,10 +44,11 @@ struct Open {
 }
 
 async fn run(stage: &Stage) -> Result<Figures, Error> {
-    let clients = stage.pick(3, 12);
+    // A gateway that may have fewer connections gives the last ones fewer streams, and these never end.
+    let (clients, connections_max) = stage.pick((3, 512), (20, 1024));
     raise_descriptor_limit();
     let films = Films::start(Shape::default(), clients * STREAMS + 1, RANGE_BYTES)?;
-    let gateway = stage.gateway(films.origin(), &stage.memory_for(CONNECTIONS_MAX)).await?;
+    let gateway = stage.gateway(films.origin(), &stage.memory_for(connections_max)).await?;
     let mut scale = Scale::new(&gateway, films.origin())?;
 
     stage.begin("asking", clients);
@@ -89,7 +92,9 @@ async fn open(stage: &Stage, films: &Films, client: usize, sender: SendRequest<E
             let request = Request::get(format!("http://localhost{}", Films::path(nth)))
                 .header(header::RANGE, format!("bytes={}-{}", range.start, range.end - 1))
                 .body(Empty::new())?;
-            Ok::<_, Error>(sender.send_request(request).await?)
+            let answer = timeout(PATIENCE, sender.send_request(request)).await;
+            let late = |_| Error::Timeout { request: Films::path(nth), limit: PATIENCE };
+            Ok::<_, Error>(answer.map_err(late)??)
         }
     });
     let (answers, failures): (Vec<_>, Vec<_>) = join_all(answers).await.into_iter().partition(Result::is_ok);
