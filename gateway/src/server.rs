@@ -115,6 +115,9 @@ impl Gateway {
         let runtime = runtime()?;
         let metrics = Arc::new(Metrics::new());
         let store = runtime.block_on(store::connect(config, &metrics))?;
+        if config.cache().redis.is_some() && store.head_is_cheap() {
+            warn!("REDIS_URL is not used with a local folder, which is nearer than Redis");
+        }
         let cache = Cache::new(store.clone(), config.cache()).map_err(StartError::Redis)?;
         let app = Arc::new(App::new(config, cache, store, metrics));
 
@@ -154,7 +157,8 @@ impl Gateway {
         };
         threads.push(std::thread::Builder::new().name("accept".to_owned()).spawn(accept)?);
         app.ready();
-        info!(%address, ?tls_address, %admin_address, threads = threads_count, "serving");
+        let tls = tls_address.map(|address| address.to_string());
+        info!(%address, tls_address = tls, %admin_address, threads = threads_count, "serving");
         Ok(Self { address, tls_address, admin_address, app, threads })
     }
 
