@@ -21,6 +21,8 @@ fn main() -> ExitCode {
     };
     log_to_stderr(&config.log);
     raise_descriptor_limit();
+    // Before it serves: whoever asks it to end as soon as it does must be heard.
+    let mut signals = Signals::new();
     let gateway = match Gateway::start(&config) {
         Ok(gateway) => gateway,
         Err(error) => {
@@ -28,7 +30,6 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let mut signals = Signals::new();
     let delay = if signals.wait() == SignalKind::terminate() { *config.drain_delay } else { Duration::ZERO };
     info!(?delay, "draining; another signal ends it at once");
     gateway.unready();
@@ -72,7 +73,7 @@ struct Signals {
 impl Signals {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.expect("the gateway's threads have just got theirs");
+        let runtime = runtime.expect("a process that has just begun can have a runtime");
         let context = runtime.enter();
         let terminate = signal(SignalKind::terminate()).expect("SIGTERM can be handled");
         let interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be handled");
