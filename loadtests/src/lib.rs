@@ -7,6 +7,7 @@
 //! - [`gateway`] starts the gateway as a child, [`cold_seek`] measures it, and a [`report`] says what came of it.
 //! - [`soak`] runs scenarios that promise something under load; [`footprint`] is what they weigh.
 //! - [`hedging`] measures what asking twice does for late answers.
+//! - [`load`] puts a workload on any server that speaks HTTP, and measures what comes of it.
 //! - [`nginx`] starts a real nginx, [`h2load`] loads a server over HTTP/2.
 //! - [`client`] is one keep-alive HTTP/1.1 connection that times what it reads.
 
@@ -17,6 +18,7 @@ pub mod footprint;
 pub mod gateway;
 pub mod h2load;
 pub mod hedging;
+pub mod load;
 pub mod nginx;
 pub mod origin;
 pub mod pattern;

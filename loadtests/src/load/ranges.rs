@@ -1,0 +1,265 @@
+//! Single ranges: hot ones, cold seeks, and connections that are closed after each.
+
+use std::{
+    cell::RefCell,
+    ops::Range,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::try_join_all;
+use serde::Serialize;
+use tokio::sync::Mutex;
+
+use super::{Arrivals, Film, Lane, Recorder, arrivals::Schedule, http1::Connection};
+use crate::Error;
+
+/// After a failure, so that a server that is gone is not asked a million times.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Ranges of one length.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Ranges {
+    /// The length of each.
+    pub bytes: u64,
+    /// Over so many connections, each with one request at a time.
+    pub connections: usize,
+    /// When they are asked for.
+    pub arrivals: Arrivals,
+    /// Where they lie.
+    pub offsets: Offsets,
+    /// Whether each is asked for on a connection of its own, which is closed then.
+    pub churn: bool,
+}
+
+/// Where ranges lie in their film.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Offsets {
+    /// Anywhere, aligned to nothing.
+    Anywhere,
+    /// Anywhere in a stretch of this length that no other range of the run has.
+    Apart(u64),
+    /// One after the other, aligned to their length, as CDNs pull.
+    InOrder,
+}
+
+/// What the connections of a lane share.
+struct Shared<'a> {
+    lane: &'a Lane,
+    recorder: RefCell<Recorder>,
+    schedule: Mutex<Schedule>,
+    start: Instant,
+}
+
+// === impl Ranges ===
+
+impl Ranges {
+    pub(super) async fn run(&self, lane: &Lane) -> Result<Recorder, Error> {
+        let mut connections = Vec::new();
+        for _ in 0..lane.share(self.connections) {
+            connections.push(Connection::connect(lane.target.address).await?);
+        }
+        let start = lane.start().await;
+        let seed = lane.seed() ^ (lane.nth as u64) << 32;
+        let shared = Rc::new(Shared {
+            lane,
+            recorder: RefCell::new(Recorder::new()),
+            schedule: Mutex::new(Schedule::new(self.arrivals, lane.lanes, seed, start)?),
+            start,
+        });
+        try_join_all(connections.into_iter().map(|connection| self.ask_on(connection, &shared))).await?;
+        Ok(shared.recorder.replace(Recorder::new()))
+    }
+
+    async fn ask_on(&self, connection: Connection, shared: &Shared<'_>) -> Result<(), Error> {
+        let lane = shared.lane;
+        let mut connection = Some(connection);
+        loop {
+            // Held while it waits, so the connection that has waited longest gets the next request.
+            let due = shared.schedule.lock().await.next().await?;
+            let Some(ticket) = lane.ticket(shared.start) else { return Ok(()) };
+            let (film, range) = self.wanted(lane, ticket);
+            let asked = async {
+                let mut connected = match connection.take() {
+                    Some(connection) => connection,
+                    None => Connection::connect(lane.target.address).await?,
+                };
+                get(lane, &mut connected, film, range, (ticket, due), &shared.recorder).await?;
+                Ok::<_, Error>(connected)
+            };
+            match asked.await {
+                Ok(connected) if connected.is_reusable() && !self.churn => connection = Some(connected),
+                Ok(_) => {}
+                Err(error) => {
+                    shared.recorder.borrow_mut().failed(error);
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+            lane.progress();
+        }
+    }
+
+    fn wanted<'a>(&self, lane: &'a Lane, ticket: u64) -> (&'a Film, Range<u64>) {
+        let (film, start) = match self.offsets {
+            Offsets::Anywhere => {
+                let film = lane.any_film(ticket);
+                (film, lane.draw(1, ticket, film.size - self.bytes + 1))
+            }
+            Offsets::Apart(stretch) => {
+                // Film by film, each from its beginning to its end, with every stretch once.
+                let films = &lane.target.films;
+                let per_film = films[0].size / stretch;
+                let film = usize::try_from(ticket / per_film).unwrap_or(usize::MAX) % films.len();
+                let scattered = scatter(ticket % per_film, per_film);
+                (&films[film], scattered * stretch + lane.draw(1, ticket, stretch - self.bytes + 1))
+            }
+            Offsets::InOrder => {
+                let films = &lane.target.films;
+                let per_film = films[0].size / self.bytes;
+                let film = usize::try_from(ticket / per_film).unwrap_or(usize::MAX) % films.len();
+                (&films[film], ticket % per_film * self.bytes)
+            }
+        };
+        (film, start..start + self.bytes)
+    }
+}
+
+/// Each number below `count` once, none near the one before it.
+fn scatter(nth: u64, count: u64) -> u64 {
+    // Any step that shares no factor with the count visits all; near the golden section it visits them far apart.
+    let gcd = |mut a: u64, mut b: u64| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let golden = count * 618 / 1000;
+    let step = (golden.max(1)..).find(|step| gcd(*step, count) == 1).expect("one is near");
+    u64::try_from(u128::from(nth) * u128::from(step) % u128::from(count)).expect("below the count")
+}
+
+/// Asks for one range and records what came of it. An error is for the caller to record.
+pub(super) async fn get(
+    lane: &Lane,
+    connection: &mut Connection,
+    film: &Film,
+    range: Range<u64>,
+    (ticket, due): (u64, Instant),
+    recorder: &RefCell<Recorder>,
+) -> Result<(), Error> {
+    let request = lane.target.request(film, &range);
+    let head = connection.ask(&request).await?;
+    let is_right = head.status == 206
+        && head.length == range.end - range.start
+        && head.place == Some((range.start, film.size));
+    if !is_right {
+        let request = String::from_utf8_lossy(&request).lines().next().unwrap_or_default().to_owned();
+        return Err(Error::UnexpectedAnswer { request, answer: format!("{head:?} for {range:?}") });
+    }
+    let (mut first_byte, mut wrong) = (None, false);
+    let mut at = range.start;
+    let looks = lane.verifies(ticket) && film.seed.is_some();
+    let mut own = if looks { vec![0; 64 * 1024] } else { Vec::new() };
+    while connection.remaining() > 0 {
+        let len = if looks {
+            let len = connection.read(&mut own).await?;
+            wrong |= film.first_wrong(at, &own[..len]).is_some();
+            len
+        } else {
+            connection.discard(&lane.scratch).await?
+        };
+        first_byte.get_or_insert_with(Instant::now);
+        at += len as u64;
+    }
+    let end = Instant::now();
+    let mut recorder = recorder.borrow_mut();
+    recorder.answered(due, first_byte.unwrap_or(end), end);
+    recorder.bytes += range.end - range.start;
+    recorder.wrong += u64::from(wrong);
+    if looks {
+        recorder.verified_bytes += range.end - range.start;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        load::{Drive, Length, Progress, Target, Workload, drive},
+        origin::{Origin, Shape},
+    };
+
+    const SIZE: u64 = 8 << 20;
+
+    fn origin() -> (Origin, Arc<Target>) {
+        let origin = Origin::start(Shape::default()).unwrap();
+        for film in 0..3 {
+            origin.put_pattern("media", &Film::name(film), SIZE, film as u64);
+        }
+        let target = Target::of_patterns(origin.address(), "/media/", 3, SIZE);
+        (origin, Arc::new(target))
+    }
+
+    fn ranges() -> Ranges {
+        Ranges {
+            bytes: 64 * 1024,
+            connections: 5,
+            arrivals: Arrivals::Closed,
+            offsets: Offsets::Anywhere,
+            churn: false,
+        }
+    }
+
+    fn plan(requests: u64) -> Drive {
+        let length = Length::requests(requests);
+        Drive { threads: 2, length, seed: 1, verify_every: 3, progress: Progress::default() }
+    }
+
+    #[tokio::test]
+    async fn every_way_of_asking_asks_for_as_much_as_it_should() {
+        for ranges in [
+            ranges(),
+            Ranges { arrivals: Arrivals::Open { per_second: 5000.0 }, ..ranges() },
+            Ranges { churn: true, ..ranges() },
+            Ranges { offsets: Offsets::Apart(256 * 1024), ..ranges() },
+            Ranges { offsets: Offsets::InOrder, bytes: 1 << 20, ..ranges() },
+        ] {
+            let (origin, target) = origin();
+            let drive_ = plan(24);
+            let found = drive(&target, Workload::Ranges(ranges), &drive_).await.unwrap();
+            assert_eq!((found.requests, found.failed, found.wrong), (24, 0, 0), "{found:?}");
+            assert_eq!((found.bytes, found.verified_bytes), (24 * ranges.bytes, 8 * ranges.bytes));
+            assert_eq!((found.ttfb.count, found.total.count), (24, 24));
+            assert_eq!(origin.counts().gets, 24);
+            assert_eq!(drive_.progress.load(std::sync::atomic::Ordering::Relaxed), 24);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_fails_is_counted_and_explained() {
+        let (_origin, target) = origin();
+        let mut films = target.films.clone();
+        films[0].path = "/media/none.mp4".to_owned();
+        films[1].seed = Some(77);
+        let target = Arc::new(Target { films, ..Target::clone(&target) });
+        let found = drive(&target, Workload::Ranges(ranges()), &plan(300)).await.unwrap();
+        assert_eq!(found.requests + found.failed, 300);
+        assert!(found.failed > 0 && found.wrong > 0, "{found:?}");
+        let why = found.first_failure.unwrap();
+        assert!(why.contains("GET /media/none.mp4") && why.contains("404"), "{why}");
+    }
+
+    #[test]
+    fn scattered_numbers_are_all_there_once() {
+        for count in [1, 2, 3, 7, 16, 1000] {
+            let mut numbers: Vec<u64> = (0..count).map(|nth| scatter(nth, count)).collect();
+            assert!(count < 16 || numbers.windows(2).all(|pair| pair[0].abs_diff(pair[1]) > 1));
+            numbers.sort_unstable();
+            assert!(numbers.into_iter().eq(0..count), "{count}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What is asked: a server, and objects on it.
+
+use std::{net::SocketAddr, ops::Range};
+
+use crate::pattern;
+
+/// A server, and the objects on it that are asked for.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What to say in `Host`.
+    pub host: String,
+    /// At least one.
+    pub films: Vec<Film>,
+}
+
+/// An object.
+#[derive(Debug, Clone)]
+pub struct Film {
+    /// What to ask for: a path, percent-encoded, perhaps with a query.
+    pub path: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The seed of the [`pattern`] that it is made of; without one its bytes cannot be verified.
+    pub seed: Option<u64>,
+}
+
+// === impl Target ===
+
+impl Target {
+    /// The objects of a shaped origin that serves `path/film-0.mp4` and so on, each with its number as its seed.
+    pub fn of_patterns(address: SocketAddr, prefix: &str, films: usize, size: u64) -> Self {
+        let film = |nth| Film { path: format!("{prefix}{}", Film::name(nth)), size, seed: Some(nth as u64) };
+        Self { address, host: address.to_string(), films: (0..films).map(film).collect() }
+    }
+
+    /// The request head for `range` of a film.
+    pub(crate) fn request(&self, film: &Film, range: &Range<u64>) -> Vec<u8> {
+        let last = range.end - 1;
+        let Film { path, .. } = film;
+        let host = &self.host;
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nRange: bytes={}-{last}\r\n\r\n", range.start)
+            .into_bytes()
+    }
+}
+
+// === impl Film ===
+
+impl Film {
+    /// What film number `nth` is called everywhere.
+    pub fn name(nth: usize) -> String {
+        format!("film-{nth}.mp4")
+    }
+
+    /// Where the first wrong one of `bytes`, which begin at `offset`, lies in the film.
+    pub(crate) fn first_wrong(&self, offset: u64, bytes: &[u8]) -> Option<u64> {
+        self.seed.and_then(|seed| pattern::verify(seed, offset, bytes))
+    }
+}
