@@ -20,7 +20,7 @@ use crate::fill::{Fill, FillWriter, Follower, Upstream};
 use crate::memory::{self, Kept, READ, UNREAD};
 use crate::metadata::OpenObject;
 use crate::redis::Next;
-use crate::segment::SegmentKey;
+use crate::segment::SegmentRef;
 
 /// How long an abandoned fill goes on.
 pub(crate) const GRACE: Duration = Duration::from_millis(250);
@@ -192,22 +192,22 @@ async fn pump(
 /// Lands `bytes`, and keeps the segments that they complete.
 fn land(inner: &Inner, object: &OpenObject, writer: &mut FillWriter<Error>, bytes: &[u8], from: Upstream) {
     for (index, segment) in writer.land(bytes, from) {
-        let key = SegmentKey { identity: object.identity.clone(), index };
+        let place = SegmentRef { identity: &object.identity, index };
         let shared_since = match from {
             Upstream::Redis => memory::now(),
             Upstream::Store if writer.fill().was_followed() => READ,
             Upstream::Store => UNREAD,
         };
         inner.counters.memory_inserts.increment();
-        inner.memory.insert(key.clone(), segment.clone(), shared_since);
+        inner.memory.insert(place.to_key(), segment.clone(), shared_since);
         // After the insert: another replica's request looks at the fill first, and then into memory.
         if let Some(redis) = &inner.redis
             && from == Upstream::Store
             && writer.fill().is_shared()
         {
             // Memory may have refused it.
-            let kept = inner.memory.get(&key).unwrap_or_else(|| Kept::new(segment, READ));
-            redis.write_once(&key, &kept);
+            let kept = inner.memory.get(place).unwrap_or_else(|| Kept::new(segment, READ));
+            redis.write_once(place, &kept);
         }
     }
 }

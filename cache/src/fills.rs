@@ -9,7 +9,7 @@ use crate::budget::{Budget, Permit};
 use crate::error::Error;
 use crate::fill::{Fill, FillWriter, Follower};
 use crate::memory::{Kept, Memory};
-use crate::segment::{Identity, SegmentKey, Segmentation};
+use crate::segment::{Identity, SegmentRef, Segmentation};
 
 type SharedFill = Arc<Fill<Error>>;
 
@@ -56,7 +56,7 @@ impl Fills {
 
     /// Whether `offset` is in memory or on its way.
     pub(crate) fn provides(&self, memory: &Memory, identity: &Arc<Identity>, offset: u64) -> bool {
-        memory.contains(&self.key(identity, offset)) || {
+        memory.contains(self.key(identity, offset)) || {
             let running = self.running.lock().expect("no code panics under this lock");
             running.get(identity).is_some_and(|fills| covering(fills, offset).next().is_some())
         }
@@ -79,13 +79,13 @@ impl Fills {
             return Claim::Joined(follower);
         }
         // Looked up under the lock: a fill leaves the register only after its segments went to memory.
-        if let Some(segment) = memory.get(&self.key(identity, run.start)) {
+        if let Some(segment) = memory.get(self.key(identity, run.start)) {
             remove_if_empty(&mut running, identity);
             return Claim::Memory(segment);
         }
         let mut next = self.segmentation.align_up(run.start + 1);
         while next < run.end {
-            if covering(fills, next).next().is_some() || memory.contains(&self.key(identity, next)) {
+            if covering(fills, next).next().is_some() || memory.contains(self.key(identity, next)) {
                 run.end = next;
             }
             next += self.segmentation.segment_bytes();
@@ -162,8 +162,8 @@ impl Fills {
         self.running.lock().expect("no code panics under this lock").values().map(Vec::len).sum()
     }
 
-    fn key(&self, identity: &Arc<Identity>, offset: u64) -> SegmentKey {
-        SegmentKey { identity: identity.clone(), index: self.segmentation.containing(offset) }
+    fn key<'a>(&self, identity: &'a Arc<Identity>, offset: u64) -> SegmentRef<'a> {
+        SegmentRef { identity, index: self.segmentation.containing(offset) }
     }
 }
 

@@ -115,7 +115,7 @@ impl Cache {
             redis: redis.transpose()?,
             segmentation: config.segmentation,
             metadata: Metadata::new(config.metadata),
-            memory: Memory::new(config.memory_bytes),
+            memory: Memory::new(config.memory_bytes, config.segmentation),
             fills: Fills::new(config.segmentation),
             // One pool for both, because a permit stays with its buffer when a segment moves from a fill
             // into the memory tier, and when it is evicted while a client still reads it.
@@ -196,7 +196,6 @@ impl Cache {
     /// The totals and gauges now.
     pub fn stats(&self) -> Stats {
         let inner = &self.inner;
-        inner.memory.settle();
         Stats {
             redis_up: inner.redis.as_ref().is_some_and(Redis::is_up).into(),
             redis_queued_bytes: inner.redis.as_ref().map_or(0, |redis| redis.writes.queued_bytes() as u64),
@@ -356,7 +355,6 @@ impl Inner {
         if let Some(permit) = self.budget.try_reserve_spare(bytes) {
             return Some(permit);
         }
-        self.memory.settle();
         *run = self.first_segment(run.clone());
         let bytes = usize::try_from(run.end - run.start).unwrap_or(usize::MAX);
         self.fills.give_way_to(|| self.budget.try_reserve(bytes))

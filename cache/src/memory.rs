@@ -5,20 +5,31 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use bytes::Bytes;
-use moka::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
-use crate::segment::SegmentKey;
+use crate::segment::{SegmentKey, SegmentRef, Segmentation};
 
-/// What a segment costs besides its bytes: the key, moka's entry, its place in two queues and in the
-/// frequency sketch, the `Bytes` and its owner. Rounded up from their sizes; it matters for tiny objects.
+/// What a segment costs besides its bytes: the key, its entry and its ghost, the `Bytes` and its owner. Rounded up
+/// from their sizes; it matters for tiny objects.
 const OVERHEAD_BYTES: usize = 512;
 
-/// A bounded map from segments to their bytes. It may refuse or delay an insert, so nobody relies on one; and
-/// it drops what it evicts a little later (moka reclaims by epochs, some 64 entries a thread at a time), so
-/// the budget gets those bytes back late.
+/// A bounded map from segments to their bytes.
+///
+/// What is read once goes before what is read again (S3-FIFO), so one long read through a film does not take the place
+/// of what many watch. It may refuse an insert, so nobody relies on one. What it evicts is dropped at once.
 pub(crate) struct Memory {
-    segments: Cache<SegmentKey, Kept>,
+    segments: Cache<SegmentKey, Kept, Weight>,
     capacity_bytes: usize,
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<SegmentKey, Kept> for Weight {
+    fn weight(&self, _: &SegmentKey, kept: &Kept) -> u64 {
+        (kept.bytes.len() + OVERHEAD_BYTES) as u64
+    }
 }
 
 /// Of a segment whose fill was over before the reader came for whom it was made.
@@ -73,21 +84,25 @@ pub(crate) fn now() -> u64 {
 // === impl Memory ===
 
 impl Memory {
-    pub(crate) fn new(capacity_bytes: usize) -> Self {
-        let segments = Cache::builder()
-            .max_capacity(capacity_bytes as u64)
-            .weigher(|_, kept: &Kept| u32::try_from(kept.bytes.len() + OVERHEAD_BYTES).unwrap_or(u32::MAX))
-            .build();
-        Self { segments, capacity_bytes }
+    pub(crate) fn new(capacity_bytes: usize, segmentation: Segmentation) -> Self {
+        // Each of its shards has a part of the capacity, so there must be few where segments are large.
+        let segments = capacity_bytes as u64 / segmentation.segment_bytes();
+        let options = OptionsBuilder::new()
+            .weight_capacity(capacity_bytes as u64)
+            .estimated_items_capacity(usize::try_from(segments).unwrap_or(usize::MAX))
+            .build()
+            .expect("both capacities are set");
+        let (hasher, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
+        Self { segments: Cache::with_options(options, Weight, hasher, lifecycle), capacity_bytes }
     }
 
-    pub(crate) fn get(&self, key: &SegmentKey) -> Option<Kept> {
-        self.segments.get(key)
+    pub(crate) fn get(&self, key: SegmentRef<'_>) -> Option<Kept> {
+        self.segments.get(&key)
     }
 
     /// Whether `get` would find it, without counting as a use.
-    pub(crate) fn contains(&self, key: &SegmentKey) -> bool {
-        self.segments.contains_key(key)
+    pub(crate) fn contains(&self, key: SegmentRef<'_>) -> bool {
+        self.segments.contains_key(&key)
     }
 
     pub(crate) fn insert(&self, key: SegmentKey, bytes: Bytes, shared_since: u64) {
@@ -96,18 +111,13 @@ impl Memory {
         }
     }
 
-    /// Makes evictions that are due happen now, so that their bytes return to the budget.
-    pub(crate) fn settle(&self) {
-        self.segments.run_pending_tasks();
-    }
-
-    /// Segments held, as of the last settling.
+    /// Segments held.
     pub(crate) fn segments(&self) -> u64 {
-        self.segments.entry_count()
+        self.segments.len() as u64
     }
 
-    /// Bytes held, with overhead, as of the last settling.
+    /// Bytes held, with overhead.
     pub(crate) fn weighed_bytes(&self) -> u64 {
-        self.segments.weighted_size()
+        self.segments.weight()
     }
 }

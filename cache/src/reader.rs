@@ -25,7 +25,7 @@ use crate::fills::Claim;
 use crate::memory::Kept;
 use crate::metadata::OpenObject;
 use crate::readahead::{Window, first_run_bytes};
-use crate::segment::SegmentKey;
+use crate::segment::SegmentRef;
 use crate::share::{Part, Share};
 
 /// Once the first bytes have left, a response waits this long for memory before it is cut: longer than a
@@ -157,9 +157,8 @@ impl Reader {
                     }
                 }
             }
-            let key = self.segment_key(self.position);
-            if let Some(kept) = self.inner.memory.get(&key) {
-                return Poll::Ready(Some(Ok(self.deliver_kept(&key, &kept))));
+            if let Some(kept) = self.inner.memory.get(self.segment(self.position)) {
+                return Poll::Ready(Some(Ok(self.deliver_kept(&kept))));
             }
             if self.waiting.is_none() {
                 self.inner.counters.memory_misses.increment();
@@ -169,7 +168,7 @@ impl Reader {
                 continue;
             }
             match ready!(self.poll_claim(cx)) {
-                Ok(Claim::Memory(kept)) => return Poll::Ready(Some(Ok(self.deliver_kept(&key, &kept)))),
+                Ok(Claim::Memory(kept)) => return Poll::Ready(Some(Ok(self.deliver_kept(&kept)))),
                 Ok(Claim::Joined(fill)) => self.follow(fill),
                 Ok(Claim::Started(writer)) => {
                     let fill = filler::spawn(&self.inner, &self.object, writer);
@@ -205,6 +204,21 @@ impl Reader {
                 Ok(())
             }
         }
+    }
+
+    /// The next bytes if they lie in memory, as far as their segment goes, and are at most `max`. Starts nothing for them,
+    /// and waits for nothing.
+    pub fn next_at_hand(&mut self, max: usize) -> Option<Bytes> {
+        if self.position == self.end || self.pause.is_some() || self.waiting.is_some() {
+            return None;
+        }
+        let segment = self.inner.segmentation.segment_bytes();
+        let segment_end = self.inner.segmentation.align_down(self.position) + segment;
+        if segment_end.min(self.end) - self.position > max as u64 {
+            return None;
+        }
+        let kept = self.inner.memory.get(self.segment(self.position))?;
+        Some(self.deliver_kept(&kept))
     }
 
     /// Claims the run that starts with the wanted segment, as long as the budget allows, but at least it.
@@ -252,13 +266,13 @@ impl Reader {
         self.count_ahead();
     }
 
-    fn deliver_kept(&mut self, key: &SegmentKey, kept: &Kept) -> Bytes {
+    fn deliver_kept(&mut self, kept: &Kept) -> Bytes {
         // A cold object's first fill may be over before the reader comes for whom it was made.
         let source = if kept.is_first_read() { Source::Filled } else { Source::Memory };
         if source == Source::Memory
             && let Some(redis) = &self.inner.redis
         {
-            redis.write_once(key, kept);
+            redis.write_once(self.segment(self.position), kept);
         }
         let skip = self.position - self.inner.segmentation.align_down(self.position);
         self.inner.counters.memory_hits.increment();
@@ -297,7 +311,7 @@ impl Reader {
         let horizon = end.min(self.position.saturating_add(window.bytes()));
         self.scheduled = self.inner.segmentation.align_up(self.scheduled.max(self.position));
         while self.scheduled < horizon {
-            if self.inner.memory.contains(&self.segment_key(self.scheduled)) {
+            if self.inner.memory.contains(self.segment(self.scheduled)) {
                 self.scheduled += segment_bytes;
                 continue;
             }
@@ -334,8 +348,7 @@ impl Reader {
         self.part.is_ahead(runs.map(|run| run.end - run.start).sum());
     }
 
-    fn segment_key(&self, offset: u64) -> SegmentKey {
-        let index = self.inner.segmentation.containing(offset);
-        SegmentKey { identity: self.object.identity.clone(), index }
+    fn segment(&self, offset: u64) -> SegmentRef<'_> {
+        SegmentRef { identity: &self.object.identity, index: self.inner.segmentation.containing(offset) }
     }
 }

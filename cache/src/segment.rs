@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
+use quick_cache::Equivalent;
 use seekway_storage::{ObjectKey, Version};
 
 use crate::budget::Permit;
@@ -40,6 +41,13 @@ pub struct Identity {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct SegmentKey {
     pub(crate) identity: Arc<Identity>,
+    pub(crate) index: SegmentIndex,
+}
+
+/// A [`SegmentKey`] to look one up with.
+#[derive(Clone, Copy, Hash)]
+pub(crate) struct SegmentRef<'a> {
+    pub(crate) identity: &'a Arc<Identity>,
     pub(crate) index: SegmentIndex,
 }
 
@@ -106,6 +114,20 @@ impl SegmentIndex {
 
     pub(crate) fn get(self) -> u64 {
         self.0
+    }
+}
+
+// === impl SegmentRef ===
+
+impl SegmentRef<'_> {
+    pub(crate) fn to_key(self) -> SegmentKey {
+        SegmentKey { identity: self.identity.clone(), index: self.index }
+    }
+}
+
+impl Equivalent<SegmentKey> for SegmentRef<'_> {
+    fn equivalent(&self, key: &SegmentKey) -> bool {
+        self.index == key.index && *self.identity == key.identity
     }
 }
 

@@ -12,6 +12,7 @@ pub mod cors;
 pub mod media_type;
 pub mod multipart;
 pub mod range;
+pub mod slices;
 
 use std::ops::Range;
 use std::sync::Arc;

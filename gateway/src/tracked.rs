@@ -3,14 +3,14 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use http::Response;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 
 use crate::access_log::Entry;
 use crate::admission::Admitted;
 use crate::clients::pacing::Pace;
 use crate::delivery::body::{BodyError, Payload};
+use crate::delivery::slices::Slices;
 use crate::metrics::Meter;
 use crate::server::Answering;
 
@@ -37,7 +37,7 @@ impl Tracked {
         admitted: Admitted,
     ) -> Response<Self> {
         meter.answered(response.status(), response.body().source());
-        entry.answered(response.status(), response.body().size_hint().exact().unwrap_or(0));
+        entry.answered(response.status(), response.body().remaining());
         response.map(|payload| Self { payload, entry, meter, answering, admitted, broken: None })
     }
 
@@ -48,33 +48,28 @@ impl Tracked {
 }
 
 impl http_body::Body for Tracked {
-    type Data = Bytes;
+    type Data = Slices;
     type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Slices>, BodyError>>> {
         let Self { payload, entry, meter, answering, admitted, broken } = &mut *self;
         if let Some(error) = broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        let mut payload = Pin::new(payload);
         answering.is_blocked(false);
-        let frame = match &mut admitted.pace {
-            None => ready!(payload.poll_frame(cx)),
-            Some(pace) => {
-                let step = pace.poll_step(cx, |cx| payload.as_mut().poll_data(cx));
-                ready!(step).map(|step| step.map(Frame::data))
-            }
+        let next = match &mut admitted.pace {
+            None => ready!(payload.poll_next(cx, answering.room())),
+            Some(pace) => ready!(pace.poll_step(cx, |cx| payload.poll_next(cx, 0))),
         };
-        answering.is_blocked(matches!(frame, Some(Ok(_))));
-        match frame {
-            Some(Ok(frame)) => {
-                let bytes = frame.data_ref().map_or(0, Bytes::len);
-                entry.sent(bytes);
-                meter.sent(bytes);
-                Poll::Ready(Some(Ok(frame)))
+        answering.is_blocked(matches!(next, Some(Ok(_))));
+        match next {
+            Some(Ok(slices)) => {
+                entry.sent(slices.len());
+                meter.sent(slices.len());
+                Poll::Ready(Some(Ok(Frame::data(slices))))
             }
             Some(Err(error)) => {
                 entry.broke(&error);
@@ -90,12 +85,11 @@ impl http_body::Body for Tracked {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.held() == 0 && self.payload.is_end_stream()
+        self.held() == 0 && self.payload.remaining() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        let rest = self.payload.size_hint().exact().expect("bodies know their length");
-        SizeHint::with_exact(self.held() + rest)
+        SizeHint::with_exact(self.held() + self.payload.remaining())
     }
 }
 

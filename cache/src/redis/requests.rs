@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::{Lane, MIDWAY_FACTOR, Names, Redis, script};
 use crate::Inner;
-use crate::segment::{Identity, SegmentIndex, SegmentKey};
+use crate::segment::{Identity, SegmentIndex, SegmentRef};
 
 /// A request that nobody reads is gone after this; whoever asked has long fetched for itself.
 const UNREAD_MAX: Duration = Duration::from_secs(2);
@@ -101,9 +101,9 @@ impl Redis {
         let is_coming = inner.fills.share(&identity, &range);
         let mut missing = Vec::new();
         for index in segments {
-            let key = SegmentKey { identity: identity.clone(), index: SegmentIndex::new(index) };
-            match inner.memory.get(&key) {
-                Some(kept) => self.write_again(key, &kept),
+            let segment = SegmentRef { identity: &identity, index: SegmentIndex::new(index) };
+            match inner.memory.get(segment) {
+                Some(kept) => self.write_again(segment.to_key(), &kept),
                 None => missing.push(index),
             }
         }

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::{Lane, Redis, envelope, millis};
 use crate::memory::Kept;
-use crate::segment::SegmentKey;
+use crate::segment::{SegmentKey, SegmentRef};
 use crate::stats::Counters;
 
 /// Bytes that may wait. They are memory that the budget has paid for; a queue that is longer than Redis takes
@@ -64,9 +64,9 @@ impl Writes {
 
 impl Redis {
     /// Queues a segment, unless Redis has it as far as is known here.
-    pub(crate) fn write_once(&self, key: &SegmentKey, kept: &Kept) {
+    pub(crate) fn write_once(&self, segment: SegmentRef<'_>, kept: &Kept) {
         if self.is_up() && kept.begin_sharing(self.valid_since.load(Ordering::Relaxed)) {
-            self.writes.offer(key.clone(), kept);
+            self.writes.offer(segment.to_key(), kept);
         }
     }
 

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::limits::{Client, Clients};
+use crate::delivery::slices::Slices;
 
 /// Shorter waits are not worth a timer, which counts in milliseconds; the meter catches up.
 const WAIT_MIN: Duration = Duration::from_millis(1);
@@ -45,11 +46,11 @@ impl Pace {
     pub fn poll_step<E>(
         &mut self,
         cx: &mut Context<'_>,
-        next: impl FnOnce(&mut Context<'_>) -> Poll<Option<Result<Bytes, E>>>,
-    ) -> Poll<Option<Result<Bytes, E>>> {
+        next: impl FnOnce(&mut Context<'_>) -> Poll<Option<Result<Slices, E>>>,
+    ) -> Poll<Option<Result<Slices, E>>> {
         if self.rest.is_empty() {
             match ready!(next(cx)) {
-                Some(Ok(bytes)) => self.rest = bytes,
+                Some(Ok(mut slices)) => self.rest = slices.copy_to_bytes(slices.len()),
                 end => return Poll::Ready(end),
             }
         }
@@ -62,7 +63,7 @@ impl Pace {
             ready!(wait.as_mut().poll(cx));
             self.wait = None;
         }
-        Poll::Ready(Some(Ok(self.rest.split_to(std::mem::take(&mut self.step)))))
+        Poll::Ready(Some(Ok(self.rest.split_to(std::mem::take(&mut self.step)).into())))
     }
 }
 
@@ -82,7 +83,10 @@ mod tests {
     async fn send(mut pace: Pace, mut chunks: Vec<Bytes>) -> Vec<usize> {
         let mut steps = Vec::new();
         loop {
-            let step = poll_fn(|cx| pace.poll_step(cx, |_| Poll::Ready(chunks.pop().map(Ok::<_, ()>)))).await;
+            let step = poll_fn(|cx| {
+                pace.poll_step(cx, |_| Poll::Ready(chunks.pop().map(|bytes| Ok::<_, ()>(bytes.into()))))
+            })
+            .await;
             let Some(step) = step else { return steps };
             steps.push(step.expect("no error").len());
         }
@@ -120,9 +124,9 @@ mod tests {
         let client = clients.client([192, 0, 2, 1].into());
         let mut pace = Pace::new(clients.clone(), client.clone());
         let mut first = Some(Bytes::from(vec![0; 100_000]));
-        let mut next = |_: &mut Context<'_>| Poll::Ready(first.take().map(Ok::<_, ()>));
+        let mut next = |_: &mut Context<'_>| Poll::Ready(first.take().map(|bytes| Ok::<_, ()>(bytes.into())));
         let sent = poll_fn(|cx| pace.poll_step(cx, &mut next)).await;
-        assert_eq!(sent, Some(Ok(Bytes::from(vec![0; 1024]))));
+        assert_eq!(sent.expect("bytes").map(|slices| slices.len()), Ok(1024));
         assert!(futures_util::poll!(poll_fn(|cx| pace.poll_step(cx, &mut next))).is_pending());
         assert_eq!(pace.held(), 100_000 - 1024);
         drop(pace);

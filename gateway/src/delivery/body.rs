@@ -1,12 +1,12 @@
 //! Response bodies: exactly the announced length, or a visible failure; slices of cached segments, never
 //! copies.
 
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use seekway_cache::{Error, Reader, Source};
+
+use super::slices::Slices;
 
 /// What a response carries.
 pub enum Payload {
@@ -57,43 +57,29 @@ impl Payload {
         }
     }
 
-    /// The next bytes: all frames are data.
-    pub fn poll_data(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        let data = |frame: Frame<Bytes>| frame.into_data().unwrap_or_default();
-        http_body::Body::poll_frame(self, cx).map(|frame| frame.map(|frame| frame.map(data)))
-    }
-}
-
-impl http_body::Body for Payload {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
+    /// The next bytes; `None` after the last. What else lies in memory comes with them as long as all together are at
+    /// most `room`, which is what the connection can take now: one write is cheaper than several, and what a client
+    /// does not take is not kept from the cache.
+    pub fn poll_next(
+        &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut *self {
+        room: usize,
+    ) -> Poll<Option<Result<Slices, BodyError>>> {
+        match self {
             Self::Empty => Poll::Ready(None),
             Self::Small(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Small(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Ranges(ranges) => ranges.poll_next(cx).map(|next| next.map(|next| next.map(Frame::data))),
+            Self::Small(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes).into()))),
+            Self::Ranges(ranges) => ranges.poll_next(cx, room),
         }
     }
 
-    fn is_end_stream(&self) -> bool {
+    /// Bytes that are still to come.
+    pub fn remaining(&self) -> u64 {
         match self {
-            Self::Empty => true,
-            Self::Small(bytes) => bytes.is_empty(),
-            Self::Ranges(ranges) => ranges.remaining == 0,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match self {
             Self::Empty => 0,
             Self::Small(bytes) => bytes.len() as u64,
             Self::Ranges(ranges) => ranges.remaining,
-        })
+        }
     }
 }
 
@@ -106,33 +92,56 @@ impl Ranges {
         Self { pieces, remaining: length, source }
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<Option<Result<Slices, BodyError>>> {
+        let Some(bytes) = ready!(self.poll_piece(cx)?) else {
+            return Poll::Ready((self.remaining > 0).then_some(Err(BodyError::Length)));
+        };
+        let mut slices = Slices::default();
+        self.hand_on(bytes, &mut slices)?;
+        while !slices.is_full() {
+            let Some(bytes) = self.at_hand(room.saturating_sub(slices.len())) else { break };
+            self.hand_on(bytes, &mut slices)?;
+        }
+        Poll::Ready(Some(Ok(slices)))
+    }
+
+    fn hand_on(&mut self, bytes: Bytes, slices: &mut Slices) -> Result<(), BodyError> {
+        // A piece without bytes would be asked for again, for ever.
+        let remaining = self.remaining.checked_sub(bytes.len() as u64).filter(|_| !bytes.is_empty());
+        self.remaining = remaining.ok_or(BodyError::Length)?;
+        slices.push(bytes);
+        Ok(())
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
         loop {
-            let bytes = match self.pieces.last_mut() {
-                None if self.remaining == 0 => return Poll::Ready(None),
-                None => return Poll::Ready(Some(Err(BodyError::Length))),
+            match self.pieces.last_mut() {
+                None => return Poll::Ready(Ok(None)),
                 Some(Piece::Bytes(bytes)) => {
                     let bytes = std::mem::take(bytes);
                     self.pieces.pop();
-                    bytes
+                    return Poll::Ready(Ok(Some(bytes)));
                 }
-                Some(Piece::Read(reader)) => {
-                    if let Some(bytes) = ready!(reader.poll_next(cx)) {
-                        bytes?
-                    } else {
-                        self.pieces.pop();
-                        continue;
-                    }
+                Some(Piece::Read(reader)) => match ready!(reader.poll_next(cx)) {
+                    Some(bytes) => return Poll::Ready(Ok(Some(bytes?))),
+                    None => drop(self.pieces.pop()),
+                },
+            }
+        }
+    }
+
+    /// What needs no waiting, if it is at most `room`.
+    fn at_hand(&mut self, room: usize) -> Option<Bytes> {
+        loop {
+            match self.pieces.last_mut()? {
+                Piece::Bytes(bytes) => {
+                    let bytes = (bytes.len() <= room).then(|| std::mem::take(bytes))?;
+                    self.pieces.pop();
+                    return Some(bytes);
                 }
-            };
-            // A piece without bytes would be asked for again, for ever.
-            return Poll::Ready(Some(match self.remaining.checked_sub(bytes.len() as u64) {
-                Some(remaining) if !bytes.is_empty() => {
-                    self.remaining = remaining;
-                    Ok(bytes)
-                }
-                _ => Err(BodyError::Length),
-            }));
+                Piece::Read(reader) if reader.remaining() == 0 => drop(self.pieces.pop()),
+                Piece::Read(reader) => return reader.next_at_hand(room),
+            }
         }
     }
 }

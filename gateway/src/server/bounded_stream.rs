@@ -28,6 +28,11 @@ impl BoundedStream {
         Self { stream, lease: memory.lease() }
     }
 
+    /// How much it takes in one write, as of the last one.
+    pub(crate) fn room(&self) -> usize {
+        self.lease.at_once()
+    }
+
     /// Makes the end of the stream a reset that throws away what is unsent. The kernel would otherwise keep it for
     /// a client that takes nothing, for minutes after the connection is ours no more.
     pub(crate) fn reset_when_dropped(&self) {

@@ -106,6 +106,7 @@ impl Alarm {
 
 impl GuardedStream {
     pub(crate) fn new(stream: BoundedStream, patience: Patience, phase: Arc<Phase>) -> Self {
+        phase.makes_room(stream.room());
         Self {
             stream,
             patience,
@@ -153,6 +154,7 @@ impl GuardedStream {
 
     fn poll_written<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
+            self.phase.makes_room(self.stream.room());
             self.stalled_since = None;
             // An answer to a PING is no progress of a response.
             if !matches!(self.waiting_since, Some((Awaited::Window, _))) {

@@ -26,6 +26,8 @@ pub(crate) struct Phase {
     /// Pieces of HTTP/2 responses that the client has made room for.
     pieces: AtomicUsize,
     is_http2: AtomicBool,
+    /// Bytes that the socket takes in one write.
+    room: AtomicUsize,
     /// Why we end it, if we do.
     ended: OnceLock<Ended>,
     /// Woken when a first response is blocked, because nothing else might wake the transport then.
@@ -134,6 +136,11 @@ impl Phase {
         self.pieces.load(Ordering::Relaxed)
     }
 
+    /// So many bytes the socket takes in one write from now on.
+    pub(super) fn makes_room(&self, bytes: usize) {
+        self.room.store(bytes, Ordering::Relaxed);
+    }
+
     /// What to wait for. `waker` is woken when nothing turns into a window.
     pub(super) fn await_for(&self, waker: &Waker) -> Awaited {
         let awaited = self.awaited();
@@ -173,6 +180,12 @@ impl Answering {
         } else if self.phase.blocked.fetch_add(1, Ordering::Relaxed) == 0 {
             self.phase.transport.wake();
         }
+    }
+
+    /// How much of a response is worth handing on at a time. On HTTP/2 a stream that its client does not read keeps what
+    /// it was given, so it is given as little as can be.
+    pub(crate) fn room(&self) -> usize {
+        if self.phase.is_http2.load(Ordering::Relaxed) { 0 } else { self.phase.room.load(Ordering::Relaxed) }
     }
 
     /// See [`Phase::is_stalled`].

@@ -137,7 +137,13 @@ impl Lease {
             self.granted = share;
             self.apply(socket)?;
         }
-        Ok(write_bytes_max(FLOOR_BYTES + self.granted))
+        Ok(self.at_once())
+    }
+
+    /// What may be written at once, as of the last renewal; before the first, what that would be now.
+    pub(crate) fn at_once(&self) -> usize {
+        let granted = if self.is_counted { self.granted } else { self.memory.share(self.memory.leased()) };
+        write_bytes_max(FLOOR_BYTES + granted)
     }
 
     /// `bytes` were taken by the socket, so it holds no more than it may.
