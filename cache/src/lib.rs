@@ -23,7 +23,8 @@ mod memory;
 mod metadata;
 mod readahead;
 mod reader;
-mod redis;
+#[doc(hidden)] // Of use to the fuzzers, but for what is named below.
+pub mod redis;
 mod segment;
 mod share;
 mod stats;

@@ -15,10 +15,10 @@
 //!
 //! All keys of a stretch of an object lie in one hash slot, so that the one script works in a Cluster.
 
-mod envelope;
+pub mod envelope;
 mod link;
-mod records;
-mod requests;
+pub mod records;
+pub mod requests;
 mod url;
 mod writes;
 

@@ -58,7 +58,9 @@ impl RedisUrl {
             "" if rest.contains([',', '#']) => return None,
             "" => Topology::Node(info(text)?),
             "sentinel" => {
-                let (rest, master) = rest.rsplit_once('#').filter(|(_, master)| !master.is_empty())?;
+                // An `@` in the name would be taken for the end of a password, and the rest be shown.
+                let is_name = |master: &str| !master.is_empty() && !master.contains('@');
+                let (rest, master) = rest.rsplit_once('#').filter(|(_, master)| is_name(master))?;
                 let (user, hosts) = rest.rsplit_once('@').map_or(("", rest), |(user, hosts)| (user, hosts));
                 let (hosts, db) = hosts.split_once('/').unwrap_or((hosts, ""));
                 let sentinels = each(hosts, |host| info(&format!("{base}://{}", with_port(host, 26379))))?;
@@ -147,6 +149,7 @@ mod tests {
             "redis-sentinel://a,b",
             "redis-sentinel://a,b#",
             "redis-sentinel://#main",
+            "redis-sentinel://a#b@main",
             "redis-cluster://",
             "redis-cluster://a,,b",
             "redis-ring://a",
