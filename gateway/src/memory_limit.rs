@@ -22,7 +22,7 @@ const STREAM: u64 = 8 << 10;
 /// Beside what the link counts, a command or an answer of Redis has its own buffer while it is written or parsed.
 const REDIS_COPIES: u64 = 2;
 /// The read buffer of a connection to S3, which grows with what arrives at once and keeps its size: what hyper
-/// allows it (8 KiB and a hundred pages) and the connection's own state.
+/// allows it (8 KiB and a hundred pages, 408 KiB) and the connection's own state.
 const S3_CONNECTION: u64 = 448 << 10;
 /// What a read of a local file holds: a chunk in hand and the next one being read.
 const LOCAL_READ: u64 = 512 << 10;

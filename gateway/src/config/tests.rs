@@ -256,6 +256,10 @@ fn times_and_sizes_have_bounds() {
             wrong(flag, env, value, limit);
         }
     }
+    for value in ["0s", "1001ms", "2", "1h"] {
+        let allowed = "a time from 1ms to 1s, such as 2ms or 10ms";
+        wrong("--cache-redis-read-timeout", "CACHE_REDIS_READ_TIMEOUT", value, allowed);
+    }
     let period = "a time from 0s to 365days, such as 500ms, 30s or 1h";
     for (flag, env) in [
         ("--metadata-ttl", "METADATA_TTL"),
