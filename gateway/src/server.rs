@@ -149,8 +149,8 @@ impl Gateway {
                 let admin_done = tokio::spawn(admin.run(receiver));
                 let permits = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
                 let (stop, metrics) = (accepting.drained.clone(), accepting.metrics.clone());
-                let listener = Listener { socket: admin_listener, tls: None };
-                let admin_accept = tokio::spawn(accept(listener, Arc::new([lane]), permits, stop, metrics));
+                let doors = vec![Listener { socket: admin_listener, tls: None }];
+                let admin_accept = tokio::spawn(accept(doors, Arc::new([lane]), permits, stop, metrics));
                 supervise(accepting, listeners, lanes.into(), limits).await;
                 let _ = tokio::join!(admin_accept, admin_done);
             });
@@ -213,12 +213,8 @@ async fn supervise(app: Arc<App>, listeners: Vec<Listener>, lanes: Arc<[Lane]>, 
     let (connections_max, drain_timeout) = limits;
     let permits = Arc::new(Semaphore::new(connections_max));
     let certificates: Vec<_> = listeners.iter().filter_map(|listener| listener.tls.clone()).collect();
-    let accepting = listeners.into_iter().map(|listener| {
-        let (permits, stop, metrics) = (permits.clone(), app.draining.clone(), app.metrics.clone());
-        accept(listener, lanes.clone(), permits, stop, metrics)
-    });
     tokio::select! {
-        _ = join_all(accepting) => {}
+        () = accept(listeners, lanes, permits.clone(), app.draining.clone(), app.metrics.clone()) => {}
         () = follow_files(&certificates) => {}
     }
     // Every permit back means that every connection has ended.
