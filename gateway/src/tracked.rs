@@ -65,6 +65,7 @@ impl http_body::Body for Tracked {
             None => ready!(payload.poll_frame(cx)),
             Some(pace) => {
                 let step = pace.poll_step(cx, |cx| payload.as_mut().poll_data(cx));
+                meter.paced(pace.take_waited());
                 ready!(step).map(|step| step.map(Frame::data))
             }
         };
