@@ -9,7 +9,8 @@ use seekway_storage::{Attributes, Object, ObjectKey, Pin, Version};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::{LOOK_PAUSE_MAX, LOOK_PAUSE_MIN, Lane, MIDWAY_FACTOR, Redis, envelope, millis, script};
+use super::pass::{LOOK_PAUSE_MAX, LOOK_PAUSE_MIN};
+use super::{Lane, MIDWAY_FACTOR, Redis, envelope, millis, script};
 
 /// How long a replica's name stays on a question: the store answers sooner, or is in trouble.
 const LEASE: Duration = Duration::from_secs(2);

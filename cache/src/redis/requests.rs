@@ -49,16 +49,24 @@ struct Request {
 // === impl Redis ===
 
 impl Redis {
-    /// Asks `replica` for the segments of `range`. That it was not heard is found out by waiting.
-    pub(super) async fn ask(&self, replica: &str, names: &Names, range: Range<u64>) {
+    /// Asks `replica` for the segments of `range`, and returns the request, for [`take_back`](Self::take_back).
+    pub(super) async fn ask(&self, replica: &str, names: &Names, range: Range<u64>) -> Vec<u8> {
         let request = encode(&self.config.namespace, self.segmentation, &names.identity, range);
         let (list, limit) = (list_key(replica), self.config.read_limit * MIDWAY_FACTOR);
         self.counters.redis_asked.increment();
-        let push = cmd("RPUSH").arg(&list).arg(request).to_owned();
+        let push = cmd("RPUSH").arg(&list).arg(&request).to_owned();
         if self.link.query::<()>(Lane::Shared, &push, limit).await.is_some() {
             let expire = cmd("PEXPIRE").arg(&list).arg(super::millis(UNREAD_MAX)).to_owned();
             self.link.query::<()>(Lane::Shared, &expire, limit).await;
         }
+        request
+    }
+
+    /// Takes a request out of the list of `replica`. Says whether it still was there: nobody has read it.
+    pub(super) async fn take_back(&self, replica: &str, request: &[u8]) -> bool {
+        let limit = self.config.read_limit * MIDWAY_FACTOR;
+        let remove = cmd("LREM").arg(list_key(replica)).arg(1).arg(request).to_owned();
+        self.link.query::<u64>(Lane::Shared, &remove, limit).await.is_some_and(|removed| removed > 0)
     }
 
     /// Answers what other replicas ask. Never ends; cancel by dropping.
