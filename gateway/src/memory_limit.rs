@@ -34,18 +34,22 @@ pub(crate) fn bytes(config: &Config) -> u64 {
     let cache = config.cache();
     let buffers = cache.memory_bytes as u64 + cache.budget_bytes as u64;
     let receive = 2 * RECEIVE_BYTES as u64; // The kernel doubles it.
-    let tls = if config.tls().is_some() { TLS_CONNECTION + TLS_BUFFER_BYTES as u64 } else { 0 };
+    let tls = if config.listeners.tls().is_some() { TLS_CONNECTION + TLS_BUFFER_BYTES as u64 } else { 0 };
     let streams = STREAMS_PER_CONNECTION as u64 * STREAM;
-    let connection =
-        CONNECTION + tls + streams + config.header_bytes_max() as u64 + receive + SOCKET_FLOOR_BYTES as u64;
+    let connection = CONNECTION
+        + tls
+        + streams
+        + config.listeners.header_bytes_max() as u64
+        + receive
+        + SOCKET_FLOOR_BYTES as u64;
     let store = match config.storage_backend() {
-        StorageBackend::Local => (config.threads() * BLOCKING_THREADS_MAX) as u64 * LOCAL_READ,
+        StorageBackend::Local => (config.listeners.threads() * BLOCKING_THREADS_MAX) as u64 * LOCAL_READ,
         StorageBackend::S3 => config.s3_connections_max() as u64 * S3_CONNECTION,
     };
     [
         buffers + buffers / SLACK_FRACTION,
         config.socket_memory_bytes() as u64,
-        (config.max_connections as u64).saturating_mul(connection),
+        (config.listeners.max_connections as u64).saturating_mul(connection),
         store,
         cache.redis.map_or(0, |_| REDIS_COPIES * RedisConfig::bytes_max(cache.segmentation)),
         BASE,

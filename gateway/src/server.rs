@@ -100,12 +100,12 @@ pub enum StartError {
 impl Gateway {
     /// Opens the store, binds the listeners and starts serving. Returns when clients can connect.
     pub fn start(config: &Config) -> Result<Self, StartError> {
-        let listener = bind("--listen (SEEKWAY_LISTEN)", config.listen)?;
-        let admin_listener = bind("--admin-listen (SEEKWAY_ADMIN_LISTEN)", config.admin_listen)?;
+        let listener = bind("--listen (SEEKWAY_LISTEN)", config.listeners.listen)?;
+        let admin_listener = bind("--admin-listen (SEEKWAY_ADMIN_LISTEN)", config.listeners.admin_listen)?;
         let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
         let mut listeners = vec![Listener { socket: listener, tls: None }];
         let mut tls_address = None;
-        if let Some((listen, files)) = config.tls() {
+        if let Some((listen, files)) = config.listeners.tls() {
             let tls = Arc::new(Tls::load(files)?);
             let socket = bind("--tls-listen (SEEKWAY_TLS_LISTEN)", listen)?;
             tls_address = Some(socket.local_addr()?);
@@ -121,8 +121,8 @@ impl Gateway {
         let cache = Cache::new(store.clone(), config.cache()).map_err(StartError::Redis)?;
         let app = Arc::new(App::new(config, cache, store, metrics));
 
-        let threads_count = config.threads();
-        let streams = StreamPlaces::new(config.max_connections);
+        let threads_count = config.listeners.threads();
+        let streams = StreamPlaces::new(config.listeners.max_connections);
         let mut threads = Vec::with_capacity(threads_count + 1);
         let mut lanes = Vec::with_capacity(threads_count);
         for nth in 0..threads_count {
@@ -137,7 +137,7 @@ impl Gateway {
             };
             threads.push(std::thread::Builder::new().name(format!("serve-{nth}")).spawn(serve)?);
         }
-        let limits = (config.max_connections, config.drain_timeout.into());
+        let limits = (config.listeners.max_connections, config.listeners.drain_timeout.into());
         let admin =
             Worker::new(app.clone(), Surface::Admin, config, StreamPlaces::new(ADMIN_CONNECTIONS_MAX));
         let accepting = app.clone();

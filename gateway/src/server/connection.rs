@@ -74,11 +74,14 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(app: Arc<App>, surface: Surface, config: &Config, streams: StreamPlaces) -> Self {
         let patience = Patience {
-            idle: config.idle_timeout.into(),
-            header: config.header_timeout.into(),
-            write_stall: config.write_stall_timeout.into(),
+            idle: config.listeners.idle_timeout.into(),
+            header: config.listeners.header_timeout.into(),
+            write_stall: config.listeners.write_stall_timeout.into(),
         };
-        let heads = HeadLimits { bytes_max: config.header_bytes_max(), headers_max: config.headers_max };
+        let heads = HeadLimits {
+            bytes_max: config.listeners.header_bytes_max(),
+            headers_max: config.listeners.headers_max,
+        };
         let tasks = TaskTracker::new();
         let protocols = Protocols::new(config, tasks.clone());
         Self { app, surface, patience, heads, protocols, streams, tasks }
