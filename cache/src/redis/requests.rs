@@ -77,10 +77,12 @@ impl Redis {
             self.forget_old_writes();
             match self.link.query::<Option<(String, Vec<u8>)>>(Lane::Blocking, &read, READ_LIMIT).await {
                 Some(Some((_, request))) => {
-                    match decode(&self.config.namespace, self.segmentation, &request) {
-                        Some((identity, segments)) => self.answer(inner, &Arc::new(identity), segments).await,
-                        None => debug!("a request that makes no sense, or of a replica of another store"),
-                    }
+                    let request = decode(&self.config.namespace, self.segmentation, &request);
+                    let Some((identity, segments)) = request else {
+                        debug!("a request that makes no sense, or of a replica of another store");
+                        continue;
+                    };
+                    self.answer(inner, &Arc::new(identity), segments).await;
                 }
                 Some(None) => {}
                 None => {
