@@ -111,7 +111,7 @@ async fn a_broken_body_is_a_reset_stream_and_the_others_go_on() {
     stand.origin().fault(Fault::Close.times(64));
     stand.origin().release_hung();
     let other = tokio::spawn(whole(broken.into_body()));
-    let error = other.await.expect("no panic").err().expect("it is not whole");
+    let Err(error) = other.await.expect("no panic") else { panic!("it is whole") };
     assert!(!error.is_closed() && format!("{error:?}").contains("Reset"), "{error:?}");
     stand.origin().clear_faults();
     let other = http2.ask("GET", "/media/other.mp4", &[]).await;
