@@ -23,7 +23,8 @@ mod memory;
 mod metadata;
 mod readahead;
 mod reader;
-mod redis;
+#[doc(hidden)] // Of use to the fuzzers, but for what is named below.
+pub mod redis;
 mod segment;
 mod share;
 mod stats;
@@ -34,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seekway_storage::{ObjectKey, ObjectStore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug_span};
@@ -315,8 +316,10 @@ impl Inner {
                 Some(permit) => permit,
                 None => self.reserve_first(&run).await?,
             };
+            let asked = Instant::now();
             match self.store.get(key, run, None).await {
                 Ok(get) => {
+                    self.store_answered(asked);
                     let object = self.metadata.remember(key, get.object, Duration::ZERO);
                     permit.shrink_to(usize::try_from(get.range.end - get.range.start).unwrap_or(usize::MAX));
                     let claim = self.fills.claim(&self.memory, &object.identity, get.range, permit);
@@ -332,6 +335,13 @@ impl Inner {
             self.counters.metadata_requests.increment();
         }
         Ok(self.metadata.remember(key, self.store.head(key).await?, Duration::ZERO))
+    }
+
+    /// The store has answered what it was asked for then.
+    fn store_answered(&self, asked: Instant) {
+        if let Some(redis) = &self.redis {
+            redis.store_answered(asked.elapsed());
+        }
     }
 
     /// What is read first of an object of `size` bytes for somebody who wants `wanted`.

@@ -3,7 +3,7 @@
 //! Nothing here can fail a read. What Redis does not answer in time, what is not whole, what another replica
 //! does not bring: all of it is a miss, and the store is asked. In the order in which a fill meets it:
 //!
-//! - `Pass`, one fill's way through a run: take the segments that are there; where one is missing, claim the
+//! - `pass`, one fill's way through a run: take the segments that are there; where one is missing, claim the
 //!   *leases* of the rest. Who gets them fetches the run from the store. Who finds another's name on them asks
 //!   that replica for the segments, waits briefly for them to appear, and then fetches anyway.
 //! - `requests`, what other replicas ask of this one: a list in Redis for each replica. A replica that has the
@@ -15,10 +15,11 @@
 //!
 //! All keys of a stretch of an object lie in one hash slot, so that the one script works in a Cluster.
 
-mod envelope;
+pub mod envelope;
 mod link;
-mod records;
-mod requests;
+mod pass;
+pub mod records;
+pub mod requests;
 mod url;
 mod writes;
 
@@ -28,17 +29,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use deadpool_redis::redis::{Cmd, cmd};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::Inner;
 use crate::memory;
-use crate::segment::{Identity, SegmentIndex, Segmentation};
+use crate::segment::{Identity, Segmentation};
 use crate::stats::Counters;
 use link::{Lane, Link};
+use pass::LOOK_BYTES;
 use writes::Writes;
 
+pub(crate) use pass::Next;
 pub use url::RedisUrl;
 
 /// How long a replica's name stays on what it fetched: while the fetch lasts, and a while longer, because it
@@ -46,20 +48,17 @@ pub use url::RedisUrl;
 const LEASE: Duration = Duration::from_secs(10);
 /// A stretch of this many segments has its keys in one hash slot. A run rarely crosses into a second one.
 const SEGMENTS_PER_SLOT: u64 = 256;
-/// The most that one look brings: a seek's first byte waits for little, and a large answer for nobody.
-const FIRST_LOOK_BYTES: u64 = 128 * 1024;
-const LOOK_BYTES: u64 = 256 * 1024;
-/// How long to wait for another replica's segments: this many times what the store takes to its first byte.
+/// How long to wait for another replica's segments: this many times what the store takes to its first byte. A wait in
+/// vain then costs that much and no more, whether the store is near or far; with less than once it would always be in
+/// vain, and cost a slow store's readers time without saving the store a single GET.
 const WAIT_FACTOR: u32 = 2;
 const WAIT_MIN: Duration = Duration::from_millis(20);
-const WAIT_MAX: Duration = Duration::from_millis(250);
-/// Replicas that one fill waits for in vain, one after the other: the first may have died, and another taken over.
-const WAITS_MAX: u32 = 2;
-/// So often a wait begins anew because a lease has changed hands.
-const HOLDERS_MAX: u32 = 3;
-/// Pauses between looks while waiting; each is half as long again as the one before.
-const LOOK_PAUSE_MIN: Duration = Duration::from_millis(2);
-const LOOK_PAUSE_MAX: Duration = Duration::from_millis(8);
+/// So a store of up to a second to its first byte is asked once by all. Longer than a question about an object may be
+/// leased, nobody waits; and a player's buffer is some seconds.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+/// What a store is taken to need until it has answered once: more than nearly all do, because those who start together
+/// want the same, and shall ask once.
+const STORE_LATENCY_GUESS: Duration = Duration::from_millis(500);
 /// A replica that was waited for in vain is not waited for during this time.
 const SUSPICION: Duration = Duration::from_secs(1);
 
@@ -120,33 +119,12 @@ pub(crate) struct Redis {
     link: Link,
     pub(crate) writes: Writes,
     counters: Arc<Counters>,
-    /// What the store took to its first byte of late, in microseconds.
+    /// What the store took to its first byte of late, in microseconds; 0 until it has answered.
     store_latency: AtomicU64,
     /// What was written before this, in [`memory::now`]'s milliseconds, may be gone.
     valid_since: AtomicU64,
     /// Replicas that were waited for in vain, and when.
     suspects: Mutex<HashMap<String, Instant>>,
-}
-
-/// One fill's way through its run.
-pub(crate) struct Pass<'a> {
-    redis: &'a Redis,
-    names: Names,
-    has_found: bool,
-    /// Who was asked for segments, and up to where.
-    asked: Option<(String, u64)>,
-    wait_until: Option<Instant>,
-    waits_in_vain: u32,
-    /// How often the lease was found in other hands.
-    holders: u32,
-}
-
-/// What a fill does next.
-pub(crate) enum Next {
-    /// Lands these whole segments.
-    Land(Vec<Bytes>),
-    /// Fetches from the store, up to this offset.
-    Fetch(u64),
 }
 
 /// What a look at Redis brought.
@@ -180,7 +158,7 @@ impl Redis {
             replica: format!("{:016x}", fastrand::u64(..)),
             writes: Writes::new(counters.clone()),
             counters,
-            store_latency: AtomicU64::new(50_000),
+            store_latency: AtomicU64::new(0),
             valid_since: AtomicU64::new(0),
             suspects: Mutex::default(),
         })
@@ -196,25 +174,13 @@ impl Redis {
         self.link.is_usable()
     }
 
-    /// A fill's way through a run of `identity`.
-    pub(crate) fn pass(&self, identity: &Arc<Identity>) -> Pass<'_> {
-        Pass {
-            redis: self,
-            names: self.names(identity),
-            has_found: false,
-            asked: None,
-            wait_until: None,
-            waits_in_vain: 0,
-            holders: 0,
-        }
-    }
-
     /// The store took this long to the first byte of an answer: what waiting for a replica is measured by.
     pub(crate) fn store_answered(&self, took: Duration) {
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         // A lost update between two threads is one sample less.
         let before = self.store_latency.load(Ordering::Relaxed);
-        self.store_latency.store(before - before / 8 + took / 8, Ordering::Relaxed);
+        let now = if before == 0 { took } else { before - before / 8 + took / 8 };
+        self.store_latency.store(now.max(1), Ordering::Relaxed);
     }
 
     fn names(&self, identity: &Arc<Identity>) -> Names {
@@ -234,7 +200,10 @@ impl Redis {
     }
 
     fn wait_limit(&self) -> Duration {
-        let store = Duration::from_micros(self.store_latency.load(Ordering::Relaxed));
+        let store = match self.store_latency.load(Ordering::Relaxed) {
+            0 => STORE_LATENCY_GUESS,
+            micros => Duration::from_micros(micros),
+        };
         (store * WAIT_FACTOR).clamp(WAIT_MIN, WAIT_MAX)
     }
 
@@ -302,105 +271,6 @@ impl Redis {
     /// The offset of the segment that comes `count` after the one at `offset`.
     fn after(&self, offset: u64, count: u64) -> u64 {
         self.segmentation.align_down(offset).saturating_add(count * self.segmentation.segment_bytes())
-    }
-}
-
-// === impl Pass ===
-
-impl Pass<'_> {
-    /// How the next bytes of `range` come. `range` starts at a segment's start.
-    pub(crate) async fn next(&mut self, range: Range<u64>) -> Next {
-        let redis = self.redis;
-        let mut pause = LOOK_PAUSE_MIN;
-        let mut disregarded = None;
-        loop {
-            let (bytes, limit) = if self.has_found || self.wait_until.is_some() {
-                (LOOK_BYTES, redis.config.read_limit * MIDWAY_FACTOR)
-            } else {
-                (FIRST_LOOK_BYTES, redis.config.read_limit)
-            };
-            let wanted = (bytes / redis.segmentation.segment_bytes()).max(1);
-            match redis.look(&self.names, range.clone(), wanted, disregarded.as_deref(), limit).await {
-                None => return Next::Fetch(range.end),
-                Some(Look::Found(values)) => match self.verified(range.start, values) {
-                    Some(segments) => {
-                        if self.wait_until.take().is_some() {
-                            redis.counters.redis_waits_served.increment();
-                        }
-                        self.has_found = true;
-                        return Next::Land(segments);
-                    }
-                    None => return Next::Fetch(range.end),
-                },
-                Some(Look::Mine(count)) => {
-                    redis.counters.redis_misses.increment();
-                    self.wait_until = None;
-                    return Next::Fetch(self.all_of_mine(redis.after(range.start, count), range.end).await);
-                }
-                Some(Look::Theirs(..)) if self.waits_in_vain >= WAITS_MAX => return Next::Fetch(range.end),
-                Some(Look::Theirs(replica, count)) => {
-                    if redis.suspects(&replica) {
-                        disregarded = Some(replica);
-                        continue;
-                    }
-                    let now = Instant::now();
-                    let until = *self.wait_until.get_or_insert_with(|| now + redis.wait_limit());
-                    if now >= until {
-                        redis.counters.redis_waits_vain.increment();
-                        redis.suspect(replica.clone());
-                        disregarded = Some(replica);
-                        (self.wait_until, self.waits_in_vain) = (None, self.waits_in_vain + 1);
-                        continue;
-                    }
-                    let is_asked =
-                        self.asked.as_ref().is_some_and(|(who, upto)| *who == replica && range.start < *upto);
-                    if !is_asked {
-                        // Whoever has just taken over begins only now.
-                        let is_new = self.asked.as_ref().is_some_and(|(who, _)| *who != replica);
-                        if is_new && self.holders < HOLDERS_MAX {
-                            (self.wait_until, self.holders) =
-                                (Some(now + redis.wait_limit()), self.holders + 1);
-                        }
-                        let upto = redis.after(range.start, count).min(range.end);
-                        redis.ask(&replica, &self.names, range.start..upto).await;
-                        self.asked = Some((replica, upto));
-                    }
-                    sleep(pause).await;
-                    pause = (pause * 3 / 2).min(LOOK_PAUSE_MAX);
-                }
-            }
-        }
-    }
-
-    /// Where the stretch that is this replica's to fetch ends: it may go on in the next hash slot.
-    async fn all_of_mine(&self, mut from: u64, end: u64) -> u64 {
-        let stretch = SEGMENTS_PER_SLOT * self.redis.segmentation.segment_bytes();
-        while from < end && from.is_multiple_of(stretch) {
-            let limit = self.redis.config.read_limit;
-            match self.redis.look(&self.names, from..end, 1, None, limit).await {
-                Some(Look::Mine(count)) => from = self.redis.after(from, count),
-                _ => break,
-            }
-        }
-        from.min(end)
-    }
-
-    /// The values' segments, up to the first that is not what its key says.
-    fn verified(&self, offset: u64, values: Vec<Vec<u8>>) -> Option<Vec<Bytes>> {
-        let cut = self.redis.segmentation;
-        let first = cut.containing(offset).get();
-        let mut segments = Vec::with_capacity(values.len());
-        for (index, value) in (first..).zip(values) {
-            let range = cut.range(SegmentIndex::new(index), self.names.identity.size());
-            let segment = envelope::open(self.names.segment_name(index).as_bytes(), &value.into())
-                .filter(|segment| segment.len() as u64 == range.end - range.start);
-            let Some(segment) = segment else {
-                self.redis.counters.redis_corrupt.increment();
-                break;
-            };
-            segments.push(segment);
-        }
-        Some(segments).filter(|segments| !segments.is_empty())
     }
 }
 

@@ -49,3 +49,23 @@ fn proxy_headers() {
 fn heads() {
     replay("head", seekway_fuzz::head::check);
 }
+
+#[test]
+fn redis_values() {
+    replay("redis_value", seekway_fuzz::redis_value::check);
+}
+
+#[test]
+fn redis_requests() {
+    replay("redis_request", seekway_fuzz::redis_request::check);
+}
+
+#[test]
+fn redis_records() {
+    replay("redis_record", seekway_fuzz::redis_record::check);
+}
+
+#[test]
+fn redis_urls() {
+    replay("redis_url", seekway_fuzz::redis_url::check);
+}

@@ -104,7 +104,8 @@ impl Entry {
                     id,
                     %client,
                     method,
-                    target,
+                    // `target` is what says which module a line is from.
+                    request_target = target,
                     protocol = ?version,
                     range,
                     status = status.as_u16(),

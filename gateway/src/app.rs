@@ -93,7 +93,7 @@ impl App {
             admission: Admission::new(&config.clients),
             access_log: config.access_log,
             // And the two that we add: a host's and an id.
-            headers_max: config.headers_max + 2,
+            headers_max: config.listeners.headers_max + 2,
             socket_memory: SocketMemory::new(config.socket_memory_bytes()),
             memory_limit: memory_limit::bytes(config),
             is_ready: AtomicBool::new(false),

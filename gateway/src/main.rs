@@ -30,7 +30,11 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let delay = if signals.wait() == SignalKind::terminate() { *config.drain_delay } else { Duration::ZERO };
+    let delay = if signals.wait() == SignalKind::terminate() {
+        *config.listeners.drain_delay
+    } else {
+        Duration::ZERO
+    };
     info!(?delay, "draining; another signal ends it at once");
     gateway.unready();
     let impatient = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {

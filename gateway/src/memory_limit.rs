@@ -22,7 +22,7 @@ const STREAM: u64 = 8 << 10;
 /// Beside what the link counts, a command or an answer of Redis has its own buffer while it is written or parsed.
 const REDIS_COPIES: u64 = 2;
 /// The read buffer of a connection to S3, which grows with what arrives at once and keeps its size: what hyper
-/// allows it (8 KiB and a hundred pages) and the connection's own state.
+/// allows it (8 KiB and a hundred pages, 408 KiB) and the connection's own state.
 const S3_CONNECTION: u64 = 448 << 10;
 /// What a read of a local file holds: a chunk in hand and the next one being read.
 const LOCAL_READ: u64 = 512 << 10;
@@ -34,18 +34,22 @@ pub(crate) fn bytes(config: &Config) -> u64 {
     let cache = config.cache();
     let buffers = cache.memory_bytes as u64 + cache.budget_bytes as u64;
     let receive = 2 * RECEIVE_BYTES as u64; // The kernel doubles it.
-    let tls = if config.tls().is_some() { TLS_CONNECTION + TLS_BUFFER_BYTES as u64 } else { 0 };
+    let tls = if config.listeners.tls().is_some() { TLS_CONNECTION + TLS_BUFFER_BYTES as u64 } else { 0 };
     let streams = STREAMS_PER_CONNECTION as u64 * STREAM;
-    let connection =
-        CONNECTION + tls + streams + config.header_bytes_max() as u64 + receive + SOCKET_FLOOR_BYTES as u64;
+    let connection = CONNECTION
+        + tls
+        + streams
+        + config.listeners.header_bytes_max() as u64
+        + receive
+        + SOCKET_FLOOR_BYTES as u64;
     let store = match config.storage_backend() {
-        StorageBackend::Local => (config.threads() * BLOCKING_THREADS_MAX) as u64 * LOCAL_READ,
+        StorageBackend::Local => (config.listeners.threads() * BLOCKING_THREADS_MAX) as u64 * LOCAL_READ,
         StorageBackend::S3 => config.s3_connections_max() as u64 * S3_CONNECTION,
     };
     [
         buffers + buffers / SLACK_FRACTION,
         config.socket_memory_bytes() as u64,
-        (config.max_connections as u64).saturating_mul(connection),
+        (config.listeners.max_connections as u64).saturating_mul(connection),
         store,
         cache.redis.map_or(0, |_| REDIS_COPIES * RedisConfig::bytes_max(cache.segmentation)),
         BASE,

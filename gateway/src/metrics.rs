@@ -29,13 +29,13 @@ use crate::delivery::body::Payload;
 use crate::respond::Problem;
 use origin::Origin;
 use process::Process;
-use table::{Counter, Durations, Gauge, Table};
+use table::{Counter, Durations, Gauge, Seconds, Table};
 
 pub(crate) use connection::{Connected, Speaking};
 pub(crate) use labels::{Ending, Outcome};
 pub(crate) use request::Meter;
 
-use labels::{Kind, Limit, Listener, Protocol, Status, Tier};
+use labels::{Handshake, Kind, Limit, Listener, Protocol, Status, Tier};
 
 /// Every number that the gateway counts itself, and the table of all that it shows.
 #[derive(Debug)]
@@ -47,11 +47,13 @@ pub(crate) struct Metrics {
     first_byte: Durations<Tier>,
     duration: Durations<Tier>,
     body_bytes: Counter<Protocol>,
+    paced: Seconds,
     connections_accepted: Counter<Listener>,
     accept_errors: Counter<()>,
     connections_open: Gauge<Listener>,
     connections_speaking: Gauge<(Listener, Protocol)>,
     connections_ended: Counter<(Listener, Ending)>,
+    handshakes: Counter<Handshake>,
     origin: Origin,
     started: Duration,
     table: Table,
@@ -96,6 +98,10 @@ impl Metrics {
                 "From a request's head to the end of its response, by where the first byte was.",
             ),
             body_bytes: t.counter("seekway_response_body_bytes_total", "Bytes given to connections, without headers."),
+            paced: t.seconds(
+                "seekway_responses_paced_seconds_total",
+                "Time that responses were held back so that a client gets no more than its bytes in a second.",
+            ),
             connections_accepted: t
                 .section("Connections")
                 .counter("seekway_connections_accepted_total", "Connections accepted."),
@@ -111,6 +117,10 @@ impl Metrics {
             connections_ended: t.counter(
                 "seekway_connections_ended_total",
                 "Connections that have ended, by why; `refused` had a client with as many as it may have, and `proxy_header` a proxy without a good one.",
+            ),
+            handshakes: t.counter(
+                "seekway_tls_handshakes_total",
+                "TLS handshakes, by whether they came to a good end; one that failed is also a connection ended.",
             ),
             origin: {
                 cache_rows(t);
@@ -135,6 +145,11 @@ impl Metrics {
         if let Some(limit) = Limit::of(problem) {
             self.refused.increment(limit);
         }
+    }
+
+    /// A TLS handshake has ended.
+    pub(crate) fn handshake(&self, is_good: bool) {
+        self.handshakes.increment(if is_good { Handshake::Completed } else { Handshake::Failed });
     }
 
     /// A connection could not be accepted.

@@ -100,12 +100,12 @@ pub enum StartError {
 impl Gateway {
     /// Opens the store, binds the listeners and starts serving. Returns when clients can connect.
     pub fn start(config: &Config) -> Result<Self, StartError> {
-        let listener = bind("--listen (SEEKWAY_LISTEN)", config.listen)?;
-        let admin_listener = bind("--admin-listen (SEEKWAY_ADMIN_LISTEN)", config.admin_listen)?;
+        let listener = bind("--listen (SEEKWAY_LISTEN)", config.listeners.listen)?;
+        let admin_listener = bind("--admin-listen (SEEKWAY_ADMIN_LISTEN)", config.listeners.admin_listen)?;
         let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
         let mut listeners = vec![Listener { socket: listener, tls: None }];
         let mut tls_address = None;
-        if let Some((listen, files)) = config.tls() {
+        if let Some((listen, files)) = config.listeners.tls() {
             let tls = Arc::new(Tls::load(files)?);
             let socket = bind("--tls-listen (SEEKWAY_TLS_LISTEN)", listen)?;
             tls_address = Some(socket.local_addr()?);
@@ -121,8 +121,8 @@ impl Gateway {
         let cache = Cache::new(store.clone(), config.cache()).map_err(StartError::Redis)?;
         let app = Arc::new(App::new(config, cache, store, metrics));
 
-        let threads_count = config.threads();
-        let streams = StreamPlaces::new(config.max_connections);
+        let threads_count = config.listeners.threads();
+        let streams = StreamPlaces::new(config.listeners.max_connections);
         let mut threads = Vec::with_capacity(threads_count + 1);
         let mut lanes = Vec::with_capacity(threads_count);
         for nth in 0..threads_count {
@@ -137,7 +137,7 @@ impl Gateway {
             };
             threads.push(std::thread::Builder::new().name(format!("serve-{nth}")).spawn(serve)?);
         }
-        let limits = (config.max_connections, config.drain_timeout.into());
+        let limits = (config.listeners.max_connections, config.listeners.drain_timeout.into());
         let admin =
             Worker::new(app.clone(), Surface::Admin, config, StreamPlaces::new(ADMIN_CONNECTIONS_MAX));
         let accepting = app.clone();
@@ -149,8 +149,8 @@ impl Gateway {
                 let admin_done = tokio::spawn(admin.run(receiver));
                 let permits = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
                 let (stop, metrics) = (accepting.drained.clone(), accepting.metrics.clone());
-                let listener = Listener { socket: admin_listener, tls: None };
-                let admin_accept = tokio::spawn(accept(listener, Arc::new([lane]), permits, stop, metrics));
+                let doors = vec![Listener { socket: admin_listener, tls: None }];
+                let admin_accept = tokio::spawn(accept(doors, Arc::new([lane]), permits, stop, metrics));
                 supervise(accepting, listeners, lanes.into(), limits).await;
                 let _ = tokio::join!(admin_accept, admin_done);
             });
@@ -213,12 +213,8 @@ async fn supervise(app: Arc<App>, listeners: Vec<Listener>, lanes: Arc<[Lane]>, 
     let (connections_max, drain_timeout) = limits;
     let permits = Arc::new(Semaphore::new(connections_max));
     let certificates: Vec<_> = listeners.iter().filter_map(|listener| listener.tls.clone()).collect();
-    let accepting = listeners.into_iter().map(|listener| {
-        let (permits, stop, metrics) = (permits.clone(), app.draining.clone(), app.metrics.clone());
-        accept(listener, lanes.clone(), permits, stop, metrics)
-    });
     tokio::select! {
-        _ = join_all(accepting) => {}
+        () = accept(listeners, lanes, permits.clone(), app.draining.clone(), app.metrics.clone()) => {}
         () = follow_files(&certificates) => {}
     }
     // Every permit back means that every connection has ended.

@@ -62,7 +62,11 @@ impl http_body::Body for Tracked {
         answering.is_blocked(false);
         let next = match &mut admitted.pace {
             None => ready!(payload.poll_next(cx, answering.room())),
-            Some(pace) => ready!(pace.poll_step(cx, |cx| payload.poll_next(cx, 0))),
+            Some(pace) => {
+                let step = pace.poll_step(cx, |cx| payload.poll_next(cx, 0));
+                meter.paced(pace.take_waited());
+                ready!(step)
+            }
         };
         answering.is_blocked(matches!(next, Some(Ok(_))));
         match next {

@@ -9,6 +9,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::process::CommandExt as _,
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -72,6 +73,19 @@ impl Redis {
                 outcome => return outcome,
             }
         }
+    }
+
+    /// A server that also speaks TLS, with this certificate and key, and asks for none; and where it does.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with_tls(certificate: &Path, key: &Path) -> Result<(Self, SocketAddr), Error> {
+        let tls = free_address()?;
+        let (port, certificate, key) =
+            (tls.port().to_string(), certificate.to_string_lossy(), key.to_string_lossy());
+        let options = ["--tls-port", &port, "--tls-cert-file", &certificate, "--tls-key-file", &key];
+        let asks_for_none = ["--tls-ca-cert-file", &certificate, "--tls-auth-clients", "no"];
+        Ok((Self::start_with(&[&options[..], &asks_for_none].concat())?, tls))
     }
 
     /// Where it listens.
@@ -170,7 +184,8 @@ impl Redis {
         let started = Instant::now();
         loop {
             let last = match self.command(&["PING"]) {
-                Ok(answer) if answer.starts_with("+PONG") => return Ok(()),
+                // One that asks for a password is ready to ask for it.
+                Ok(answer) if answer.starts_with("+PONG") || answer.starts_with("-NOAUTH") => return Ok(()),
                 Ok(answer) => answer,
                 Err(error) => error.to_string(),
             };

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::time::{sleep, timeout};
 
-pub use hedge::Hedging;
+pub use hedge::{Hedges, Hedging};
 
 use crate::measured::Observer;
 use crate::{
@@ -75,6 +75,8 @@ pub struct EndpointState {
     pub slots: usize,
     /// Of these, how many are taken.
     pub slots_taken: usize,
+    /// What became of requests that asked a second time.
+    pub hedges: Hedges,
 }
 
 // === impl Origin ===
@@ -104,6 +106,7 @@ impl Origin {
             is_in_trouble: endpoint.breaker.is_open(),
             slots: endpoint.limiter.limit(),
             slots_taken: endpoint.limiter.taken(),
+            hedges: endpoint.hedges(),
         };
         self.endpoints.iter().map(state).collect()
     }

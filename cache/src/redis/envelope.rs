@@ -15,7 +15,7 @@ const MAGIC: [u8; 4] = *b"SkW1";
 const HEADER_BYTES: usize = 4 + 4 + 4 + 8;
 
 /// The value that says `payload` under `name`.
-pub(super) fn seal(name: &[u8], payload: &[u8]) -> Vec<u8> {
+pub fn seal(name: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(HEADER_BYTES + name.len() + payload.len());
     value.extend(MAGIC);
     value.extend(length(name));
@@ -27,7 +27,7 @@ pub(super) fn seal(name: &[u8], payload: &[u8]) -> Vec<u8> {
 }
 
 /// The payload, if `value` is whole, unharmed and named `name`.
-pub(super) fn open(name: &[u8], value: &Bytes) -> Option<Bytes> {
+pub fn open(name: &[u8], value: &Bytes) -> Option<Bytes> {
     let (header, rest) = value.split_at_checked(HEADER_BYTES)?;
     let (sealed_name, payload) = rest.split_at_checked(name.len())?;
     let is_whole = header[..4] == MAGIC

@@ -9,7 +9,8 @@ use seekway_storage::{Attributes, Object, ObjectKey, Pin, Version};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::{LOOK_PAUSE_MAX, LOOK_PAUSE_MIN, Lane, MIDWAY_FACTOR, Redis, envelope, millis, script};
+use super::pass::{LOOK_PAUSE_MAX, LOOK_PAUSE_MIN};
+use super::{Lane, MIDWAY_FACTOR, Redis, envelope, millis, script};
 
 /// How long a replica's name stays on a question: the store answers sooner, or is in trouble.
 const LEASE: Duration = Duration::from_secs(2);
@@ -64,13 +65,12 @@ impl Redis {
                 [tag, value, ttl] if tag == b"found" => {
                     let ttl = std::str::from_utf8(ttl).ok()?.parse().ok().map(Duration::from_millis)?;
                     let payload = envelope::open(name.as_bytes(), &Bytes::copy_from_slice(value));
-                    let record = payload.and_then(|json| serde_json::from_slice::<Record>(&json).ok());
+                    let record = payload.and_then(|json| decode(&json));
                     if record.is_none() {
                         self.counters.redis_corrupt.increment();
                     }
-                    let record = record?;
-                    let age = Duration::from_millis(record.fresh_ms).saturating_sub(ttl);
-                    return Some((record.into(), age));
+                    let (object, fresh) = record?;
+                    return Some((object, fresh.saturating_sub(ttl)));
                 }
                 [_, holder]
                     if !holder.is_empty() && holder != self.replica.as_bytes() && Instant::now() < until =>
@@ -87,7 +87,7 @@ impl Redis {
     /// Tells the others what the store said of `key` just now, and for how long to believe it.
     pub(crate) async fn publish(&self, key: &ObjectKey, object: &Object, ttl: Duration) {
         let (name, [record, lease]) = self.record_names(key);
-        let json = serde_json::to_vec(&Record::new(object, ttl)).expect("strings and numbers are JSON");
+        let json = encode(object, ttl);
         let limit = self.config.read_limit * MIDWAY_FACTOR;
         if !ttl.is_zero() {
             let mut set = cmd("SET");
@@ -116,9 +116,29 @@ impl Redis {
     }
 }
 
+/// The record that says `object`, and for how long to believe it.
+pub fn encode(object: &Object, fresh: Duration) -> Vec<u8> {
+    serde_json::to_vec(&Record::new(object, fresh)).expect("strings and numbers are JSON")
+}
+
+/// What a record says: the object, and for how long whoever wrote it believed it. `None` if it is no record.
+pub fn decode(record: &[u8]) -> Option<(Object, Duration)> {
+    let record = serde_json::from_slice::<Record>(record).ok().filter(Record::is_sound)?;
+    let fresh = Duration::from_millis(record.fresh_ms);
+    Some((record.into(), fresh))
+}
+
 // === impl Record ===
 
 impl Record {
+    /// What every store has seen to of its own objects: a strong tag that a header can hold, and a size that leaves room
+    /// for sums (an offset is signed in S3, and in files).
+    fn is_sound(&self) -> bool {
+        let tag = self.etag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+        let is_tag = |tag: &str| !tag.bytes().any(|byte| matches!(byte, ..0x20 | b'"' | 0x7f));
+        tag.is_some_and(is_tag) && i64::try_from(self.size).is_ok()
+    }
+
     fn new(object: &Object, fresh: Duration) -> Self {
         let Object { version, size, last_modified, attributes, pin: _ } = object;
         let since_1970 = |time: &SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();

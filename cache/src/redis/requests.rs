@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::{Lane, MIDWAY_FACTOR, Names, Redis, script};
 use crate::Inner;
-use crate::segment::{Identity, SegmentIndex, SegmentRef};
+use crate::segment::{Identity, SegmentIndex, SegmentRef, Segmentation};
 
 /// A request that nobody reads is gone after this; whoever asked has long fetched for itself.
 const UNREAD_MAX: Duration = Duration::from_secs(2);
@@ -49,27 +49,24 @@ struct Request {
 // === impl Redis ===
 
 impl Redis {
-    /// Asks `replica` for the segments of `range`. That it was not heard is found out by waiting.
-    pub(super) async fn ask(&self, replica: &str, names: &Names, range: Range<u64>) {
-        let identity = &names.identity;
-        let request = Request {
-            namespace: self.config.namespace.clone(),
-            segment_bytes: self.segmentation.segment_bytes(),
-            key: identity.key.as_str().to_owned(),
-            etag: identity.version.etag.to_string(),
-            version_id: identity.version.version_id.as_deref().map(str::to_owned),
-            size: identity.size(),
-            first: self.segmentation.containing(range.start).get(),
-            end: self.segmentation.align_up(range.end) / self.segmentation.segment_bytes(),
-        };
-        let request = serde_json::to_vec(&request).expect("strings and numbers are JSON");
+    /// Asks `replica` for the segments of `range`, and returns the request, for [`take_back`](Self::take_back).
+    pub(super) async fn ask(&self, replica: &str, names: &Names, range: Range<u64>) -> Vec<u8> {
+        let request = encode(&self.config.namespace, self.segmentation, &names.identity, range);
         let (list, limit) = (list_key(replica), self.config.read_limit * MIDWAY_FACTOR);
         self.counters.redis_asked.increment();
-        let push = cmd("RPUSH").arg(&list).arg(request).to_owned();
+        let push = cmd("RPUSH").arg(&list).arg(&request).to_owned();
         if self.link.query::<()>(Lane::Shared, &push, limit).await.is_some() {
             let expire = cmd("PEXPIRE").arg(&list).arg(super::millis(UNREAD_MAX)).to_owned();
             self.link.query::<()>(Lane::Shared, &expire, limit).await;
         }
+        request
+    }
+
+    /// Takes a request out of the list of `replica`. Says whether it still was there: nobody has read it.
+    pub(super) async fn take_back(&self, replica: &str, request: &[u8]) -> bool {
+        let limit = self.config.read_limit * MIDWAY_FACTOR;
+        let remove = cmd("LREM").arg(list_key(replica)).arg(1).arg(request).to_owned();
+        self.link.query::<u64>(Lane::Shared, &remove, limit).await.is_some_and(|removed| removed > 0)
     }
 
     /// Answers what other replicas ask. Never ends; cancel by dropping.
@@ -79,10 +76,14 @@ impl Redis {
         loop {
             self.forget_old_writes();
             match self.link.query::<Option<(String, Vec<u8>)>>(Lane::Blocking, &read, READ_LIMIT).await {
-                Some(Some((_, request))) => match serde_json::from_slice(&request) {
-                    Ok(request) => self.answer(inner, &request).await,
-                    Err(error) => debug!(%error, "another replica's request makes no sense"),
-                },
+                Some(Some((_, request))) => {
+                    let request = decode(&self.config.namespace, self.segmentation, &request);
+                    let Some((identity, segments)) = request else {
+                        debug!("a request that makes no sense, or of a replica of another store");
+                        continue;
+                    };
+                    self.answer(inner, &Arc::new(identity), segments).await;
+                }
                 Some(None) => {}
                 None => {
                     // Whatever lies there that is no list; without a connection this is nothing.
@@ -93,22 +94,22 @@ impl Redis {
         }
     }
 
-    async fn answer(&self, inner: &Inner, request: &Request) {
-        let Some((identity, segments)) = self.understood(request) else { return };
+    async fn answer(&self, inner: &Inner, identity: &Arc<Identity>, segments: Range<u64>) {
         self.counters.redis_asked_by_others.increment();
         // First the fills, then memory: a segment that completes in between is then in one of the two.
-        let range = segments.start * request.segment_bytes..segments.end * request.segment_bytes;
-        let is_coming = inner.fills.share(&identity, &range);
+        let segment_bytes = self.segmentation.segment_bytes();
+        let range = segments.start * segment_bytes..segments.end * segment_bytes;
+        let is_coming = inner.fills.share(identity, &range);
         let mut missing = Vec::new();
         for index in segments {
-            let segment = SegmentRef { identity: &identity, index: SegmentIndex::new(index) };
+            let segment = SegmentRef { identity, index: SegmentIndex::new(index) };
             match inner.memory.get(segment) {
                 Some(kept) => self.write_again(segment.to_key(), &kept),
                 None => missing.push(index),
             }
         }
         if !is_coming && !missing.is_empty() {
-            let names = self.names(&identity);
+            let names = self.names(identity);
             for slot in missing.chunk_by(|a, b| a / super::SEGMENTS_PER_SLOT == b / super::SEGMENTS_PER_SLOT)
             {
                 let mut command = script(GIVE_BACK, slot.len() as u64);
@@ -121,25 +122,40 @@ impl Redis {
             }
         }
     }
+}
 
-    /// What is asked for, if it can be ours: a list in Redis can hold anything.
-    fn understood(&self, request: &Request) -> Option<(Arc<Identity>, Range<u64>)> {
-        let key = ObjectKey::new(&request.key).ok()?;
-        let version = Version {
-            etag: request.etag.as_str().into(),
-            version_id: request.version_id.as_deref().map(Into::into),
-        };
-        let all = self.segmentation.align_up(request.size) / self.segmentation.segment_bytes();
-        let segments = request.first..request.end.min(all).min(request.first.saturating_add(MANY));
-        let is_ours = request.namespace == self.config.namespace
-            && request.segment_bytes == self.segmentation.segment_bytes()
-            && !segments.is_empty();
-        is_ours.then(|| (Arc::new(Identity::new(key, version, request.size)), segments))
-    }
+/// The request for the segments that hold `range`.
+pub fn encode(namespace: &str, cut: Segmentation, identity: &Identity, range: Range<u64>) -> Vec<u8> {
+    let request = Request {
+        namespace: namespace.to_owned(),
+        segment_bytes: cut.segment_bytes(),
+        key: identity.key.as_str().to_owned(),
+        etag: identity.version.etag.to_string(),
+        version_id: identity.version.version_id.as_deref().map(str::to_owned),
+        size: identity.size(),
+        first: cut.containing(range.start).get(),
+        end: cut.align_up(range.end) / cut.segment_bytes(),
+    };
+    serde_json::to_vec(&request).expect("strings and numbers are JSON")
+}
+
+/// The version and its segments that are asked for, if they can be ours: a list in Redis can hold anything.
+pub fn decode(namespace: &str, cut: Segmentation, request: &[u8]) -> Option<(Identity, Range<u64>)> {
+    let request: Request = serde_json::from_slice(request).ok()?;
+    // No store has larger objects, and sums have room.
+    i64::try_from(request.size).ok()?;
+    let key = ObjectKey::new(&request.key).ok()?;
+    let version = Version { etag: request.etag.into(), version_id: request.version_id.map(Into::into) };
+    let all = cut.align_up(request.size) / cut.segment_bytes();
+    let segments = request.first..request.end.min(all).min(request.first.saturating_add(SEGMENTS_MAX));
+    let is_ours = request.namespace == namespace
+        && request.segment_bytes == cut.segment_bytes()
+        && !segments.is_empty();
+    is_ours.then(|| (Identity::new(key, version, request.size), segments))
 }
 
 /// More segments than a run has are not asked for at once.
-const MANY: u64 = 4096;
+pub const SEGMENTS_MAX: u64 = 4096;
 
 fn list_key(replica: &str) -> String {
     format!("seekway:requests:{replica}")

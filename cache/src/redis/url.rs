@@ -48,36 +48,35 @@ impl FromStr for RedisUrl {
 impl RedisUrl {
     fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
-        let shown = format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, hosts)| hosts));
+        let (user, place) = rest.rsplit_once('@').map_or(("", rest), |(user, place)| (user, place));
         let (base, kind) = scheme.split_once('-').unwrap_or((scheme, ""));
-        if !matches!(base, "redis" | "rediss") {
+        // Where a user and a password end must be as clear to the client as it is here, or another part is hidden than
+        // should be. A query would be the client's to read, who knows wishes that are not ours to grant.
+        if !matches!(base, "redis" | "rediss") || user.contains(['/', '?', '#']) || place.contains('?') {
             return None;
         }
+        let at = if user.is_empty() { "" } else { "@" };
         let topology = match kind {
             // The client would take these for a part of a name, or for a wish of its own.
             "" if rest.contains([',', '#']) => return None,
             "" => Topology::Node(info(text)?),
             "sentinel" => {
-                let (rest, master) = rest.rsplit_once('#').filter(|(_, master)| !master.is_empty())?;
-                let (user, hosts) = rest.rsplit_once('@').map_or(("", rest), |(user, hosts)| (user, hosts));
+                let (hosts, master) = place.rsplit_once('#').filter(|(_, master)| !master.is_empty())?;
                 let (hosts, db) = hosts.split_once('/').unwrap_or((hosts, ""));
                 let sentinels = each(hosts, |host| info(&format!("{base}://{}", with_port(host, 26379))))?;
-                let at = if user.is_empty() { "" } else { "@" };
                 // The host is a stand-in: which one it is, the Sentinels say.
                 let node = info(&format!("{base}://{user}{at}master/{db}"))?;
                 Topology::Sentinel { sentinels, master: master.to_owned(), node }
             }
             "cluster" => {
-                let (user, hosts) = rest.rsplit_once('@').map_or(("", rest), |(user, hosts)| (user, hosts));
-                if hosts.contains(['/', '#']) {
+                if place.contains(['/', '#']) {
                     return None; // A Cluster has one database.
                 }
-                let at = if user.is_empty() { "" } else { "@" };
-                Topology::Cluster(each(hosts, |host| info(&format!("{base}://{user}{at}{host}")))?)
+                Topology::Cluster(each(place, |host| info(&format!("{base}://{user}{at}{host}")))?)
             }
             _ => return None,
         };
-        Some(Self { topology, shown })
+        Some(Self { topology, shown: format!("{scheme}://{place}") })
     }
 }
 
@@ -147,12 +146,15 @@ mod tests {
             "redis-sentinel://a,b",
             "redis-sentinel://a,b#",
             "redis-sentinel://#main",
+            "redis-sentinel://a#b@main",
             "redis-cluster://",
             "redis-cluster://a,,b",
             "redis-ring://a",
             "redis://localhost:port",
             "redis://a,b",
             "rediss://a#insecure",
+            "redis://a?protocol=resp3",
+            "redis-cluster://a?b@c",
             "redis-cluster://a/3",
         ] {
             let error = bad.parse::<RedisUrl>().expect_err(bad);

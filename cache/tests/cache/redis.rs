@@ -106,6 +106,25 @@ async fn many_replicas_that_want_one_cold_range_cause_one_get() {
     assert_eq!(waits, 0);
 }
 
+/// Also when that is far longer than Redis takes, and from the first read on.
+#[tokio::test]
+async fn a_slow_store_is_asked_once_all_the_same() {
+    let redis = Redis::start().expect("redis-server");
+    let store = TestStore::new(1, SIZE);
+    store.state().first_byte = Duration::from_millis(400);
+    let url = redis.url();
+    let replicas = join_all((0..4).map(|_| replica(&store, &url))).await;
+    for start in [0, 1 << 20, 5_000_000] {
+        let before = store.gets().len();
+        let range = start..start + 100_000;
+        assert!(
+            join_all(replicas.iter().map(|cache| read(cache, range.clone()))).await.iter().all(Result::is_ok)
+        );
+        assert_eq!(store.gets().len() - before, 1, "{:?}", store.gets());
+    }
+    assert_eq!((store.state().heads, sum(&replicas, |stats| stats.redis_waits_vain)), (0, 0));
+}
+
 #[tokio::test]
 async fn what_one_replica_has_in_memory_another_gets_without_the_store() {
     let redis = Redis::start().expect("redis-server");
@@ -127,6 +146,9 @@ async fn a_replica_that_died_is_not_waited_for_twice() {
     assert_eq!(first_source(&other, 0..4096).await, Source::Filled);
     assert_eq!(first_source(&other, 100_000..104_096).await, Source::Filled);
     assert_eq!(other.stats().redis_waits_vain, 1, "the second time it is suspected");
+    // It was given up because it does not listen, and not for the time that the store may take: what it was asked was
+    // found in its list, long before that would have lapsed.
+    assert_eq!(redis.command(&["KEYS", "seekway:requests:*"]).expect("it answers"), "*0\r\n");
 }
 
 #[tokio::test]

@@ -25,8 +25,10 @@ pub struct Pace {
     rest: Bytes,
     /// As many of them have taken a turn.
     step: usize,
-    /// Until it comes.
-    wait: Option<Pin<Box<Sleep>>>,
+    /// Until it comes, and how long that is.
+    wait: Option<(Pin<Box<Sleep>>, Duration)>,
+    /// For how long steps have waited.
+    waited: Duration,
 }
 
 // === impl Pace ===
@@ -34,12 +36,17 @@ pub struct Pace {
 impl Pace {
     /// A new body of `client`.
     pub fn new(clients: Arc<Clients>, client: Arc<Client>) -> Self {
-        Self { clients, client, rest: Bytes::new(), step: 0, wait: None }
+        Self { clients, client, rest: Bytes::new(), step: 0, wait: None, waited: Duration::ZERO }
     }
 
     /// Bytes that were taken from the body and not yet sent.
     pub fn held(&self) -> u64 {
         self.rest.len() as u64
+    }
+
+    /// For how long steps were held back since this was last asked.
+    pub fn take_waited(&mut self) -> Duration {
+        std::mem::take(&mut self.waited)
     }
 
     /// The next step of the body that `next` yields, when its turn has come; `None` after its last.
@@ -57,10 +64,11 @@ impl Pace {
         if self.step == 0 {
             self.step = self.rest.len().min(self.clients.step_bytes());
             let wait = self.clients.take_turn(&self.client, self.step);
-            self.wait = (wait >= WAIT_MIN).then(|| Box::pin(sleep_until(Instant::now() + wait)));
+            self.wait = (wait >= WAIT_MIN).then(|| (Box::pin(sleep_until(Instant::now() + wait)), wait));
         }
-        if let Some(wait) = &mut self.wait {
-            ready!(wait.as_mut().poll(cx));
+        if let Some((sleep, wait)) = &mut self.wait {
+            ready!(sleep.as_mut().poll(cx));
+            self.waited += *wait;
             self.wait = None;
         }
         Poll::Ready(Some(Ok(self.rest.split_to(std::mem::take(&mut self.step)).into())))

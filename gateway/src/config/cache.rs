@@ -3,7 +3,7 @@
 use seekway_cache::{MetadataPolicy, RedisConfig, RedisUrl, Segmentation};
 
 use super::command_line::{Settings, Stop};
-use super::values::{in_memory, limit, period, segment_bytes, size};
+use super::values::{in_memory, limit, period, segment_bytes, short_limit, size};
 
 /// Fewer segments than this in memory or budget and one reader's window would push out another's.
 const SEGMENTS_MIN: u64 = 16;
@@ -39,9 +39,9 @@ pub(super) struct CacheSettings {
     #[arg(value_parser = limit, help_heading = CACHE)]
     cache_redis_ttl: humantime::Duration,
 
-    /// How long a read waits for Redis before the store is asked
+    /// How long a read waits for Redis before the store is asked, 1ms to 1s
     #[arg(long, env = "CACHE_REDIS_READ_TIMEOUT", value_name = "TIME", default_value = "2ms")]
-    #[arg(value_parser = limit, help_heading = CACHE)]
+    #[arg(value_parser = short_limit, help_heading = CACHE)]
     cache_redis_read_timeout: humantime::Duration,
 
     /// Memory of the kernel that clients' sockets share, on top of 32 KiB for each: bytes on their way to clients

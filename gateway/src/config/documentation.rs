@@ -8,6 +8,7 @@ use clap::CommandFactory;
 use super::cache::CACHE;
 use super::clients::CLIENTS;
 use super::delivery::DELIVERY;
+use super::listeners::LISTENERS;
 use super::storage::STORAGE;
 use super::*;
 

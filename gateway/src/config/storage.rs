@@ -70,7 +70,7 @@ pub struct StorageSettings {
     #[arg(value_parser = |text: &str| number(text, 1..=10u32), help_heading = STORAGE)]
     pub s3_attempts: u32,
 
-    /// Reads from a bucket at once, 1 to 4096; further ones wait. Each connection may hold 408 KiB outside of the
+    /// Reads from a bucket at once, 1 to 4096; further ones wait. Each connection may hold 448 KiB outside of the
     /// memory budget
     #[arg(long, env = "SEEKWAY_S3_REQUESTS_MAX", value_name = "COUNT", default_value = "128")]
     #[arg(value_parser = |text: &str| number(text, 1..=4096usize), help_heading = STORAGE)]

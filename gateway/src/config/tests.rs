@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -46,13 +47,13 @@ fn wrong(flag: &str, env: &str, value: &str, allowed: &str) {
 #[test]
 fn defaults_are_those_of_the_design() {
     let config = config(&[], &[]);
-    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
-    assert_eq!(config.admin_listen.to_string(), "127.0.0.1:8081");
+    assert_eq!(config.listeners.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.listeners.admin_listen.to_string(), "127.0.0.1:8081");
     assert_eq!(config.access_log, AccessLog::Errors);
     assert_eq!(config.storage_backend(), StorageBackend::Local);
     assert_eq!(config.storage.local_storage_dir, PathBuf::from("./data/media"));
     assert_eq!(
-        (config.max_connections, config.header_bytes_max(), config.headers_max),
+        (config.listeners.max_connections, config.listeners.header_bytes_max(), config.listeners.headers_max),
         (16_384, 16 << 10, 64)
     );
     assert_eq!(config.delivery.cors_allow_origin, AllowOrigin::Any);
@@ -61,13 +62,13 @@ fn defaults_are_those_of_the_design() {
             && config.listing() == Listing::ThisMachine
             && !config.storage.s3_force_path_style
     );
-    assert!(config.threads() >= 1);
+    assert!(config.listeners.threads() >= 1);
     let secs = |duration: humantime::Duration| Duration::from(duration).as_secs();
-    assert_eq!(secs(config.header_timeout), 10);
-    assert_eq!(secs(config.idle_timeout), 60);
-    assert_eq!(secs(config.write_stall_timeout), 60);
-    assert_eq!((secs(config.drain_delay), secs(config.drain_timeout)), (5, 20));
-    assert!(config.tls().is_none());
+    assert_eq!(secs(config.listeners.header_timeout), 10);
+    assert_eq!(secs(config.listeners.idle_timeout), 60);
+    assert_eq!(secs(config.listeners.write_stall_timeout), 60);
+    assert_eq!((secs(config.listeners.drain_delay), secs(config.listeners.drain_timeout)), (5, 20));
+    assert!(config.listeners.tls().is_none());
     assert_eq!(
         (
             secs(config.storage.s3_connect_timeout),
@@ -109,14 +110,14 @@ fn a_wrong_redis_is_told_what_one_looks_like_and_keeps_its_password_to_itself() 
 #[test]
 fn a_flag_wins_over_its_variable_and_an_empty_variable_is_unset() {
     let both = config(&["--threads", "3"], &[("SEEKWAY_THREADS", "4")]);
-    assert_eq!(both.threads(), 3);
-    assert_eq!(config(&[], &[("SEEKWAY_THREADS", "4")]).threads(), 4);
+    assert_eq!(both.listeners.threads(), 3);
+    assert_eq!(config(&[], &[("SEEKWAY_THREADS", "4")]).listeners.threads(), 4);
     // Nor is a variable looked at that a flag stands in for.
-    assert_eq!(config(&["--threads=3"], &[("SEEKWAY_THREADS", "many")]).threads(), 3);
+    assert_eq!(config(&["--threads=3"], &[("SEEKWAY_THREADS", "many")]).listeners.threads(), 3);
     let empty = config(&[], &[("S3_BUCKET", ""), ("SEEKWAY_LISTEN", ""), ("CACHE_SEGMENT_BYTES", "")]);
     assert_eq!(empty.storage_backend(), StorageBackend::Local);
     assert_eq!(empty.cache().segmentation.segment_bytes(), 64 << 10);
-    assert_eq!(config(&["--"], &[("SEEKWAY_THREADS", "4")]).threads(), 4);
+    assert_eq!(config(&["--"], &[("SEEKWAY_THREADS", "4")]).listeners.threads(), 4);
 }
 
 #[test]
@@ -256,6 +257,10 @@ fn times_and_sizes_have_bounds() {
             wrong(flag, env, value, limit);
         }
     }
+    for value in ["0s", "1001ms", "2", "1h"] {
+        let allowed = "a time from 1ms to 1s, such as 2ms or 10ms";
+        wrong("--cache-redis-read-timeout", "CACHE_REDIS_READ_TIMEOUT", value, allowed);
+    }
     let period = "a time from 0s to 365days, such as 500ms, 30s or 1h";
     for (flag, env) in [
         ("--metadata-ttl", "METADATA_TTL"),
@@ -343,7 +348,7 @@ fn tls_needs_all_that_it_needs() {
         ("SEEKWAY_TLS_CERTIFICATE", "tls.crt"),
         ("SEEKWAY_TLS_KEY", "tls.key"),
     ];
-    let (listen, files) = config(&[], &all).tls().expect("it is set");
+    let (listen, files) = config(&[], &all).listeners.tls().expect("it is set");
     assert_eq!((listen.port(), files.key.to_str()), (8443, Some("tls.key")));
     for (missing, told) in [
         (0, "--tls-listen (SEEKWAY_TLS_LISTEN) is not set: TLS needs an address to serve it on"),

@@ -81,6 +81,14 @@ pub(super) fn limit(text: &str) -> Result<humantime::Duration, String> {
     duration_in(text, Duration::from_millis(1), "1ms")
 }
 
+/// A limit on a wait that every cold read may have to sit through before it begins.
+pub(super) fn short_limit(text: &str) -> Result<humantime::Duration, String> {
+    let parsed = humantime::Duration::from_str(text).ok();
+    let parsed =
+        parsed.filter(|limit| (Duration::from_millis(1)..=Duration::from_secs(1)).contains(&**limit));
+    parsed.ok_or_else(|| "a time from 1ms to 1s, such as 2ms or 10ms".to_owned())
+}
+
 fn duration_in(text: &str, least: Duration, least_text: &str) -> Result<humantime::Duration, String> {
     let parsed = humantime::Duration::from_str(text).ok();
     let parsed = parsed.filter(|duration| (least..=DURATION_MAX).contains(&**duration));

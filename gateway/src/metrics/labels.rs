@@ -102,6 +102,14 @@ label! {
 }
 
 label! {
+    /// How a TLS handshake ended.
+    Handshake "outcome" {
+        Completed "completed",
+        Failed "failed",
+    }
+}
+
+label! {
     /// Which limit a request met.
     Limit "reason" {
         ClientRate "client_rate",

@@ -35,7 +35,7 @@ impl Origin {
         Self {
             requests: t.counter(
                 "seekway_origin_requests_total",
-                "Requests to the store's endpoints, by how they were answered.",
+                "Requests to the store's endpoints, by how they were answered; those to a `fallback-…` are reads that the endpoints before it failed.",
             ),
             in_flight: t.gauge(
                 "seekway_origin_requests_in_flight",
@@ -71,24 +71,36 @@ impl Origin {
 
 /// What is read of the endpoints; zero for one that there is not.
 fn state_rows(t: &mut Table) {
-    fn of(now: &Now, nth: usize, read: impl Fn(&EndpointState) -> usize) -> u64 {
-        now.endpoints.get(nth).map_or(0, |endpoint| read(endpoint) as u64)
+    fn of(now: &Now, nth: usize, read: impl Fn(&EndpointState) -> u64) -> u64 {
+        now.endpoints.get(nth).map_or(0, read)
     }
     let by_endpoint = (Endpoint::NAME, &ENDPOINTS[..]);
     t.read_by(
+        "seekway_origin_hedges_won_total",
+        "Of these, how many brought the answer that was used.",
+        by_endpoint,
+        |now, nth| of(now, nth, |endpoint| endpoint.hedges.won),
+    )
+    .read_by(
+        "seekway_origin_hedges_denied_total",
+        "Late requests that were not asked again, because so many were already.",
+        by_endpoint,
+        |now, nth| of(now, nth, |endpoint| endpoint.hedges.denied),
+    )
+    .read_by(
         "seekway_origin_in_trouble",
         "1 while it failed so often that others are preferred to it.",
         by_endpoint,
-        |now, nth| of(now, nth, |endpoint| usize::from(endpoint.is_in_trouble)),
+        |now, nth| of(now, nth, |endpoint| u64::from(endpoint.is_in_trouble)),
     )
     .read_by(
         "seekway_origin_slots",
         "Reads that may be under way at once; fewer while it throttles.",
         by_endpoint,
-        |now, nth| of(now, nth, |endpoint| endpoint.slots),
+        |now, nth| of(now, nth, |endpoint| endpoint.slots as u64),
     )
     .read_by("seekway_origin_slots_taken", "Reads under way.", by_endpoint, |now, nth| {
-        of(now, nth, |endpoint| endpoint.slots_taken)
+        of(now, nth, |endpoint| endpoint.slots_taken as u64)
     });
 }
 

@@ -1,7 +1,7 @@
 //! The account of one request, from its head to the end of its response.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Request, StatusCode};
 use seekway_cache::Source;
@@ -46,6 +46,13 @@ impl Meter {
     /// Bytes of the body were given to the connection.
     pub(crate) fn sent(&self, bytes: usize) {
         self.metrics.body_bytes.add(self.protocol, bytes as u64);
+    }
+
+    /// The response was held back for so long.
+    pub(crate) fn paced(&self, held_back: Duration) {
+        if !held_back.is_zero() {
+            self.metrics.paced.add(held_back);
+        }
     }
 
     /// How the response ended.

@@ -34,6 +34,8 @@ pub(crate) struct Row {
 enum Values {
     /// Counted here, one cell for each combination of label values.
     Counted(Arc<Cells>),
+    /// The same, as a time in nanoseconds.
+    CountedTime(Arc<Cells>),
     /// Measured here, one child for each combination of label values.
     Measured(Arc<Histogram>),
     /// Read where they are.
@@ -46,6 +48,10 @@ enum Values {
 /// How often something happened.
 #[derive(Debug)]
 pub(crate) struct Counter<L>(Arc<Cells>, PhantomData<L>);
+
+/// How much time something took in all.
+#[derive(Debug)]
+pub(crate) struct Seconds(Arc<Cells>);
 
 /// How many there are now.
 #[derive(Debug)]
@@ -66,6 +72,12 @@ impl Table {
 
     pub(crate) fn counter<L: Labels>(&mut self, name: &'static str, help: &'static str) -> Counter<L> {
         Counter(self.counted::<L>(name, help), PhantomData)
+    }
+
+    pub(crate) fn seconds(&mut self, name: &'static str, help: &'static str) -> Seconds {
+        let cells = Arc::new(Cells::new(1));
+        self.add(name, help, Vec::new(), Values::CountedTime(cells.clone()));
+        Seconds(cells)
     }
 
     pub(crate) fn gauge<L: Labels>(&mut self, name: &'static str, help: &'static str) -> Gauge<L> {
@@ -172,6 +184,9 @@ impl Row {
                 Values::Counted(cells) => self.sample(text, &labels, cells.get(child))?,
                 Values::Read(read) => self.sample(text, &labels, read(now))?,
                 Values::ReadBy(read) => self.sample(text, &labels, read(now, child))?,
+                Values::CountedTime(cells) => {
+                    writeln!(text, "{name} {}", seconds(Duration::from_nanos(cells.get(child))))?;
+                }
                 Values::ReadTime(read) => writeln!(text, "{name} {}", seconds(read(now)))?,
                 Values::Measured(histogram) => self.buckets(text, &labels, &histogram.read(child))?,
                 Values::ReadTimes(read) => self.buckets(text, &labels, read(now))?,
@@ -221,7 +236,7 @@ fn seconds(duration: Duration) -> String {
     duration.as_secs_f64().to_string()
 }
 
-// === impl Counter, Gauge, Durations ===
+// === impl Counter, Seconds, Gauge, Durations ===
 
 impl<L: Labels> Counter<L> {
     pub(crate) fn increment(&self, labels: L) {
@@ -230,6 +245,13 @@ impl<L: Labels> Counter<L> {
 
     pub(crate) fn add(&self, labels: L, n: u64) {
         self.0.add(labels.index(), n);
+    }
+}
+
+impl Seconds {
+    /// Adds up to 584 years in all.
+    pub(crate) fn add(&self, time: Duration) {
+        self.0.add(0, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 }
 

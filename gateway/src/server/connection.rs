@@ -32,7 +32,7 @@ use crate::admission::Counted;
 use crate::app::{self, App, Surface};
 use crate::config::Config;
 use crate::framing::HeadLimits;
-use crate::metrics::{Connected, Ending, Speaking};
+use crate::metrics::{Connected, Ending, Metrics, Speaking};
 
 /// What a connection gets for its first request when it was accepted just before the drain.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
@@ -74,11 +74,14 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(app: Arc<App>, surface: Surface, config: &Config, streams: StreamPlaces) -> Self {
         let patience = Patience {
-            idle: config.idle_timeout.into(),
-            header: config.header_timeout.into(),
-            write_stall: config.write_stall_timeout.into(),
+            idle: config.listeners.idle_timeout.into(),
+            header: config.listeners.header_timeout.into(),
+            write_stall: config.listeners.write_stall_timeout.into(),
         };
-        let heads = HeadLimits { bytes_max: config.header_bytes_max(), headers_max: config.headers_max };
+        let heads = HeadLimits {
+            bytes_max: config.listeners.header_bytes_max(),
+            headers_max: config.listeners.headers_max,
+        };
         let tasks = TaskTracker::new();
         let protocols = Protocols::new(config, tasks.clone());
         Self { app, surface, patience, heads, protocols, streams, tasks }
@@ -124,7 +127,7 @@ impl Worker {
                 let counted = admitted(&app, surface, &mut stream, &mut peer, patience, &phase).await?;
                 let stream = BoundedStream::new(stream, &app.socket_memory);
                 let stream = GuardedStream::new(stream, patience, phase.clone());
-                let (transport, is_http2) = open(stream, tls.as_deref(), &phase).await?;
+                let (transport, is_http2) = open(stream, tls.as_deref(), &phase, &app.metrics).await?;
                 Ok::<_, BoxError>((transport, is_http2, counted))
             };
             let (transport, is_http2, _counted) = tokio::select! {
@@ -150,13 +153,19 @@ impl Worker {
 }
 
 /// From accepted to the first byte of HTTP: the TLS handshake, and which HTTP it is.
-async fn open(mut stream: GuardedStream, tls: Option<&Tls>, phase: &Phase) -> io::Result<(Transport, bool)> {
+async fn open(
+    mut stream: GuardedStream,
+    tls: Option<&Tls>,
+    phase: &Phase,
+    metrics: &Metrics,
+) -> io::Result<(Transport, bool)> {
     let Some(tls) = tls else {
         let is_http2 = preface::is_http2(&mut stream).await?;
         return Ok((Transport::Plain(stream), is_http2));
     };
     phase.handshake_begins();
     let accepted = tls.accept(stream).await;
+    metrics.handshake(accepted.is_ok());
     let (stream, is_http2) = accepted.inspect_err(|_| drop(phase.end(Ended::HandshakeFailed)))?;
     phase.handshake_ended();
     Ok((Transport::Tls(Box::new(stream)), is_http2))

@@ -42,16 +42,16 @@ impl Protocols {
     pub(super) fn new(config: &Config, tasks: TaskTracker) -> Self {
         let mut http1 = http1::Builder::new();
         http1
-            .max_headers(config.headers_max)
-            .max_header_size(config.header_bytes_max())
-            .max_buf_size(config.header_bytes_max().max(SEND_BYTES_MAX))
+            .max_headers(config.listeners.headers_max)
+            .max_header_size(config.listeners.header_bytes_max())
+            .max_buf_size(config.listeners.header_bytes_max().max(SEND_BYTES_MAX))
             .header_read_timeout(None); // `GuardedStream` tells idle from slow; see there.
         let mut http2 = http2::Builder::new(Streams(tasks));
         http2
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
             .max_send_buf_size(SEND_BYTES_MAX)
-            .max_header_list_size(u32::try_from(config.header_bytes_max()).unwrap_or(u32::MAX))
+            .max_header_list_size(u32::try_from(config.listeners.header_bytes_max()).unwrap_or(u32::MAX))
             .max_pending_accept_reset_streams(RESET_BEFORE_ACCEPT_MAX)
             .max_local_error_reset_streams(RESET_FOR_ERRORS_MAX);
         Self { http1, http2 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use seekway_loadtests::origin::{Fault, Shape};
 
+use crate::metrics::Page;
 use crate::support::h2::{Http2, whole};
 use crate::support::wire::{Wire, head};
 use crate::support::{Stand, assert_pattern, until};
@@ -91,6 +92,9 @@ async fn one_clients_bytes_are_paced_over_its_connections() {
     }
     // 900 kB; the first steps leave at once, and as much is caught up with.
     assert!(begun.elapsed() >= Duration::from_millis(800), "{:?}", begun.elapsed());
+    // Each of the three was held back for most of that time.
+    let held_back = Page::of(&stand).await.get("seekway_responses_paced_seconds_total");
+    assert!(held_back >= 0.8, "{held_back}");
 }
 
 /// Also over the streams of one connection.

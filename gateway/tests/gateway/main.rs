@@ -2,6 +2,7 @@
 //! server that fails on demand, and of a real one.
 
 mod abuse;
+mod access_log;
 mod browser;
 mod conditions;
 mod drain;
@@ -16,6 +17,7 @@ mod players;
 mod proxy_protocol;
 mod ranges;
 mod redbot;
+mod redis;
 mod replacement;
 mod server;
 mod sharing;

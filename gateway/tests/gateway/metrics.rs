@@ -345,6 +345,42 @@ async fn the_origins_endpoints_are_shown() {
 }
 
 #[tokio::test]
+async fn hedges_are_counted_by_what_became_of_them() {
+    // Half of a hedge for each read, ten saved at most.
+    let stand = Stand::s3(&[("SEEKWAY_S3_HEDGE_PERCENT", "50"), ("CACHE_MEMORY_BYTES", "0")]);
+    stand.put_pattern("film.mp4", 10 * SIZE, SEED);
+    // Each of another segment, or they would share a read.
+    let read = async |nth: u64| {
+        let range = format!("bytes={}-{}", nth * 65_536, nth * 65_536 + 9);
+        stand.get(TARGET, &[("Range", &range)]).await.status
+    };
+    let hedges = async || {
+        let page = Page::of(&stand).await;
+        ["", "_won", "_denied"]
+            .map(|what| page.get(&format!("seekway_origin_hedges{what}_total{{endpoint=\"preferred\"}}")))
+    };
+    for nth in 0..40 {
+        assert_eq!(read(nth).await, 206);
+        stand.until_quiet().await;
+    }
+    let [sent, won, denied] = hedges().await;
+    stand.origin().fault(Fault::Hang.times(1));
+    assert_eq!(read(40).await, 206, "the second one answers");
+    // What was late by itself on a busy machine is counted, too, but nothing is between these two.
+    assert_eq!(hedges().await, [sent + 1.0, won + 1.0, denied]);
+    stand.origin().fault(Fault::Hang);
+    let late: Vec<_> = (41..100).map(read).collect();
+    let all_denied = until("hedges are denied", async || (hedges().await[2] > denied).then_some(()));
+    tokio::select! {
+        _ = futures_util::future::join_all(late) => panic!("the origin hangs"),
+        () = all_denied => {}
+    }
+    stand.origin().clear_faults();
+    stand.origin().release_hung();
+    stand.until_quiet().await;
+}
+
+#[tokio::test]
 async fn the_process_tells_of_itself() {
     let stand = stand();
     let page = Page::of(&stand).await;

@@ -9,6 +9,7 @@ use seekway_loadtests::h2load;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
@@ -20,7 +21,7 @@ use crate::metrics::page_with;
 use crate::support::h2::Http2;
 use crate::support::tools::{run, stdout_of};
 use crate::support::wire::Wire;
-use crate::support::{Stand, assert_pattern, path_text, until};
+use crate::support::{PATIENCE, Stand, assert_pattern, path_text, until};
 
 const SIZE: u64 = 3_000_000;
 const SEED: u64 = 81;
@@ -144,6 +145,21 @@ async fn a_certificate_behind_links_is_taken_over_when_they_move() {
     assert!(connect(&stand, &before).await.is_err());
 }
 
+/// One place, and both listeners have a use for it.
+#[tokio::test]
+async fn the_only_place_is_for_either_listener() {
+    let pair = Pair::new();
+    let stand = stand(&pair, &[("SEEKWAY_MAX_CONNECTIONS", "1")]);
+    let connector = connector(&pair.certificate(), &["h2"]);
+    for _ in 0..2 {
+        let by_tls = timeout(PATIENCE, connect(&stand, &connector)).await.expect("it is accepted");
+        let by_tls = by_tls.expect("a handshake");
+        assert_eq!(Http2::on(by_tls, "https").await.ask("GET", TARGET, &[]).await.body.len() as u64, SIZE);
+        let mut plain = stand.connect().await;
+        assert_eq!(plain.ask("GET", TARGET, &[]).await.body.len() as u64, SIZE);
+    }
+}
+
 #[tokio::test]
 async fn sessions_are_resumed() {
     let pair = Pair::new();
@@ -200,6 +216,11 @@ async fn a_handshake_that_does_not_end_is_ended() {
         let series = format!("seekway_connections_ended_total{{listener=\"public\",reason=\"{reason}\"}}");
         page_with(&stand, &series, times).await;
     }
+    let connector = connector(&pair.certificate(), &["h2"]);
+    let _stays = connect(&stand, &connector).await.expect("a handshake");
+    let handshakes = |outcome| format!("seekway_tls_handshakes_total{{outcome=\"{outcome}\"}}");
+    let page = page_with(&stand, &handshakes("completed"), 1.0).await;
+    assert!((page.get(&handshakes("failed")) - 3.0).abs() < f64::EPSILON, "{page:?}");
 }
 
 #[tokio::test]

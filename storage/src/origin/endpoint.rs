@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 
 use super::Policy;
 use super::breaker::Breaker;
-use super::hedge::{Hedger, Kind};
+use super::hedge::{Hedger, Hedges, Kind};
 use super::limiter::{Limiter, Slot};
 use crate::measured::{Measured, Observer};
 use crate::{Error, Get, Listing, Object, ObjectKey, ObjectStore, Page};
@@ -50,6 +50,10 @@ impl Endpoint {
             store,
             hedger: policy.hedging.map(Hedger::new),
         }
+    }
+
+    pub(super) fn hedges(&self) -> Hedges {
+        self.hedger.as_ref().map_or_else(Hedges::default, Hedger::tally)
     }
 
     pub(super) async fn head<'a>(&'a self, key: &'a ObjectKey) -> Result<Object, Error> {

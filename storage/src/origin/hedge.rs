@@ -58,6 +58,16 @@ struct Books {
     heads: Recent,
     gets: Recent,
     saved: f64,
+    tally: Hedges,
+}
+
+/// What became of hedges.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hedges {
+    /// Whose answer was used, because it was there earlier or the only one.
+    pub won: u64,
+    /// That were not sent, because too many had been.
+    pub denied: u64,
 }
 
 /// A ring of the last times to the first byte.
@@ -115,12 +125,17 @@ impl Hedger {
                     return answer;
                 }
                 let other = second.await;
-                if is_answer(&other) { other } else { answer }
+                if !is_answer(&other) {
+                    return answer;
+                }
+                self.books().tally.won += 1;
+                other
             }
             Either::Right((other, first)) => {
                 if is_answer(&other) {
                     // The first would have taken longer still; leaving it out would make the store look fast.
                     answered(&other);
+                    self.books().tally.won += 1;
                     return other;
                 }
                 let answer = first.await;
@@ -142,8 +157,14 @@ impl Hedger {
         let enough = books.saved >= 1.0;
         if enough {
             books.saved -= 1.0;
+        } else {
+            books.tally.denied += 1;
         }
         enough
+    }
+
+    pub(super) fn tally(&self) -> Hedges {
+        self.books().tally
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -247,6 +268,7 @@ mod tests {
         let both = race((SLOW, Err(unavailable())), (USUAL, Err(unavailable()))).await;
         assert_eq!(both, (None, SLOW), "the first one's error, when it is sure that there is nothing better");
         assert!(begun.elapsed() > SLOW);
+        assert_eq!(hedger.tally(), Hedges { won: 2, denied: 0 });
     }
 
     #[tokio::test(start_paused = true)]
@@ -270,6 +292,8 @@ mod tests {
         }
         let in_200 = at.windows(201).map(|window| window[200] - window[0]).max().expect("windows");
         assert!(f64::from(in_200) <= 0.05 * 200.0 + SAVED_MAX, "{in_200} in 200");
+        // All that were late by themselves were sent or denied; the hedges took just as long.
+        assert_eq!(hedger.tally(), Hedges { won: 0, denied: 800 - u64::from(sent.get()) });
     }
 
     #[test]

@@ -234,13 +234,14 @@ async fn a_late_read_is_asked_again_and_the_loser_is_dropped() {
         store.head(&key(KEY)).await.expect("is there");
     }
     // On a busy machine some were late by themselves.
-    let (before, lost) = (hedges(), losers());
+    let (before, lost, won) = (hedges(), losers(), store.endpoints()[0].hedges.won);
     server.fault(Fault::Hang.times(1));
     read(&store).await.expect("the second one answers");
     server.fault(Fault::Hang.times(1));
     store.head(&key(KEY)).await.expect("the second one answers");
     assert_eq!(hedges(), before + 2);
     assert_eq!(losers(), lost + 2);
+    assert_eq!(store.endpoints()[0].hedges.won, won + 2);
     server.release_hung();
     server.until(|counts| counts.in_flight == 0).await.expect("the losers are gone");
 

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use seekway_cache::Stats;
 use seekway_gateway::{Config, Gateway};
+use seekway_loadtests::gateway::{Gateway as Process, Launch};
 use seekway_loadtests::origin::{Object, Origin, Shape};
 use seekway_loadtests::pattern;
 use tempfile::TempDir;
@@ -195,6 +196,17 @@ impl Stand {
             origin.until(|counts| counts.in_flight == 0).await.expect("no request is left at the origin");
         }
     }
+}
+
+/// A gateway that is a process of its own, with an environment and a log, in front of `origin`.
+pub(crate) async fn process(origin: &Origin, env: &[(&str, &str)]) -> Process {
+    let launch = Launch {
+        binary: env!("CARGO_BIN_EXE_gateway").into(),
+        endpoint: origin.endpoint(),
+        bucket: BUCKET.to_owned(),
+        environment: env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+    };
+    Process::start(&launch).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn media_folder(folder: &TempDir) -> PathBuf {
