@@ -1,0 +1,36 @@
+//! What it costs to write a segment as a value for Redis, and to believe one that came back.
+
+use std::hint::black_box;
+
+use bytes::Bytes;
+use criterion::{Criterion, Throughput};
+
+// The file itself: it needs nothing of the cache, and nobody else needs it.
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "keys are not digested for each segment, and its tests run elsewhere"
+)]
+#[path = "../src/redis/envelope.rs"]
+mod envelope;
+
+const SEGMENT_BYTES: usize = 64 * 1024;
+/// As `redis.rs` makes them, between NULs: store, key, ETag, version id, size, segment length and place.
+const NAME: &[u8] =
+    b"s3 bucket\0films/one.mp4\0\"9b2cf535f27731c974343645a3985328-88\0\0734003200\065536\042";
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    let segment: Vec<u8> = (0..=u8::MAX).cycle().take(SEGMENT_BYTES).collect();
+    let value = Bytes::from(envelope::seal(NAME, &segment));
+    let mut group = criterion.benchmark_group("redis");
+    group.throughput(Throughput::Bytes(SEGMENT_BYTES as u64));
+    group.bench_function("seal 64 KiB", |bencher| {
+        bencher.iter(|| envelope::seal(black_box(NAME), black_box(&segment)));
+    });
+    group.bench_function("open 64 KiB", |bencher| {
+        bencher.iter(|| envelope::open(black_box(NAME), black_box(&value)).expect("as it was sealed"));
+    });
+    group.finish();
+    criterion.final_summary();
+}
