@@ -33,7 +33,7 @@ BENCH := cargo bench --workspace --locked --quiet
 
 bench: ## time the hot paths, count the instructions of the hottest, and fail if those are more than kept (ARGS go to criterion)
 	@scripts/setup bench
-	@$(BENCH) --bench reads --bench redis --bench delivery --bench requests -- \
+	@$(BENCH) --bench hot_paths -- \
 	  --noplot --warm-up-time 0.5 --measurement-time 2 $(ARGS)
 	@echo "every figure of this run and its change since the one before: $(TARGET_DIR)/criterion/"
 	@$(BENCH) --bench instructions

@@ -14,12 +14,10 @@ const OBJECT_BYTES: u64 = 734_003_200;
 const ETAG: &str = "\"9b2cf535f27731c974343645a3985328-88\"";
 const WRITTEN: &str = "Wed, 21 Oct 2015 07:28:00 GMT";
 
-fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    range(&mut criterion);
-    conditional(&mut criterion);
-    multipart(&mut criterion);
-    criterion.final_summary();
+pub(crate) fn bench(criterion: &mut Criterion) {
+    range(criterion);
+    conditional(criterion);
+    multipart(criterion);
 }
 
 fn range(criterion: &mut Criterion) {
@@ -29,7 +27,7 @@ fn range(criterion: &mut Criterion) {
         let ranges = Ranges::of(&headers).expect("well-formed");
         group.throughput(Throughput::Elements(count));
         group.bench_function(format!("parse {name}"), |bencher| {
-            bencher.iter(|| Ranges::of(black_box(&headers)))
+            bencher.iter(|| Ranges::of(black_box(&headers)));
         });
         group.bench_function(format!("resolve {name}"), |bencher| {
             bencher.iter(|| black_box(&ranges).resolve(black_box(OBJECT_BYTES)));

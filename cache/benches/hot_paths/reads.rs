@@ -17,11 +17,9 @@ const OBJECT_BYTES: u64 = 16 * KIB * KIB;
 /// Nothing that is measured becomes old or late meanwhile.
 const LONG: Duration = Duration::from_hours(1);
 
-fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    memory_hit(&mut criterion);
-    follower(&mut criterion);
-    criterion.final_summary();
+pub(crate) fn bench(criterion: &mut Criterion) {
+    memory_hit(criterion);
+    follower(criterion);
 }
 
 fn memory_hit(criterion: &mut Criterion) {

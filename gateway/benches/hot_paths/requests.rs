@@ -1,7 +1,5 @@
 //! Answers from memory: the body alone, and whole requests through everything but the connection.
 
-mod stand;
-
 use criterion::{BatchSize, Criterion, Throughput};
 use seekway_cache::Source;
 use seekway_gateway::bench;
@@ -9,10 +7,9 @@ use seekway_gateway::delivery::body::{Payload, Piece, Ranges};
 use seekway_gateway::delivery::range::RANGES_MAX;
 use tower::ServiceExt;
 
-use stand::{KIB, OBJECT_BYTES, drain, key, origin, request, runtime, warm};
+use crate::stand::{KIB, OBJECT_BYTES, drain, key, origin, request, runtime, warm};
 
-fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+pub(crate) fn bench(criterion: &mut Criterion) {
     let runtime = runtime();
     let (_origin, config) = origin();
     let (cache, service) = runtime.block_on(bench::open(&config)).expect("a gateway");
@@ -50,5 +47,4 @@ fn main() {
             bencher.to_async(&runtime).iter_batched(ask, answer, BatchSize::SmallInput);
         });
     }
-    criterion.final_summary();
 }
