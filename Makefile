@@ -1,6 +1,6 @@
 # Everything a person types. Each target says what it does in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs fuzz cold-seek hedging soak clean
+.PHONY: help run test check docs fuzz bench bench-keep cold-seek hedging soak clean
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -28,6 +28,19 @@ docs: ## write the tables of docs/configuration.md and docs/metrics.md anew, fro
 fuzz: ## throw bytes at the parsers, FUZZ_SECONDS (60) for each
 	@scripts/setup test
 	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) scripts/fuzz
+
+BENCH := cargo bench --workspace --locked --quiet
+
+bench: ## time the hot paths, count the instructions of the hottest, and fail if those are more than kept (ARGS go to criterion)
+	@scripts/setup bench
+	@$(BENCH) --bench hot_paths -- \
+	  --noplot --warm-up-time 0.5 --measurement-time 2 $(ARGS)
+	@echo "every figure of this run and its change since the one before: $(TARGET_DIR)/criterion/"
+	@$(BENCH) --bench instructions
+
+bench-keep: ## count the same instructions, and keep the counts for later runs to be compared with
+	@scripts/setup bench
+	@$(BENCH) --bench instructions -- --keep
 
 cold-seek: ## measure a seek into a cold object, on release builds (ARGS are passed on)
 	@scripts/setup run

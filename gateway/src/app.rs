@@ -10,7 +10,6 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use seekway_cache::Cache;
 use seekway_storage::ObjectStore;
 use tokio_util::sync::CancellationToken;
@@ -123,10 +122,10 @@ impl App {
         self.is_ready.load(Ordering::Acquire)
     }
 
-    async fn public(
+    async fn public<B: Sync>(
         &self,
         known: &Known<'_>,
-        request: &Request<Incoming>,
+        request: &Request<B>,
     ) -> Result<Response<Payload>, Problem> {
         let route = routes::decode(request.uri().path());
         let (method, query) = (request.method(), request.uri().query());
@@ -159,7 +158,7 @@ impl App {
         }
     }
 
-    fn may_list(&self, client: IpAddr, request: &Request<Incoming>) -> bool {
+    fn may_list<B>(&self, client: IpAddr, request: &Request<B>) -> bool {
         match self.listing {
             Listing::Everybody => true,
             Listing::ThisMachine => client.is_loopback() && routes::names_this_machine(request.headers()),
@@ -176,7 +175,7 @@ impl App {
         response
     }
 
-    fn admin(&self, request: &Request<Incoming>) -> Result<Response<Payload>, Problem> {
+    fn admin<B>(&self, request: &Request<B>) -> Result<Response<Payload>, Problem> {
         let allowed = routes::allowed_methods(&Route::Health);
         if !allowed.contains(request.method()) {
             return Err(Problem::MethodNotAllowed(allowed));
@@ -197,7 +196,11 @@ impl App {
         }
     }
 
-    async fn answer(&self, known: &Known<'_>, request: &Request<Incoming>) -> (Response<Payload>, Admitted) {
+    async fn answer<B: Sync>(
+        &self,
+        known: &Known<'_>,
+        request: &Request<B>,
+    ) -> (Response<Payload>, Admitted) {
         let surface = known.surface;
         let mut admitted = Admitted::default();
         let handled = async {
@@ -253,14 +256,14 @@ impl App {
     }
 }
 
-/// The request path of one connection, outermost first.
-pub(crate) fn service(
+/// The request path of one connection, outermost first. No request's body is read.
+pub(crate) fn service<B: Send + Sync + 'static>(
     app: Arc<App>,
     phase: Arc<Phase>,
     peer: Peer,
     surface: Surface,
 ) -> impl Service<
-    Request<Incoming>,
+    Request<B>,
     Response = Response<Tracked>,
     Error = std::convert::Infallible,
     Future: Send + 'static,
@@ -271,7 +274,7 @@ pub(crate) fn service(
         // Before anything can fail, so that every answer and every log line has an id; a proxy's id is kept.
         .layer(SetRequestIdLayer::new(REQUEST_ID.clone(), app.request_ids.clone()))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID.clone()))
-        .service_fn(move |mut request: Request<Incoming>| {
+        .service_fn(move |mut request: Request<B>| {
             host::take_from_target(&mut request);
             let answering = phase.begin();
             let (app, peer) = (app.clone(), peer.clone());

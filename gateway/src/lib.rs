@@ -9,6 +9,8 @@
 mod access_log;
 mod admission;
 mod app;
+#[doc(hidden)]
+pub mod bench;
 pub mod clients;
 pub mod config;
 mod console;

@@ -113,13 +113,7 @@ impl Gateway {
         }
 
         let runtime = runtime()?;
-        let metrics = Arc::new(Metrics::new());
-        let store = runtime.block_on(store::connect(config, &metrics))?;
-        if config.cache().redis.is_some() && store.head_is_cheap() {
-            warn!("REDIS_URL is not used with a local folder, which is nearer than Redis");
-        }
-        let cache = Cache::new(store.clone(), config.cache()).map_err(StartError::Redis)?;
-        let app = Arc::new(App::new(config, cache, store, metrics));
+        let app = runtime.block_on(open(config))?;
 
         let threads_count = config.listeners.threads();
         let streams = StreamPlaces::new(config.listeners.max_connections);
@@ -206,6 +200,17 @@ impl Drop for Gateway {
         self.app.drain();
         self.app.drained.cancel();
     }
+}
+
+/// What requests reach, by the configuration.
+pub(crate) async fn open(config: &Config) -> Result<Arc<App>, StartError> {
+    let metrics = Arc::new(Metrics::new());
+    let store = store::connect(config, &metrics).await?;
+    if config.cache().redis.is_some() && store.head_is_cheap() {
+        warn!("REDIS_URL is not used with a local folder, which is nearer than Redis");
+    }
+    let cache = Cache::new(store.clone(), config.cache()).map_err(StartError::Redis)?;
+    Ok(Arc::new(App::new(config, cache, store, metrics)))
 }
 
 /// Accepts until the drain begins, then sees it through.

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -135,7 +136,8 @@ impl Worker {
                 () = ending.as_mut() => return Ok(()),
             };
             let _speaking = Speaking::begin(app.metrics.clone(), surface.into(), is_http2);
-            let service = TowerToHyperService::new(app::service(app.clone(), phase.clone(), peer, surface));
+            let service = app::service::<Incoming>(app.clone(), phase.clone(), peer, surface);
+            let service = TowerToHyperService::new(service);
             if is_http2 {
                 phase.speaks_http2();
                 let places = streams.take();

@@ -1,0 +1,36 @@
+//! The way in for benches, which see only what is public: the path of a request, without its connection.
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use seekway_cache::Cache;
+use tower::Service;
+
+use crate::app::{self, Surface};
+use crate::delivery::body::BodyError;
+use crate::server::{self, Peer};
+use crate::{Config, StartError};
+
+/// What each request of one client's connection goes through, and the cache behind it.
+pub async fn open(
+    config: &Config,
+) -> Result<
+    (
+        Cache,
+        impl Service<
+            Request<()>,
+            Response = Response<impl Body<Data = Bytes, Error = BodyError> + use<>>,
+            Error = Infallible,
+        > + Clone
+        + use<>,
+    ),
+    StartError,
+> {
+    let app = server::open(config).await?;
+    let peer = Peer { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), share: Arc::default() };
+    Ok((app.cache.clone(), app::service(app, Arc::default(), peer, Surface::Public)))
+}
