@@ -43,7 +43,7 @@ use tracing::{Instrument, debug_span};
 pub use budget::{Budget, Permit};
 pub use error::Error;
 pub use measure::{BUCKETS, Cells, Histogram, Times};
-pub use metadata::{Freshness, MetadataPolicy, OpenObject};
+pub use metadata::{Freshness, METADATA_BYTES_MAX, MetadataPolicy, OpenObject};
 pub use reader::{Reader, Source};
 pub use redis::{RedisConfig, RedisUrl};
 pub use segment::{Identity, SegmentIndex, Segmentation};
@@ -142,7 +142,7 @@ impl Cache {
         if inner.store.head_is_cheap() {
             let object = inner.store.head(key).await?;
             let identity = Arc::new(Identity::new(key.clone(), object.version.clone(), object.size));
-            return Ok((Arc::new(OpenObject { identity, object }), Freshness::Live));
+            return Ok((Arc::new(OpenObject::new(identity, object)), Freshness::Live));
         }
         match inner.metadata.lookup(key) {
             Lookup::Serve(object, freshness) => {

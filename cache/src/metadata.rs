@@ -9,8 +9,9 @@
 //! However many ask for an unknown object, one request goes to the store (a *flight*). It is a task of its
 //! own, so a client that leaves cancels nothing but its own wait; when all have left, it ends a little later.
 
+use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use moka::Entry;
@@ -24,8 +25,13 @@ use crate::error::Error;
 use crate::filler::GRACE;
 use crate::segment::Identity;
 
-/// Objects remembered at most; one costs about 1 KiB.
+/// Objects remembered at most.
 const OBJECTS_MAX: u64 = 100_000;
+/// What one costs at most, with its key and the headers that are made for it.
+const OBJECT_BYTES: u64 = 2048;
+
+/// What all that is remembered of objects costs at most.
+pub const METADATA_BYTES_MAX: u64 = OBJECTS_MAX * OBJECT_BYTES;
 
 /// After the store failed to answer, it is not asked again about this object for so long: a failing store is
 /// not helped by one request a client, nor is a client by waiting for it.
@@ -54,6 +60,7 @@ pub struct OpenObject {
     pub identity: Arc<Identity>,
     /// What the store said of it.
     pub object: Object,
+    memo: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 /// How an object's metadata came about.
@@ -124,6 +131,24 @@ pub(crate) struct Flight {
     landed: Arc<watch::Sender<Option<Answer>>>,
 }
 
+// === impl OpenObject ===
+
+impl OpenObject {
+    pub(crate) fn new(identity: Arc<Identity>, object: Object) -> Self {
+        Self { identity, object, memo: OnceLock::new() }
+    }
+
+    /// What the cache's user works out once for this version, and has as long as the metadata is remembered.
+    ///
+    /// # Panics
+    ///
+    /// If another type was asked for before.
+    pub fn memo<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> &T {
+        let memo = self.memo.get_or_init(|| Box::new(make()));
+        memo.downcast_ref().expect("there is one user, with one type")
+    }
+}
+
 // === impl Metadata ===
 
 impl Metadata {
@@ -190,7 +215,7 @@ impl Metadata {
             }
             _ => Arc::new(Identity::new(key.clone(), object.version.clone(), object.size)),
         };
-        let object = Arc::new(OpenObject { identity, object });
+        let object = Arc::new(OpenObject::new(identity, object));
         let now = Instant::now();
         let at = now.checked_sub(age).unwrap_or(now);
         self.known.insert(key.clone(), Known::Present(object.clone(), Learned { at, failed: None }));

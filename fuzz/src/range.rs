@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use http::{HeaderMap, HeaderValue, header};
+use seekway_gateway::delivery::header_text::HeaderText;
 use seekway_gateway::delivery::range::{
     RANGES_MAX, Ranges, Resolved, Spec, Wanted, content_range, known_start, resolve,
 };
@@ -53,7 +54,7 @@ fn check_resolved(resolved: &Resolved, asked: &[Range<u64>], specs: &[Spec], siz
             );
             assert!(asked.iter().any(|asked| asked.start == range.start), "{range:?} begins too early");
             assert!(asked.iter().any(|asked| asked.end == range.end), "{range:?} ends too late");
-            let text = content_range(range, size);
+            let text = content_range(&mut HeaderText::new(), range, size);
             let expected = format!("bytes {}-{}/{size}", range.start, range.end - 1);
             assert_eq!(text.as_bytes(), expected.as_bytes());
         }

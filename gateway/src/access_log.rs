@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
-use http::{Request, StatusCode, Version};
+use http::{HeaderValue, Request, StatusCode, Version, header};
 use tracing::{Level, Span, info, info_span, warn};
 
 use crate::config::AccessLog;
@@ -38,19 +38,23 @@ struct Line {
 // === impl Entry ===
 
 impl Entry {
-    pub(crate) fn new<B>(request: &Request<B>, client: IpAddr, mode: AccessLog, begun: Instant) -> Self {
-        let text = |name: &str| {
-            request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-        };
+    pub(crate) fn new<B>(
+        request: &Request<B>,
+        id: &HeaderValue,
+        client: IpAddr,
+        mode: AccessLog,
+        begun: Instant,
+    ) -> Self {
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let request = (mode != AccessLog::Off).then(|| {
             Box::new(Line {
-                id: text("x-request-id").unwrap_or_default(),
+                id: text(id),
                 client,
                 method: request.method().to_string(),
                 // In HTTP/2 the URI has scheme and host, too; the line looks the same for both.
                 target: request.uri().path_and_query().map_or("*", PathAndQuery::as_str).to_owned(),
                 version: request.version(),
-                range: text("range"),
+                range: request.headers().get(header::RANGE).map(text),
             })
         });
         Self { mode, request, begun, answered: None, announced: 0, sent: 0, error: None }

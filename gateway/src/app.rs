@@ -8,13 +8,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use seekway_cache::Cache;
 use seekway_storage::ObjectStore;
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceBuilder};
-use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
+use tower::{Service, service_fn};
 use tracing::Instrument;
 
 use crate::access_log::Entry;
@@ -25,7 +24,7 @@ use crate::delivery::cors::AllowOrigin;
 use crate::delivery::{Delivery, MediaRequest};
 use crate::framing::BadHead;
 use crate::metrics::{Meter, Metrics};
-use crate::request_ids::RequestIds;
+use crate::request_ids::{REQUEST_ID, RequestIds};
 use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
 use crate::server::{Peer, Phase, REFUSED_METHOD, SocketMemory};
@@ -33,7 +32,6 @@ use crate::tracked::Tracked;
 use crate::{console, host, memory_limit, objects};
 
 static SERVER: HeaderValue = HeaderValue::from_static("seekway");
-static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Everything a request can reach.
 pub(crate) struct App {
@@ -69,6 +67,7 @@ struct Known<'a> {
     peer: &'a Peer,
     /// Who asks, behind proxies.
     client: IpAddr,
+    id: HeaderValue,
     /// The request stands in place of something that is none.
     refusal: Option<BadHead>,
 }
@@ -231,14 +230,14 @@ impl App {
             Err(problem) => {
                 self.metrics.problem(&problem);
                 respond::report(&problem, request.uri().path());
-                let id = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok());
-                respond::problem(&problem, id).map(Payload::Small)
+                respond::problem(&problem, known.id.to_str().ok()).map(Payload::Small)
             }
         };
         if request.method() == Method::HEAD {
             *response.body_mut() = Payload::Empty;
         }
         let headers = response.headers_mut();
+        headers.insert(REQUEST_ID.clone(), known.id.clone());
         headers.insert(header::SERVER, SERVER.clone());
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if surface == Surface::Public && request.uri().path().starts_with("/media/") {
@@ -270,26 +269,23 @@ pub(crate) fn service<B: Send + Sync + 'static>(
 > + Clone
 + Send
 + 'static {
-    ServiceBuilder::new()
-        // Before anything can fail, so that every answer and every log line has an id; a proxy's id is kept.
-        .layer(SetRequestIdLayer::new(REQUEST_ID.clone(), app.request_ids.clone()))
-        .layer(PropagateRequestIdLayer::new(REQUEST_ID.clone()))
-        .service_fn(move |mut request: Request<B>| {
-            host::take_from_target(&mut request);
-            let answering = phase.begin();
-            let (app, peer) = (app.clone(), peer.clone());
-            let refusal = phase.refusal().filter(|_| request.method().as_str() == REFUSED_METHOD);
-            async move {
-                let begun = Instant::now();
-                let meter = Meter::begin(app.metrics.clone(), surface, &request, begun);
-                let client = app.admission.client_address(peer.address, request.headers());
-                let entry = Entry::new(&request, client, app.access_log, begun);
-                let span = entry.span();
-                let known = Known { surface, peer: &peer, client, refusal };
-                let (response, admitted) = app.answer(&known, &request).instrument(span).await;
-                Ok(Tracked::response(response, entry, meter, answering, admitted))
-            }
-        })
+    service_fn(move |mut request: Request<B>| {
+        host::take_from_target(&mut request);
+        let answering = phase.begin();
+        let (app, peer) = (app.clone(), peer.clone());
+        let refusal = phase.refusal().filter(|_| request.method().as_str() == REFUSED_METHOD);
+        async move {
+            let begun = Instant::now();
+            let meter = Meter::begin(app.metrics.clone(), surface, &request, begun);
+            let client = app.admission.client_address(peer.address, request.headers());
+            let id = app.request_ids.of(request.headers());
+            let entry = Entry::new(&request, &id, client, app.access_log, begun);
+            let span = entry.span();
+            let known = Known { surface, peer: &peer, client, id, refusal };
+            let (response, admitted) = app.answer(&known, &request).instrument(span).await;
+            Ok(Tracked::response(response, entry, meter, answering, admitted))
+        }
+    })
 }
 
 fn json(status: StatusCode, text: &'static str) -> Response<Payload> {

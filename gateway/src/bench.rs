@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use seekway_cache::Cache;
@@ -12,6 +11,7 @@ use tower::Service;
 
 use crate::app::{self, Surface};
 use crate::delivery::body::BodyError;
+use crate::delivery::slices::Slices;
 use crate::server::{self, Peer};
 use crate::{Config, StartError};
 
@@ -23,7 +23,7 @@ pub async fn open(
         Cache,
         impl Service<
             Request<()>,
-            Response = Response<impl Body<Data = Bytes, Error = BodyError> + use<>>,
+            Response = Response<impl Body<Data = Slices, Error = BodyError> + use<>>,
             Error = Infallible,
         > + Clone
         + use<>,

@@ -9,10 +9,12 @@ pub mod body;
 pub mod cache_status;
 pub mod conditional;
 pub mod cors;
+pub mod header_text;
 pub mod media_type;
 pub mod multipart;
 pub mod range;
 pub mod slices;
+mod template;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,7 +29,9 @@ use seekway_storage::ObjectKey;
 use body::{Payload, Piece, Ranges};
 use cache_status::{Served, Timings};
 use conditional::{Outcome, Validators};
+use header_text::HeaderText;
 use range::Resolved;
+use template::Template;
 
 use crate::respond::Problem;
 
@@ -36,6 +40,9 @@ static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// How often a request begins again because the object changed under it, before its headers left.
 const RESTARTS_MAX: u32 = 2;
+
+/// An answer has about so many headers; a map that grows while it is filled costs more than filling it.
+const HEADERS_USUAL: usize = 20;
 
 /// What delivery needs besides the request.
 #[derive(Debug)]
@@ -87,14 +94,21 @@ impl Delivery {
         let validators =
             Validators { etag: &object.object.version.etag, last_modified: object.object.last_modified };
         let size = object.object.size;
+        let template = Template::of(self, request.key, &object);
+        let mut text = HeaderText::new();
         let mut response = Response::new(Payload::Empty);
         let headers = response.headers_mut();
-        self.validator_headers(headers, request.key, &object, freshness);
+        headers.reserve(HEADERS_USUAL);
+        template.add_validators(headers);
+        // RFC 9111 §5.1: the answer is made from something remembered, this long ago.
+        if let Freshness::Fresh { age, .. } | Freshness::Stale { age, .. } = freshness {
+            headers.insert(header::AGE, text.number(age.as_secs()).value());
+        }
         let resolved =
             match conditional::evaluate(request.method, request.headers, validators, SystemTime::now()) {
                 Outcome::PreconditionFailed => return Err(Problem::PreconditionFailed),
                 Outcome::NotModified => {
-                    source_headers(headers, None, freshness, opened, begun);
+                    source_headers(headers, &mut text, None, freshness, opened, begun);
                     *response.status_mut() = StatusCode::NOT_MODIFIED;
                     return Ok(response);
                 }
@@ -102,28 +116,29 @@ impl Delivery {
                 Outcome::Proceed { range_applies: false } => Resolved::Full,
             };
 
-        let stored_type = object.object.attributes.content_type.as_deref();
-        let media_type = media_type::for_key(request.key.as_str(), stored_type);
-        representation_headers(headers, request, &object);
+        template.add_representation(headers);
+        if request.download {
+            headers.insert(header::CONTENT_DISPOSITION, attachment(request.key.as_str()));
+        }
         let (status, ranges, layout) = match resolved {
             Resolved::Unsatisfiable => return Err(Problem::RangeNotSatisfiable { size: Some(size) }),
             Resolved::Full => (StatusCode::OK, vec![0..size], None),
             Resolved::Single(range) => {
-                headers.insert(header::CONTENT_RANGE, range::content_range(&range, size));
+                headers.insert(header::CONTENT_RANGE, range::content_range(&mut text, &range, size));
                 (StatusCode::PARTIAL_CONTENT, vec![range], None)
             }
             Resolved::Multiple(ranges) => {
                 let boundary = multipart::Boundary::random();
-                let layout = multipart::Layout::new(&boundary, &media_type, &ranges, size);
+                let layout = multipart::Layout::new(&boundary, &template.media_type, &ranges, size);
                 (StatusCode::PARTIAL_CONTENT, ranges, Some(layout))
             }
         };
         let (content_type, length) = match &layout {
             Some(layout) => (layout.content_type.clone(), layout.content_length),
-            None => (media_type, ranges[0].end - ranges[0].start),
+            None => (template.media_type.clone(), ranges[0].end - ranges[0].start),
         };
         headers.insert(header::CONTENT_TYPE, content_type);
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        headers.insert(header::CONTENT_LENGTH, text.number(length).value());
 
         let mut source = None;
         if request.method != Method::HEAD && !ranges[0].is_empty() {
@@ -131,32 +146,9 @@ impl Delivery {
             source = Some(first);
             *response.body_mut() = Payload::Ranges(Box::new(Ranges::new(pieces, length, first)));
         }
-        source_headers(response.headers_mut(), source, freshness, opened, begun);
+        source_headers(response.headers_mut(), &mut text, source, freshness, opened, begun);
         *response.status_mut() = status;
         Ok(response)
-    }
-
-    /// Headers that a 304 has, too (RFC 9110 §15.4.5).
-    fn validator_headers(
-        &self,
-        headers: &mut HeaderMap,
-        key: &ObjectKey,
-        object: &OpenObject,
-        freshness: Freshness,
-    ) {
-        insert_text(headers, header::ETAG, Some(&object.object.version.etag));
-        if let Some(value) = object.object.last_modified.and_then(conditional::last_modified_value) {
-            headers.insert(header::LAST_MODIFIED, value);
-        }
-        let stored = object.object.attributes.cache_control.as_deref();
-        let stored = stored.and_then(|value| HeaderValue::from_str(value).ok());
-        if let Some(value) = stored.or_else(|| self.cache_control(key)) {
-            headers.insert(header::CACHE_CONTROL, value);
-        }
-        // RFC 9111 §5.1: the answer is made from something remembered, this long ago.
-        if let Freshness::Fresh { age, .. } | Freshness::Stale { age, .. } = freshness {
-            headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
-        }
     }
 
     fn cache_control(&self, key: &ObjectKey) -> Option<HeaderValue> {
@@ -165,18 +157,6 @@ impl Delivery {
             .filter(|(prefix, _)| key.as_str().starts_with(prefix))
             .max_by_key(|(prefix, _)| prefix.len())
             .map(|(_, value)| value.clone())
-    }
-}
-
-fn representation_headers(headers: &mut HeaderMap, request: MediaRequest<'_>, object: &OpenObject) {
-    let attributes = &object.object.attributes;
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    insert_text(headers, header::CONTENT_ENCODING, attributes.content_encoding.as_deref());
-    insert_text(headers, header::CONTENT_LANGUAGE, attributes.content_language.as_deref());
-    if request.download {
-        headers.insert(header::CONTENT_DISPOSITION, attachment(request.key.as_str()));
-    } else {
-        insert_text(headers, header::CONTENT_DISPOSITION, attributes.content_disposition.as_deref());
     }
 }
 
@@ -220,6 +200,7 @@ async fn begin(
 /// Says where the answer came from, and what its time went to.
 fn source_headers(
     headers: &mut HeaderMap,
+    text: &mut HeaderText,
     source: Option<Source>,
     freshness: Freshness,
     opened: Duration,
@@ -230,8 +211,8 @@ fn source_headers(
         first_byte: source.map(|_| begun.elapsed()),
     };
     let served = served(source, freshness);
-    headers.insert(CACHE_STATUS.clone(), served.cache_status());
-    headers.insert(SERVER_TIMING.clone(), served.server_timing(timings));
+    headers.insert(CACHE_STATUS.clone(), served.cache_status(text));
+    headers.insert(SERVER_TIMING.clone(), served.server_timing(timings, text));
 }
 
 /// Where the answer came from: its first byte, or without a body what is known of the object.
@@ -264,13 +245,6 @@ fn attachment(key: &str) -> HeaderValue {
     let utf8 = utf8_percent_encode(name, ATTR_CHAR);
     let value = format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{utf8}");
     HeaderValue::from_str(&value).expect("visible ASCII and spaces")
-}
-
-/// Inserts a value that a store gave, if it can be a header at all.
-fn insert_text(headers: &mut HeaderMap, name: HeaderName, value: Option<&str>) {
-    if let Some(Ok(value)) = value.map(HeaderValue::from_str) {
-        headers.insert(name, value);
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! `docs/configuration.md` has the same sum for operators, `/metrics` shows it, and the soak scenarios hold the
 //! running process to it.
 
-use seekway_cache::RedisConfig;
+use seekway_cache::{METADATA_BYTES_MAX, RedisConfig};
 
 use crate::config::{Config, StorageBackend};
 use crate::server::{
@@ -52,6 +52,7 @@ pub(crate) fn bytes(config: &Config) -> u64 {
         (config.listeners.max_connections as u64).saturating_mul(connection),
         store,
         cache.redis.map_or(0, |_| REDIS_COPIES * RedisConfig::bytes_max(cache.segmentation)),
+        METADATA_BYTES_MAX,
         BASE,
     ]
     .into_iter()

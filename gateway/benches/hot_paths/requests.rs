@@ -7,7 +7,7 @@ use seekway_gateway::delivery::body::{Payload, Piece, Ranges};
 use seekway_gateway::delivery::range::RANGES_MAX;
 use tower::ServiceExt;
 
-use crate::stand::{KIB, OBJECT_BYTES, drain, key, origin, request, runtime, warm};
+use crate::stand::{KIB, OBJECT_BYTES, drain, key, origin, receive, request, runtime, warm};
 
 pub(crate) fn bench(criterion: &mut Criterion) {
     let runtime = runtime();
@@ -38,7 +38,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     ] {
         let ask = || request(&headers);
         let answer = async |request| {
-            drain(service.clone().oneshot(request).await.expect("never fails").into_body()).await
+            receive(service.clone().oneshot(request).await.expect("never fails").into_body()).await
         };
         let length = runtime.block_on(answer(ask()));
         let mut group = criterion.benchmark_group(group);

@@ -12,7 +12,7 @@ use seekway_gateway::delivery::range;
 use tower::ServiceExt;
 
 use crate::allocations;
-use crate::stand::{KIB, OBJECT_BYTES, drain, key, origin, request, runtime, warm};
+use crate::stand::{KIB, OBJECT_BYTES, drain, key, origin, receive, request, runtime, warm};
 
 /// So many operations are counted as one, so that what happens now and then (the cache's own housekeeping) has its
 /// part in each.
@@ -46,7 +46,7 @@ pub(crate) fn run(case: &str) -> u64 {
             let answer = async |requests| {
                 for request in requests {
                     let response = service.clone().oneshot(request).await.expect("it never fails");
-                    assert_eq!(drain(response.into_body()).await, 64 * KIB);
+                    assert_eq!(receive(response.into_body()).await, 64 * KIB);
                 }
             };
             runtime.block_on(answer(requests(WARM_UP)));

@@ -3,14 +3,16 @@
 
 use std::ffi::OsString;
 use std::fmt::Debug;
+use std::future::poll_fn;
 use std::pin::pin;
 
-use bytes::Bytes;
+use bytes::Buf;
 use http::Request;
 use http_body::Body;
 use http_body_util::BodyExt;
 use seekway_cache::Cache;
 use seekway_gateway::Config;
+use seekway_gateway::delivery::body::Payload;
 use seekway_loadtests::origin::{Origin, Shape};
 use seekway_storage::ObjectKey;
 use tokio::runtime::Runtime;
@@ -80,12 +82,24 @@ pub(crate) fn request(headers: &[(&str, &str)]) -> Request<()> {
     request.body(()).expect("a request")
 }
 
-/// Takes a body to its end, as a connection does, and says how long it was.
-pub(crate) async fn drain<B: Body<Data = Bytes, Error: Debug>>(body: B) -> u64 {
+/// What a connection takes at once from a body.
+const ROOM: usize = 256 * 1024;
+
+/// Takes what a response carries to its end, as a connection does, and says how long it was.
+pub(crate) async fn drain(mut payload: Payload) -> u64 {
+    let mut length = 0;
+    while let Some(slices) = poll_fn(|cx| payload.poll_next(cx, ROOM)).await {
+        length += slices.expect("a whole body").len() as u64;
+    }
+    length
+}
+
+/// The same for a whole response.
+pub(crate) async fn receive<B: Body<Data: Buf, Error: Debug>>(body: B) -> u64 {
     let mut body = pin!(body);
     let mut length = 0;
     while let Some(frame) = body.frame().await {
-        length += frame.expect("a whole body").data_ref().map_or(0, Bytes::len) as u64;
+        length += frame.expect("a whole body").data_ref().map_or(0, Buf::remaining) as u64;
     }
     length
 }

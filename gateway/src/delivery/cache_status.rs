@@ -1,11 +1,11 @@
 //! `Cache-Status` (RFC 9211) and `Server-Timing`: where an answer came from and what took its time, for
 //! players, CDNs in front and whoever wonders why a seek was slow.
 
-use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::HeaderValue;
+
+use super::header_text::HeaderText;
 
 /// The largest integer of a structured field (RFC 9651 §3.3.1).
 const INTEGER_MAX: u64 = 999_999_999_999_999;
@@ -50,31 +50,37 @@ pub struct Timings {
 
 impl Served {
     /// The `Cache-Status` of the answer.
-    pub fn cache_status(self) -> HeaderValue {
+    pub fn cache_status(self, text: &mut HeaderText) -> HeaderValue {
         match self {
             Self::Memory { ttl: None } => HeaderValue::from_static("seekway; hit"),
-            Self::Memory { ttl: Some(ttl) } => value(format_args!("seekway; hit; ttl={}", whole_secs(ttl))),
+            Self::Memory { ttl: Some(ttl) } => {
+                text.text("seekway; hit; ttl=").number(whole_secs(ttl)).value()
+            }
             Self::Redis => HeaderValue::from_static("seekway; hit; detail=redis"),
             Self::Joined => HeaderValue::from_static("seekway; fwd=uri-miss; collapsed"),
             Self::Filled => HeaderValue::from_static("seekway; fwd=uri-miss; stored"),
             Self::FilledPart => HeaderValue::from_static("seekway; fwd=partial; stored"),
             Self::Asked => HeaderValue::from_static("seekway; fwd=uri-miss"),
             // RFC 9211 §2.4: a negative ttl says that the answer is stale.
-            Self::Stale { past } => value(format_args!("seekway; hit; ttl=-{}", whole_secs(past).max(1))),
+            Self::Stale { past } => text.text("seekway; hit; ttl=-").number(whole_secs(past).max(1)).value(),
         }
     }
 
     /// The `Server-Timing` of the answer: the same in a word, then milliseconds.
-    pub fn server_timing(self, timings: Timings) -> HeaderValue {
-        let mut text = format!("cache;desc={}", self.token());
+    pub fn server_timing(self, timings: Timings, text: &mut HeaderText) -> HeaderValue {
+        text.text("cache;desc=").text(self.token());
         for (name, took) in [("metadata", timings.metadata), ("first-byte", timings.first_byte)] {
             if let Some(took) = took {
-                let micros = took.as_micros();
-                write!(text, ", {name};dur={}.{:03}", micros / 1000, micros % 1000)
-                    .expect("a String takes all");
+                let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+                text.text(", ")
+                    .text(name)
+                    .text(";dur=")
+                    .number(micros / 1000)
+                    .text(".")
+                    .digits(micros % 1000);
             }
         }
-        value(format_args!("{text}"))
+        text.value()
     }
 
     /// One word for logs and metrics.
@@ -92,10 +98,6 @@ impl Served {
 
 fn whole_secs(duration: Duration) -> u64 {
     duration.as_secs().min(INTEGER_MAX)
-}
-
-fn value(text: fmt::Arguments<'_>) -> HeaderValue {
-    HeaderValue::from_maybe_shared(Bytes::from(text.to_string())).expect("visible ASCII")
 }
 
 #[cfg(test)]
@@ -133,19 +135,19 @@ mod tests {
             (Served::Stale { past: SECOND * 3 }, "seekway; hit; ttl=-3"),
             (Served::Stale { past: Duration::from_millis(3) }, "seekway; hit; ttl=-1"),
         ] {
-            assert_eq!(served.cache_status(), expected);
+            assert_eq!(served.cache_status(&mut HeaderText::new()), expected);
         }
     }
 
     #[test]
     fn timings_are_milliseconds() {
-        let none = Served::Filled.server_timing(Timings::default());
+        let none = Served::Filled.server_timing(Timings::default(), &mut HeaderText::new());
         assert_eq!(none, "cache;desc=filled");
         let timings = Timings {
             metadata: Some(Duration::from_micros(12_345)),
             first_byte: Some(Duration::from_nanos(7_999)),
         };
-        let both = Served::Memory { ttl: None }.server_timing(timings);
+        let both = Served::Memory { ttl: None }.server_timing(timings, &mut HeaderText::new());
         assert_eq!(both, "cache;desc=memory, metadata;dur=12.345, first-byte;dur=0.007");
     }
 
@@ -192,7 +194,7 @@ mod tests {
     #[test]
     fn every_status_is_what_the_rfc_allows() {
         for served in every_served() {
-            let text = served.cache_status();
+            let text = served.cache_status(&mut HeaderText::new());
             let (name, parameters) = parse_item(text.to_str().expect("ASCII")).expect("a structured item");
             assert_eq!(name, "seekway");
             let kind = |key: &str| parameters.iter().find(|(name, _)| name == key).map(|(_, bare)| bare);
@@ -232,7 +234,7 @@ mod tests {
     fn timings_have_the_grammar_of_server_timing() {
         let timings = Timings { metadata: Some(Duration::MAX), first_byte: Some(Duration::ZERO) };
         for served in every_served() {
-            let text = served.server_timing(timings);
+            let text = served.server_timing(timings, &mut HeaderText::new());
             for metric in text.to_str().expect("ASCII").split(", ") {
                 let (name, parameter) = metric.split_once(';').expect("a parameter");
                 let (key, value) = parameter.split_once('=').expect("a value");

@@ -8,7 +8,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::HeaderValue;
 
-use super::range::content_range_text;
+use super::header_text::HeaderText;
+use super::range::content_range;
 
 /// What one more part costs beside its own bytes, rounded up: delimiter, two headers with 20-digit offsets
 /// and a type of up to 100 characters. `range` joins ranges whose gap is smaller.
@@ -96,7 +97,8 @@ fn head(boundary: &str, content_type: Option<&str>, range: &Range<u64>, size: u6
     if let Some(content_type) = content_type {
         write!(head, "\r\nContent-Type: {content_type}").expect("a String takes all text");
     }
-    write!(head, "\r\nContent-Range: {}\r\n\r\n", content_range_text(range, size))
+    let place = content_range(&mut HeaderText::new(), range, size);
+    write!(head, "\r\nContent-Range: {}\r\n\r\n", place.to_str().expect("visible ASCII"))
         .expect("a String takes all text");
     Bytes::from(head)
 }

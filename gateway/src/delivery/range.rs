@@ -10,9 +10,9 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 
+use super::header_text::HeaderText;
 use super::multipart::PART_OVERHEAD;
 
 /// More ranges than this and the header is ignored (§14.2 names this defence, §17.15 the attack).
@@ -81,23 +81,14 @@ pub fn known_start(headers: &HeaderMap) -> Option<Wanted> {
 }
 
 /// `Content-Range` of a 206 (§14.4). `range` is not empty and lies inside `size`.
-pub fn content_range(range: &Range<u64>, size: u64) -> HeaderValue {
-    header_value(content_range_text(range, size))
+pub fn content_range(text: &mut HeaderText, range: &Range<u64>, size: u64) -> HeaderValue {
+    assert!(range.start < range.end && range.end <= size, "{range:?} is not a range of {size} bytes");
+    text.text("bytes ").number(range.start).text("-").number(range.end - 1).text("/").number(size).value()
 }
 
 /// `Content-Range` of a 416 (§14.4): only the size.
 pub fn content_range_unsatisfied(size: u64) -> HeaderValue {
-    header_value(format!("bytes */{size}"))
-}
-
-/// The text of [`content_range`], for the heads of parts.
-pub(super) fn content_range_text(range: &Range<u64>, size: u64) -> String {
-    assert!(range.start < range.end && range.end <= size, "{range:?} is not a range of {size} bytes");
-    format!("bytes {}-{}/{size}", range.start, range.end - 1)
-}
-
-fn header_value(text: String) -> HeaderValue {
-    HeaderValue::from_maybe_shared(Bytes::from(text)).expect("digits and ASCII punctuation")
+    HeaderText::new().text("bytes */").number(size).value()
 }
 
 // === impl Ranges ===
