@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};
+use seekway_cache::redis::envelope;
 
 // The file itself: it needs nothing of the cache, and nobody else needs it.
 #[expect(
@@ -11,8 +12,6 @@ use criterion::{Criterion, Throughput};
     unused_imports,
     reason = "keys are not digested for each segment, and its tests run elsewhere"
 )]
-#[path = "../../src/redis/envelope.rs"]
-mod envelope;
 
 const SEGMENT_BYTES: usize = 64 * 1024;
 /// As `redis.rs` makes them, between NULs: store, key, ETag, version id, size, segment length and place.

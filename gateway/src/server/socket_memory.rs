@@ -58,6 +58,8 @@ pub(crate) struct Lease {
     held: usize,
     /// What the socket may hold from now on, without the floor; less than `held` until it holds no more.
     granted: usize,
+    /// What the socket was last told, if anything.
+    applied: Option<usize>,
     /// Whether the connection has written, and counts among those who share.
     is_counted: bool,
     /// Whether the socket's buffer grows and shrinks as the kernel wants; once it does not, it never will.
@@ -84,6 +86,7 @@ impl SocketMemory {
             memory: self.clone(),
             held: 0,
             granted: 0,
+            applied: None,
             is_counted: false,
             is_kernels: true,
             until_renewal: 0,
@@ -154,6 +157,9 @@ impl Lease {
 
     fn apply(&mut self, socket: &TcpStream) -> io::Result<()> {
         let bound = FLOOR_BYTES + self.granted;
+        if self.applied.replace(bound) == Some(bound) {
+            return Ok(());
+        }
         let at_once = write_bytes_max(bound);
         let socket = SockRef::from(socket);
         socket.set_tcp_notsent_lowat(u32::try_from(at_once).unwrap_or(u32::MAX))?;
