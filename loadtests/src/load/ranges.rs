@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::future::try_join_all;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::{Arrivals, Film, Lane, Recorder, arrivals::Schedule, http1::Connection};
@@ -18,7 +18,7 @@ use crate::Error;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Ranges of one length.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Ranges {
     /// The length of each.
     pub bytes: u64,
@@ -33,7 +33,7 @@ pub struct Ranges {
 }
 
 /// Where ranges lie in their film.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Offsets {
     /// Anywhere, aligned to nothing.
