@@ -70,7 +70,8 @@ fn machine_tcp() -> Result<u64, Error> {
     pages.map(|pages: u64| pages * page_bytes).ok_or_else(|| unexpected(path, &text))
 }
 
-fn sockets(serving: &[u16], asking: &[u16]) -> Result<(u64, u64), Error> {
+/// Kernel memory of the sockets with a local port of `serving` or a remote one of `asking`, and how many they are.
+pub(crate) fn sockets(serving: &[u16], asking: &[u16]) -> Result<(u64, u64), Error> {
     let serving = serving.iter().map(|port| format!("sport = :{port}"));
     let asking = asking.iter().map(|port| format!("dport = :{port}"));
     let filter = serving.chain(asking).collect::<Vec<_>>().join(" or ");
