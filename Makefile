@@ -1,6 +1,6 @@
 # Everything a person types. Each target says what it does in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs fuzz cold-seek hedging soak clean
+.PHONY: help run test check docs fuzz compare cold-seek hedging soak clean
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -28,6 +28,11 @@ docs: ## write the tables of docs/configuration.md and docs/metrics.md anew, fro
 fuzz: ## throw bytes at the parsers, FUZZ_SECONDS (60) for each
 	@scripts/setup test
 	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) scripts/fuzz
+
+compare: ## measure Seekway beside nginx and Varnish, on release builds (ARGS are passed on, such as "--scenario hot-64k --keep")
+	@scripts/setup compare
+	@cargo build --release --locked -p seekway-gateway -p seekway-loadtests
+	@$(TARGET_DIR)/release/loadtest compare $(ARGS)
 
 cold-seek: ## measure a seek into a cold object, on release builds (ARGS are passed on)
 	@scripts/setup run

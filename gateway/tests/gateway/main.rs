@@ -3,6 +3,7 @@
 
 mod abuse;
 mod browser;
+mod compare;
 mod conditions;
 mod drain;
 mod forwarded;
