@@ -223,18 +223,15 @@ fn spawn(command: &Command, ending: Ending, folder: &Path) -> Result<process::Ch
     // Appending, because some servers write the same log by themselves.
     let log = OpenOptions::new().create(true).append(true).open(&path);
     let log = log.map_err(|source| Error::File { path, source })?;
-    let death_signal = match ending {
-        Ending::Terminate => Some("TERM"),
-        Ending::Kill => Some("KILL"),
-        Ending::CloseInput => None,
+    let with_us = |signal| {
+        let mut child = Command::new("setpriv");
+        child.args(["--pdeathsig", signal, "--"]).arg(command.get_program()).stdin(Stdio::null());
+        child
     };
-    let mut child = match death_signal {
-        Some(signal) => {
-            let mut child = Command::new("setpriv");
-            child.args(["--pdeathsig", signal, "--"]).arg(command.get_program()).stdin(Stdio::null());
-            child
-        }
-        None => {
+    let mut child = match ending {
+        Ending::Terminate => with_us("TERM"),
+        Ending::Kill => with_us("KILL"),
+        Ending::CloseInput => {
             let mut child = Command::new(command.get_program());
             child.stdin(Stdio::piped());
             child

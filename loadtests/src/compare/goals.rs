@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::report::{Bound, Figures, Goal, PeerReport, median};
+use super::report::{Bound, Figures, Goal, median};
 use crate::peers::Kind;
 
 /// What a [`Goal`] is before anything was measured.
@@ -34,12 +34,10 @@ pub enum Beside {
 // === impl Aim ===
 
 impl Aim {
-    /// What came of it. `None` when a peer that it needs was left out.
-    pub(super) fn judge(&self, peers: &[PeerReport]) -> Option<Goal> {
-        let rounds = |kind: Kind| {
-            let peer = peers.iter().find(|peer| peer.name == kind.name())?;
-            Some(peer.rounds.iter().map(|round| (self.figure)(&round.figures)).collect::<Vec<_>>())
-        };
+    /// What came of it, given the figures of a peer round by round, if that was not left out. `None` when one that it
+    /// needs was.
+    pub(super) fn judge(&self, rounds_of: impl Fn(Kind) -> Option<Vec<Figures>>) -> Option<Goal> {
+        let rounds = |kind: Kind| Some(rounds_of(kind)?.iter().map(self.figure).collect::<Vec<_>>());
         let own = rounds(self.of)?;
         let both = |other: Vec<Option<f64>>, put: fn(f64, f64) -> f64| {
             let pairs = own.iter().zip(other).filter_map(|(own, other)| Some(put((*own)?, other?)));
@@ -66,5 +64,47 @@ impl fmt::Display for Goal {
             Bound::AtLeast(bound) => ("at least", bound),
         };
         write!(f, "{outcome:<8} {}: {value} ({side} {bound})", self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPEED: Aim = Aim {
+        text: "speed, in parts of nginx-static's",
+        of: Kind::SeekwayS3,
+        figure: |figures| figures.gigabytes_per_second,
+        beside: Beside::PartsOf(Kind::NginxStatic),
+        bound: Bound::AtLeast(2.0),
+    };
+
+    fn judge(aim: Aim, seekway: &[f64], nginx: &[f64]) -> Option<Goal> {
+        let figures = |speed: &f64| Figures { gigabytes_per_second: Some(*speed), ..Figures::default() };
+        aim.judge(|kind| match kind {
+            Kind::SeekwayS3 => Some(seekway.iter().map(figures).collect()),
+            Kind::NginxStatic if !nginx.is_empty() => Some(nginx.iter().map(figures).collect()),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn peers_are_put_beside_each_other_round_by_round() {
+        // The machine was slow for both in the second round; the medians by themselves would say 1.
+        let goal = judge(SPEED, &[6.0, 1.0, 2.0], &[3.0, 0.5, 2.0]).unwrap();
+        assert_eq!((goal.value, goal.met), (Some(2.0), true));
+        let less = Aim { beside: Beside::MoreThan(Kind::NginxStatic), bound: Bound::AtMost(0.4), ..SPEED };
+        let goal = judge(less, &[6.0, 1.0, 2.0], &[3.0, 0.5, 2.0]).unwrap();
+        assert_eq!((goal.value, goal.met), (Some(0.5), false));
+        assert_eq!(goal.to_string(), "NOT MET  speed, in parts of nginx-static's: 0.500 (at most 0.4)");
+        let alone = Aim { beside: Beside::Nothing, ..SPEED };
+        assert_eq!(judge(alone, &[1.0, 4.0], &[]).unwrap().value, Some(2.5));
+    }
+
+    #[test]
+    fn who_was_left_out_has_no_goal_and_who_did_nothing_misses_it() {
+        assert!(judge(SPEED, &[1.0], &[]).is_none());
+        let goal = judge(SPEED, &[0.0], &[0.0]).unwrap();
+        assert_eq!((goal.value, goal.met), (None, false));
     }
 }

@@ -68,6 +68,10 @@ pub(super) async fn run(
     }
     let reports = peers.iter().zip(rounds).map(|(kind, rounds)| PeerReport::new(kind.name(), rounds));
     let reports: Vec<PeerReport> = reports.collect();
+    let figures_of = |kind: Kind| {
+        let peer = reports.iter().find(|peer| peer.name == kind.name())?;
+        Some(peer.rounds.iter().map(|round| round.figures).collect())
+    };
     Ok(ScenarioReport {
         name: scenario.name.to_owned(),
         about: scenario.about.to_owned(),
@@ -76,7 +80,7 @@ pub(super) async fn run(
         objects: scenario.objects,
         prepare: scenario.prepare,
         origin: scenario.origin,
-        goals: scenario.aims.iter().filter_map(|aim| aim.judge(&reports)).collect(),
+        goals: scenario.aims.iter().filter_map(|aim| aim.judge(figures_of)).collect(),
         peers: reports,
     })
 }

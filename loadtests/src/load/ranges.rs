@@ -92,7 +92,7 @@ impl Ranges {
                 Ok(connected) if connected.is_reusable() && !self.churn => connection = Some(connected),
                 Ok(_) => {}
                 Err(error) => {
-                    shared.recorder.borrow_mut().failed(error);
+                    shared.recorder.borrow_mut().failed(&error);
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -135,7 +135,7 @@ fn scatter(nth: u64, count: u64) -> u64 {
         a
     };
     let golden = count * 618 / 1000;
-    let step = (golden.max(1)..).find(|step| gcd(*step, count) == 1).expect("one is near");
+    let step = (golden.max(1)..=golden + count).find(|step| gcd(*step, count) == 1).expect("one is near");
     u64::try_from(u128::from(nth) * u128::from(step) % u128::from(count)).expect("below the count")
 }
 

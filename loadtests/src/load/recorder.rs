@@ -96,7 +96,7 @@ impl Recorder {
         self.total.saturating_record(nanos(end - due));
     }
 
-    pub(super) fn failed(&mut self, why: impl ToString) {
+    pub(super) fn failed(&mut self, why: &impl ToString) {
         self.failed += 1;
         self.first_failure.get_or_insert_with(|| why.to_string());
     }
