@@ -19,6 +19,8 @@ pub(super) async fn files(folder: &Path) -> Result<Nginx, Error> {
     let http = |listen: SocketAddr| {
         format!(
             "{COMMON}
+  open_file_cache max=1000 inactive=1h;
+  open_file_cache_valid 60s;
   server {{
     listen {listen} backlog=4096;
     location /{BUCKET}/ {{ alias {folder}/; }}
@@ -34,6 +36,8 @@ pub(super) async fn cache(origin: SocketAddr, folder: &Path, bytes: u64) -> Resu
     let http = |listen: SocketAddr| {
         format!(
             "{COMMON}
+  open_file_cache max=10000 inactive=1h;
+  open_file_cache_valid 60s;
   proxy_cache_path {folder} levels=1:2 keys_zone=films:16m max_size={bytes} inactive=1h use_temp_path=off;
   upstream origin {{
     server {origin};
