@@ -1,6 +1,6 @@
 # Everything a person types. Each target says what it does in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs fuzz bench bench-keep cold-seek hedging soak clean
+.PHONY: help run test check docs fuzz bench bench-keep compare cold-seek hedging soak clean
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -41,6 +41,11 @@ bench: ## time the hot paths, count the instructions of the hottest, and fail if
 bench-keep: ## count the same instructions, and keep the counts for later runs to be compared with
 	@scripts/setup bench
 	@$(BENCH) --bench instructions -- --keep
+
+compare: ## measure Seekway beside nginx and Varnish, on release builds (ARGS are passed on, such as "--scenario hot-64k --keep")
+	@scripts/setup compare
+	@cargo build --release --locked -p seekway-gateway -p seekway-loadtests
+	@$(TARGET_DIR)/release/loadtest compare $(ARGS)
 
 cold-seek: ## measure a seek into a cold object, on release builds (ARGS are passed on)
 	@scripts/setup run

@@ -70,7 +70,8 @@ fn machine_tcp() -> Result<u64, Error> {
     pages.map(|pages: u64| pages * page_bytes).ok_or_else(|| unexpected(path, &text))
 }
 
-fn sockets(serving: &[u16], asking: &[u16]) -> Result<(u64, u64), Error> {
+/// Kernel memory of the sockets with a local port of `serving` or a remote one of `asking`, and how many they are.
+pub(crate) fn sockets(serving: &[u16], asking: &[u16]) -> Result<(u64, u64), Error> {
     let serving = serving.iter().map(|port| format!("sport = :{port}"));
     let asking = asking.iter().map(|port| format!("dport = :{port}"));
     let filter = serving.chain(asking).collect::<Vec<_>>().join(" or ");
@@ -80,12 +81,16 @@ fn sockets(serving: &[u16], asking: &[u16]) -> Result<(u64, u64), Error> {
         })?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut total = (0, 0);
-    // A socket in TIME-WAIT is a few bytes of its own, and no buffers.
-    for line in text.lines().filter(|line| !line.starts_with("TIME-WAIT")) {
+    for line in text.lines().filter(|line| has_buffers(line)) {
         total.0 += socket_memory(line).ok_or_else(|| unexpected("ss -tanmOH", line))?;
         total.1 += 1;
     }
     Ok(total)
+}
+
+/// What is only beginning, or over, is a few bytes of its own, and not told.
+fn has_buffers(line: &str) -> bool {
+    !["TIME-WAIT", "SYN-RECV"].iter().any(|state| line.starts_with(state))
 }
 
 /// `… skmem:(r0,rb131072,t0,tb87040,f4096,w0,o0,bl0,d0)`, as ss(8) explains it: what is received and unread (r),
@@ -125,6 +130,7 @@ mod tests {
             "ESTAB 0 0 127.0.0.1:1 127.0.0.1:2 skmem:(r1,rb131072,t16,tb87040,f100,w10,o1000,bl10000,d7)";
         assert_eq!(socket_memory(line), Some(11_111));
         assert_eq!(socket_memory("ESTAB 0 0 127.0.0.1:1 127.0.0.1:2"), None);
+        assert!(has_buffers(line) && !has_buffers("SYN-RECV 0 0 127.0.0.1:1 127.0.0.1:2"));
     }
 
     #[tokio::test]

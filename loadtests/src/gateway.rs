@@ -2,26 +2,24 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    thread,
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Command, ExitStatus},
     time::{Duration, Instant},
 };
 
 use http::{Method, StatusCode};
 pub use rustix::process::Signal;
-use rustix::process::{Pid, kill_process};
-use tempfile::TempDir;
 
-use crate::{Error, client::Client};
+use crate::{
+    Error,
+    child::{self, Attempts, Child, Ending},
+    client::Client,
+};
 
+const NAME: &str = "gateway";
 const READY_WITHIN: Duration = Duration::from_secs(30);
-/// The gateway drains for as long as its readers read, and here nobody reads any more.
-const STOPPED_WITHIN: Duration = Duration::from_secs(5);
-const START_ATTEMPTS: usize = 3;
 
 /// What to start, and in front of what.
 #[derive(Debug, Clone)]
@@ -44,7 +42,6 @@ pub struct Gateway {
     child: Child,
     address: SocketAddr,
     admin_address: SocketAddr,
-    folder: TempDir,
 }
 
 /// A reading of Prometheus' text format.
@@ -86,14 +83,13 @@ impl Gateway {
                 "{}; build it with `cargo build --release -p seekway-gateway`",
                 launch.binary.display()
             );
-            return Err(Error::MissingBinary { name: "gateway", looked_at });
+            return Err(Error::MissingBinary { name: NAME, looked_at });
         }
-        let mut attempt = 1;
+        let mut attempts = Attempts::default();
         loop {
-            match Self::start_once(launch, free_addresses()?).await {
-                // Perhaps a port was taken between our choice and its bind.
-                Err(Error::ChildEnded { .. }) if attempt < START_ATTEMPTS => attempt += 1,
-                outcome => return outcome,
+            let outcome = Self::start_once(launch, child::free_addresses()?).await;
+            if !attempts.another(&outcome) {
+                return outcome;
             }
         }
     }
@@ -110,7 +106,7 @@ impl Gateway {
 
     /// Its process.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.pid()
     }
 
     /// Its metrics now.
@@ -126,7 +122,7 @@ impl Gateway {
 
     /// Sends it a signal, such as `TERM`, which makes it drain.
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
-        Ok(kill_process(Pid::from_child(&self.child), signal).map_err(std::io::Error::from)?)
+        self.child.signal(signal)
     }
 
     /// Waits until it has ended by itself.
@@ -146,27 +142,18 @@ impl Gateway {
     pub async fn restart(&mut self, launch: &Launch, limit: Duration) -> Result<ExitStatus, Error> {
         self.signal(Signal::TERM)?;
         let status = self.ended(limit).await?;
-        *self = Self::start_once(launch, (self.address, self.admin_address)).await?;
+        *self = Self::start_once(launch, [self.address, self.admin_address]).await?;
         Ok(status)
     }
 
-    async fn start_once(launch: &Launch, addresses: (SocketAddr, SocketAddr)) -> Result<Self, Error> {
-        // It keeps what it must keep in its working folder, so that folder is ours.
-        let folder = tempfile::Builder::new().prefix("seekway-gateway-").tempdir()?;
-        let log_path = folder.path().join("log");
-        let log = File::create(&log_path).map_err(|source| Error::File { path: log_path, source })?;
-        let (address, admin) = addresses;
+    async fn start_once(launch: &Launch, addresses: [SocketAddr; 2]) -> Result<Self, Error> {
+        let [address, admin_address] = addresses;
         let binary = fs::canonicalize(&launch.binary)
             .map_err(|source| Error::File { path: launch.binary.clone(), source })?;
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM", "--"])
-            .arg(binary)
-            // Nothing of the tester's environment: a REDIS_URL there would make cold reads warm.
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", folder.path())
+        let mut command = Command::new(binary);
+        command
             .env("SEEKWAY_LISTEN", address.to_string())
-            .env("SEEKWAY_ADMIN_LISTEN", admin.to_string())
+            .env("SEEKWAY_ADMIN_LISTEN", admin_address.to_string())
             .env("SEEKWAY_ACCESS_LOG", "off")
             // No load balancer has to look elsewhere first.
             .env("SEEKWAY_DRAIN_DELAY", "0s")
@@ -177,83 +164,28 @@ impl Gateway {
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "x")
             .env("AWS_SECRET_ACCESS_KEY", "x")
-            .envs(launch.environment.iter().map(|(name, value)| (name, value)))
-            .current_dir(folder.path())
-            // Ctrl-C is for us; we tell the gateway.
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        let mut gateway = Self { child, address, admin_address: admin, folder };
-        gateway.wait_until_ready().await?;
-        Ok(gateway)
-    }
-
-    async fn wait_until_ready(&mut self) -> Result<(), Error> {
-        let started = Instant::now();
-        loop {
-            let last = match ready(self.address).await {
-                Ok(StatusCode::OK) => return Ok(()),
-                Ok(status) => status.to_string(),
-                Err(error) => error.to_string(),
-            };
-            if let Some(status) = self.child.try_wait()? {
-                return Err(Error::ChildEnded { name: "gateway", status, log: self.log_tail() });
-            }
-            let waited = started.elapsed();
-            if waited > READY_WITHIN {
-                return Err(Error::NotReady { name: "gateway", waited, last, log: self.log_tail() });
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            .envs(launch.environment.iter().map(|(name, value)| (name, value)));
+        // It drains for as long as its readers read, and when this value is dropped, nobody reads any more.
+        let mut child = Child::spawn(NAME, &command, Ending::Terminate, child::folder(NAME)?)?;
+        child.until_ready(READY_WITHIN, async || ready(address).await).await?;
+        Ok(Self { child, address, admin_address })
     }
 
     /// The last lines that it wrote.
     pub fn log_tail(&self) -> String {
-        log_tail(&self.folder.path().join("log"))
-    }
-
-    fn stop(&mut self) -> Result<ExitStatus, Error> {
-        let asked = Instant::now();
-        self.signal(Signal::TERM)?;
-        while asked.elapsed() < STOPPED_WITHIN {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        self.child.kill()?;
-        Ok(self.child.wait()?)
+        self.child.log_tail()
     }
 }
 
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            // What cannot be stopped cannot be reported here either; it ends with this thread.
-            drop(self.stop());
-        }
-    }
-}
-
-/// The last twenty lines of a log, for an error message.
-pub(crate) fn log_tail(path: &Path) -> String {
-    let log = fs::read_to_string(path).unwrap_or_default();
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(20)..].join("\n")
-}
-
-async fn ready(address: SocketAddr) -> Result<StatusCode, Error> {
+async fn ready(address: SocketAddr) -> Result<(), Error> {
     let mut client = Client::connect(address).await?;
-    Ok(client.request(Method::GET, "/api/ready", &[], "").await?.0.status)
-}
-
-/// Two addresses that nobody listens on now; held together so that they differ.
-fn free_addresses() -> Result<(SocketAddr, SocketAddr), Error> {
-    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let (one, other) = (bind()?, bind()?);
-    Ok((one.local_addr()?, other.local_addr()?))
+    match client.request(Method::GET, "/api/ready", &[], "").await?.0.status {
+        StatusCode::OK => Ok(()),
+        status => {
+            let request = "GET /api/ready".to_owned();
+            Err(Error::UnexpectedAnswer { request, answer: status.to_string() })
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,11 +8,15 @@
 //! - [`soak`] runs scenarios that promise something under load; [`footprint`] is what they weigh.
 //! - [`hedging`] measures what asking twice does for late answers.
 //! - [`load`] puts a workload on any server that speaks HTTP, and measures what comes of it.
+//! - [`compare`] puts the same workloads on Seekway and on other servers, in turns.
+//! - [`peers`] are those servers; [`processes`] is what they cost.
 //! - [`nginx`] starts a real nginx, [`h2load`] loads a server over HTTP/2.
 //! - [`client`] is one keep-alive HTTP/1.1 connection that times what it reads.
 
+mod child;
 pub mod client;
 pub mod cold_seek;
+pub mod compare;
 mod error;
 pub mod footprint;
 pub mod gateway;
@@ -22,6 +26,8 @@ pub mod load;
 pub mod nginx;
 pub mod origin;
 pub mod pattern;
+pub mod peers;
+pub mod processes;
 pub mod redis;
 pub mod report;
 pub mod seaweed;

@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::lane::Lane;
 pub use self::{
@@ -33,7 +33,7 @@ pub use self::{
 use crate::Error;
 
 /// Who asks for what.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Workload {
     /// Single ranges, each an answer of its own.
@@ -41,7 +41,7 @@ pub enum Workload {
 }
 
 /// What ends a run, whichever comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Length {
     /// No request is begun later than this after the start.
     pub time: Duration,

@@ -1,5 +1,6 @@
 //! `loadtest`: measures the gateway, and lends its shaped origin to whoever wants to play with it.
 
+mod compare_command;
 mod soak_command;
 
 use std::{
@@ -33,6 +34,7 @@ use tokio::signal::unix::{SignalKind, signal};
     version,
     after_help = "\
 Examples:
+  loadtest compare --scenario hot-64k           Seekway beside nginx and Varnish (about 2 min)
   loadtest cold-seek                            is a jump in a film fast? (about 15 s)
   loadtest cold-seek --json out.json --gate     the same for CI: exit code 1 when an aim is missed
   loadtest soak --scenario paused-clients       does memory stay within its bound?
@@ -46,6 +48,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Compare(compare_command::Compare),
     ColdSeek(ColdSeek),
     Hedging(Hedging),
     Soak(soak_command::Soak),
@@ -165,6 +168,7 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match &cli.command {
+            Command::Compare(arguments) => interruptible(arguments.run()).await,
             Command::ColdSeek(arguments) => interruptible(arguments.run()).await,
             Command::Soak(arguments) => interruptible(arguments.run()).await,
             Command::Hedging(arguments) => interruptible(arguments.run()).await,

@@ -1,31 +1,29 @@
 //! A real nginx for tests and comparisons: on a free port, in a folder of its own.
 
-use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::{
+    net::{SocketAddr, TcpStream},
+    process::Command,
+    time::Duration,
+};
 
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use crate::{
+    Error,
+    child::{self, Attempts, Child, Ending},
+};
 
-use crate::Error;
-use crate::gateway::log_tail;
-
+const NAME: &str = "nginx";
 const READY_WITHIN: Duration = Duration::from_secs(10);
-/// Another process can take the port between our choice and its bind.
-const START_ATTEMPTS: usize = 3;
 
 /// Around what the caller wants: nothing outside of the folder is touched. `user` matters to root alone, whose
-/// workers could not write there otherwise.
+/// workers could not write there otherwise. As many workers as cores.
 const CONFIG: &str = "\
 daemon off;
 user root;
-worker_processes 2;
+worker_processes auto;
+worker_rlimit_nofile 65536;
 pid nginx.pid;
 error_log log warn;
-events { worker_connections 4096; }
+events { worker_connections 16384; }
 http {
   access_log off;
   client_body_temp_path body;
@@ -40,7 +38,6 @@ http {
 pub struct Nginx {
     child: Child,
     address: SocketAddr,
-    folder: TempDir,
 }
 
 // === impl Nginx ===
@@ -49,11 +46,11 @@ impl Nginx {
     /// Starts nginx with what `http` says should stand in its `http` block, for a server that is to listen on the
     /// address it is given, and waits until it can be connected to. Relative paths lie in a temporary folder.
     pub async fn start(http: impl Fn(SocketAddr) -> String) -> Result<Self, Error> {
-        let mut attempt = 1;
+        let mut attempts = Attempts::default();
         loop {
-            match Self::start_once(&http).await {
-                Err(Error::ChildEnded { .. }) if attempt < START_ATTEMPTS => attempt += 1,
-                outcome => return outcome,
+            let outcome = Self::start_once(&http).await;
+            if !attempts.another(&outcome) {
+                return outcome;
             }
         }
     }
@@ -63,66 +60,25 @@ impl Nginx {
         self.address
     }
 
+    /// Its first process, whose children are the workers.
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
     /// The last lines of its error log.
     pub fn log_tail(&self) -> String {
-        log_tail(&self.folder.path().join("log"))
+        self.child.log_tail()
     }
 
     async fn start_once(http: &impl Fn(SocketAddr) -> String) -> Result<Self, Error> {
-        let folder = tempfile::Builder::new().prefix("seekway-nginx-").tempdir()?;
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let config = folder.path().join("nginx.conf");
-        fs::write(&config, format!("{CONFIG}{}\n}}\n", http(address)))
-            .map_err(|source| Error::File { path: config.clone(), source })?;
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM", "--"])
-            .arg(find_nginx()?)
-            .args(["-e", "log", "-c", "nginx.conf", "-p"])
-            .arg(folder.path())
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let mut nginx = Self { child, address, folder };
-        nginx.wait_until_it_listens().await?;
-        Ok(nginx)
+        let folder = child::folder(NAME)?;
+        let [address] = child::free_addresses()?;
+        child::write(&folder.path().join("nginx.conf"), format!("{CONFIG}{}\n}}\n", http(address)))?;
+        let mut command = Command::new(child::find_binary(NAME)?);
+        command.args(["-e", "log", "-c", "nginx.conf", "-p"]).arg(folder.path());
+        // TERM ends the master and its workers at once.
+        let mut child = Child::spawn(NAME, &command, Ending::Terminate, folder)?;
+        child.until_ready(READY_WITHIN, async || Ok(TcpStream::connect(address).map(drop)?)).await?;
+        Ok(Self { child, address })
     }
-
-    async fn wait_until_it_listens(&mut self) -> Result<(), Error> {
-        let started = Instant::now();
-        loop {
-            let last = match TcpStream::connect(self.address) {
-                Ok(_) => return Ok(()),
-                Err(error) => error.to_string(),
-            };
-            if let Some(status) = self.child.try_wait()? {
-                return Err(Error::ChildEnded { name: "nginx", status, log: self.log_tail() });
-            }
-            let waited = started.elapsed();
-            if waited > READY_WITHIN {
-                return Err(Error::NotReady { name: "nginx", waited, last, log: self.log_tail() });
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // TERM ends the master and its workers at once. What cannot be stopped ends with this thread.
-        if kill_process(Pid::from_child(&self.child), Signal::TERM).is_ok() {
-            drop(self.child.wait());
-        }
-    }
-}
-
-/// On `PATH`, or where Debian puts it, which is not on everybody's.
-fn find_nginx() -> Result<PathBuf, Error> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    let mut binaries = folders.map(|folder| folder.join("nginx"));
-    binaries
-        .find(|binary| Path::is_file(binary))
-        .ok_or(Error::MissingBinary { name: "nginx", looked_at: "PATH and /usr/sbin".to_owned() })
 }

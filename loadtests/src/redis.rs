@@ -5,23 +5,23 @@
 
 use std::{
     fmt::Write as _,
-    fs::{self, File},
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    os::unix::process::CommandExt as _,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use rustix::process::Signal;
 
-use crate::{Error, gateway::log_tail};
+use crate::{
+    Error,
+    child::{self, Attempts, Child, Ending},
+};
 
+const NAME: &str = "redis-server";
 const READY_WITHIN: Duration = Duration::from_secs(20);
-const START_ATTEMPTS: usize = 3;
 /// A Cluster's nodes talk to each other on this port above their own.
 const BUS_OFFSET: u16 = 10_000;
 /// The name under which the Sentinels know the master.
@@ -33,7 +33,6 @@ pub struct Redis {
     child: Child,
     address: SocketAddr,
     options: Vec<String>,
-    folder: TempDir,
 }
 
 /// A master, its replica, and three Sentinels that watch them.
@@ -65,12 +64,11 @@ impl Redis {
 
     /// The same with more of its command line.
     pub fn start_with(options: &[&str]) -> Result<Self, Error> {
-        let mut attempt = 1;
+        let mut attempts = Attempts::default();
         loop {
-            match Self::start_once(options) {
-                // Perhaps the port was taken between our choice and its bind.
-                Err(Error::ChildEnded { .. }) if attempt < START_ATTEMPTS => attempt += 1,
-                outcome => return outcome,
+            let outcome = Self::start_once(options);
+            if !attempts.another(&outcome) {
+                return outcome;
             }
         }
     }
@@ -103,18 +101,7 @@ impl Redis {
     /// # Errors
     /// When it cannot be reached, or does not answer within five seconds.
     pub fn command(&self, words: &[&str]) -> Result<String, Error> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let mut request = format!("*{}\r\n", words.len());
-        for word in words {
-            write!(request, "${}\r\n{word}\r\n", word.len()).expect("a String takes all");
-        }
-        stream.write_all(request.as_bytes())?;
-        // Its half is closed when all is answered.
-        stream.shutdown(std::net::Shutdown::Write)?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
+        send(self.address, words)
     }
 
     /// Flips a byte in the middle of every string value, and gives every fourth key another type.
@@ -155,9 +142,7 @@ impl Redis {
 
     /// Ends it at once, as a crash does.
     pub fn kill(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.end().expect("a child of ours can be killed and waited for");
     }
 
     /// Starts it again on the same port, without its data.
@@ -166,52 +151,32 @@ impl Redis {
     /// When it does not come up.
     pub fn restart(&mut self) -> Result<(), Error> {
         self.kill();
-        self.child = spawn(self.address, &self.options, &self.folder)?;
+        self.child.respawn(&command(self.address, &self.options, self.child.folder())?)?;
         self.wait_until_ready()
     }
 
     fn start_once(options: &[&str]) -> Result<Self, Error> {
-        let folder = tempfile::Builder::new().prefix("seekway-redis-").tempdir()?;
+        let folder = child::folder("redis")?;
         let address = free_address()?;
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-        let child = spawn(address, &options, &folder)?;
-        let mut server = Self { child, address, options, folder };
+        let command = command(address, &options, folder.path())?;
+        let child = Child::spawn(NAME, &command, Ending::Kill, folder)?;
+        let mut server = Self { child, address, options };
         server.wait_until_ready()?;
         Ok(server)
     }
 
     fn wait_until_ready(&mut self) -> Result<(), Error> {
-        let started = Instant::now();
-        loop {
-            let last = match self.command(&["PING"]) {
-                // One that asks for a password is ready to ask for it.
-                Ok(answer) if answer.starts_with("+PONG") || answer.starts_with("-NOAUTH") => return Ok(()),
-                Ok(answer) => answer,
-                Err(error) => error.to_string(),
-            };
-            if let Some(status) = self.child.try_wait()? {
-                return Err(Error::ChildEnded { name: "redis-server", status, log: self.log_tail() });
-            }
-            let waited = started.elapsed();
-            if waited > READY_WITHIN {
-                return Err(Error::NotReady { name: "redis-server", waited, last, log: self.log_tail() });
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn log_tail(&self) -> String {
-        log_tail(&self.folder.path().join("log"))
+        let address = self.address;
+        self.child.until_ready_blocking(READY_WITHIN, || match send(address, &["PING"])? {
+            // One that asks for a password is ready to ask for it.
+            answer if answer.starts_with("+PONG") || answer.starts_with("-NOAUTH") => Ok(()),
+            answer => Err(Error::UnexpectedAnswer { request: "PING".to_owned(), answer }),
+        })
     }
 
     fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("it runs until this value is dropped");
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.kill();
+        self.child.signal(signal).expect("it runs until this value is dropped");
     }
 }
 
@@ -288,30 +253,36 @@ impl Cluster {
     }
 }
 
-fn spawn(address: SocketAddr, options: &[String], folder: &TempDir) -> Result<Child, Error> {
+fn send(address: SocketAddr, words: &[&str]) -> Result<String, Error> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        write!(request, "${}\r\n{word}\r\n", word.len()).expect("a String takes all");
+    }
+    stream.write_all(request.as_bytes())?;
+    // Its half is closed when all is answered.
+    stream.shutdown(std::net::Shutdown::Write)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// What starts it in `folder`.
+fn command(address: SocketAddr, options: &[String], folder: &Path) -> Result<Command, Error> {
     // A Sentinel insists on a configuration file that it can write.
-    let configuration = folder.path().join("redis.conf");
-    let log_path = folder.path().join("log");
-    let file = |path: &std::path::Path, source| Error::File { path: path.to_owned(), source };
+    let configuration = folder.join("redis.conf");
     let settings = format!(
         "port {}\nbind {}\ndir {}\n{}",
         address.port(),
         address.ip(),
-        folder.path().display(),
+        folder.display(),
         if options.iter().any(|option| option == "--sentinel") { "" } else { "save \"\"\nappendonly no\n" },
     );
-    fs::write(&configuration, settings).map_err(|source| file(&configuration, source))?;
-    let log = File::create(&log_path).map_err(|source| file(&log_path, source))?;
-    let child = Command::new("setpriv")
-        .args(["--pdeathsig", "KILL", "--", "redis-server"])
-        .arg(configuration)
-        .args(options)
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()?;
-    Ok(child)
+    child::write(&configuration, settings)?;
+    let mut command = Command::new(NAME);
+    command.arg(configuration).args(options);
+    Ok(command)
 }
 
 /// An address that nobody listens on now, with a port that leaves room for a Cluster's second one.
@@ -331,7 +302,7 @@ fn until(what: &str, condition: impl Fn() -> bool) -> Result<(), Error> {
         let waited = started.elapsed();
         if waited > READY_WITHIN {
             let (last, log) = (format!("not yet: {what}"), String::new());
-            return Err(Error::NotReady { name: "redis-server", waited, last, log });
+            return Err(Error::NotReady { name: NAME, waited, last, log });
         }
         thread::sleep(Duration::from_millis(50));
     }

@@ -8,28 +8,28 @@
 
 use std::{
     ffi::OsString,
-    fs,
     hash::{BuildHasher as _, Hasher as _, RandomState},
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    process::Command,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
-use tempfile::TempDir;
 
-use crate::{Error, client::Client};
+use crate::{
+    Error,
+    child::{self, Attempts, Child, Ending},
+    client::Client,
+};
 
+const NAME: &str = "weed";
 const ACCESS_KEY: &str = "seekway";
 const SECRET_KEY: &str = "seekway-test-secret";
 /// The bucket that readiness is proved on, the only one open to unsigned requests.
 const READY_BUCKET: &str = "seekway-ready";
 const READY_WITHIN: Duration = Duration::from_mins(1);
-/// Another process can take a port between our choice and the server's bind.
-const START_ATTEMPTS: usize = 5;
 
 /// Waits for the server or for the pipe on descriptor 3, whichever ends first. `setpriv` covers the case in
 /// which the shell itself is killed. Status 137 says that the server was killed on purpose.
@@ -54,7 +54,6 @@ pub struct SeaweedFs {
     s3: SocketAddr,
     filer: SocketAddr,
     keeper: Child,
-    folder: TempDir,
 }
 
 /// One port for each listener; SeaweedFS would otherwise pick fixed ones.
@@ -79,11 +78,11 @@ impl SeaweedFs {
     /// Starts a server and waits until an object was written to it and read back through S3.
     pub async fn start() -> Result<Self, Error> {
         let weed = find_weed()?;
-        let mut attempt = 1;
+        let mut attempts = Attempts::default();
         loop {
-            match Self::start_once(&weed).await {
-                Err(Error::ChildEnded { .. }) if attempt < START_ATTEMPTS => attempt += 1,
-                outcome => return outcome,
+            let outcome = Self::start_once(&weed).await;
+            if !attempts.another(&outcome) {
+                return outcome;
             }
         }
     }
@@ -107,13 +106,7 @@ impl SeaweedFs {
     ///
     /// Buckets and their objects are files under `/buckets` in SeaweedFS; its file API needs no signature.
     pub async fn create_bucket(&self, name: &str) -> Result<(), Error> {
-        let mut filer = Client::connect(self.filer).await?;
-        let path = format!("/buckets/{name}/");
-        let (answer, body) = filer.request(Method::POST, &path, &[], Bytes::new()).await?;
-        match answer.status {
-            StatusCode::CONFLICT => Ok(()), // it exists
-            status => expect_success("POST", &path, status, &body),
-        }
+        create_bucket(self.filer, name).await
     }
 
     /// Stores an object through the file API. `key` must be in its percent-encoded form.
@@ -135,79 +128,51 @@ impl SeaweedFs {
     }
 
     async fn start_once(weed: &Path) -> Result<Self, Error> {
-        let folder = tempfile::Builder::new().prefix("seekway-weed-").tempdir()?;
+        let folder = child::folder(NAME)?;
         let ports = Ports::choose()?;
         let identities = folder.path().join("s3.json");
-        fs::write(&identities, identities_json())
-            .map_err(|source| Error::File { path: identities.clone(), source })?;
+        child::write(&identities, identities_json())?;
 
-        let keeper = Command::new("sh")
+        let mut command = Command::new("sh");
+        command
             .arg("-c")
             .arg(KEEPER)
             .arg("seekway-weed")
             .arg(folder.path())
             .arg(weed)
             .args(ports.arguments(folder.path(), &identities))
-            // Nothing of the tester's environment: AWS_ACCESS_KEY_ID would become one more administrator.
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", folder.path())
             .env("TMPDIR", folder.path())
-            .env("SEEKWAY_SOCKETS", ports.sockets())
-            .current_dir(folder.path())
-            // Ctrl-C in the terminal is not for the server; the pipe tells it.
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
+            .env("SEEKWAY_SOCKETS", ports.sockets());
+        // An object that no other server has.
+        let content = folder.path().display().to_string();
+        let keeper = Child::spawn(NAME, &command, Ending::CloseInput, folder)?;
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut server = Self { s3: local(ports.s3), filer: local(ports.filer), keeper, folder };
-        server.wait_until_ready().await?;
+        let (s3, filer) = (local(ports.s3), local(ports.filer));
+        let mut server = Self { s3, filer, keeper };
+        server.keeper.until_ready(READY_WITHIN, async || prove_ready(s3, filer, &content).await).await?;
         Ok(server)
-    }
-
-    async fn wait_until_ready(&mut self) -> Result<(), Error> {
-        let started = Instant::now();
-        loop {
-            let last = match self.prove_ready().await {
-                Ok(()) => return Ok(()),
-                Err(error) => error.to_string(),
-            };
-            if let Some(status) = self.keeper.try_wait()? {
-                return Err(Error::ChildEnded { name: "weed", status, log: self.log_tail() });
-            }
-            let waited = started.elapsed();
-            if waited > READY_WITHIN {
-                return Err(Error::NotReady { name: "weed", waited, last, log: self.log_tail() });
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-    }
-
-    /// Writes and reads one object through S3, which needs master, volume, filer and S3 to be up.
-    async fn prove_ready(&self) -> Result<(), Error> {
-        self.create_bucket(READY_BUCKET).await?;
-        let path = format!("/{READY_BUCKET}/ready");
-        let mut s3 = Client::connect(self.s3).await?;
-        let content = self.folder.path().display().to_string();
-        let (answer, body) = s3.request(Method::PUT, &path, &[], content.clone()).await?;
-        expect_success("PUT", &path, answer.status, &body)?;
-        let (answer, body) = s3.request(Method::GET, &path, &[], Bytes::new()).await?;
-        expect_success("GET", &path, answer.status, &body)?;
-        if body == content.as_bytes() { Ok(()) } else { Err(unexpected("GET", &path, answer.status, &body)) }
-    }
-
-    fn log_tail(&self) -> String {
-        crate::gateway::log_tail(&self.folder.path().join("log"))
     }
 }
 
-impl Drop for SeaweedFs {
-    fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        // The keeper kills with SIGKILL, so this is a matter of milliseconds. Nothing is left to tell.
-        drop(self.keeper.wait());
+/// Writes and reads one object through S3, which needs master, volume, filer and S3 to be up.
+async fn prove_ready(s3: SocketAddr, filer: SocketAddr, content: &str) -> Result<(), Error> {
+    create_bucket(filer, READY_BUCKET).await?;
+    let path = format!("/{READY_BUCKET}/ready");
+    let mut s3 = Client::connect(s3).await?;
+    let (answer, body) = s3.request(Method::PUT, &path, &[], content.to_owned()).await?;
+    expect_success("PUT", &path, answer.status, &body)?;
+    let (answer, body) = s3.request(Method::GET, &path, &[], Bytes::new()).await?;
+    expect_success("GET", &path, answer.status, &body)?;
+    if body == content.as_bytes() { Ok(()) } else { Err(unexpected("GET", &path, answer.status, &body)) }
+}
+
+async fn create_bucket(filer: SocketAddr, name: &str) -> Result<(), Error> {
+    let mut filer = Client::connect(filer).await?;
+    let path = format!("/buckets/{name}/");
+    let (answer, body) = filer.request(Method::POST, &path, &[], Bytes::new()).await?;
+    match answer.status {
+        StatusCode::CONFLICT => Ok(()), // it exists
+        status => expect_success("POST", &path, status, &body),
     }
 }
 

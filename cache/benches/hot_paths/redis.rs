@@ -6,13 +6,6 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 use seekway_cache::redis::envelope;
 
-// The file itself: it needs nothing of the cache, and nobody else needs it.
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "keys are not digested for each segment, and its tests run elsewhere"
-)]
-
 const SEGMENT_BYTES: usize = 64 * 1024;
 /// As `redis.rs` makes them, between NULs: store, key, ETag, version id, size, segment length and place.
 const NAME: [&str; 7] =

@@ -4,6 +4,7 @@
 mod abuse;
 mod access_log;
 mod browser;
+mod compare;
 mod conditions;
 mod drain;
 mod forwarded;

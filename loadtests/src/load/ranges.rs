@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::future::try_join_all;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::{Arrivals, Film, Lane, Recorder, arrivals::Schedule, http1::Connection};
@@ -18,7 +18,7 @@ use crate::Error;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Ranges of one length.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Ranges {
     /// The length of each.
     pub bytes: u64,
@@ -33,7 +33,7 @@ pub struct Ranges {
 }
 
 /// Where ranges lie in their film.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Offsets {
     /// Anywhere, aligned to nothing.
@@ -92,7 +92,7 @@ impl Ranges {
                 Ok(connected) if connected.is_reusable() && !self.churn => connection = Some(connected),
                 Ok(_) => {}
                 Err(error) => {
-                    shared.recorder.borrow_mut().failed(error);
+                    shared.recorder.borrow_mut().failed(&error);
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -135,7 +135,7 @@ fn scatter(nth: u64, count: u64) -> u64 {
         a
     };
     let golden = count * 618 / 1000;
-    let step = (golden.max(1)..).find(|step| gcd(*step, count) == 1).expect("one is near");
+    let step = (golden.max(1)..=golden + count).find(|step| gcd(*step, count) == 1).expect("one is near");
     u64::try_from(u128::from(nth) * u128::from(step) % u128::from(count)).expect("below the count")
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Latencies above this count as this.
 const LATENCY_MAX: Duration = Duration::from_mins(2);
@@ -27,7 +27,7 @@ pub struct Recorder {
 }
 
 /// What a run came to, in figures.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     /// From the start to the last answer.
     pub seconds: f64,
@@ -52,7 +52,7 @@ pub struct Measurement {
 }
 
 /// A distribution of times, in milliseconds.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Percentiles {
     /// How many times there are.
     pub count: u64,
@@ -96,7 +96,7 @@ impl Recorder {
         self.total.saturating_record(nanos(end - due));
     }
 
-    pub(super) fn failed(&mut self, why: impl ToString) {
+    pub(super) fn failed(&mut self, why: &impl ToString) {
         self.failed += 1;
         self.first_failure.get_or_insert_with(|| why.to_string());
     }

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 
 use http::{HeaderMap, Method, StatusCode, header};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Requests beyond this many drop the oldest from the log.
 const LOG_LEN: usize = 100_000;
 
 /// How much the origin had to do since it started, or since
 /// [`Origin::reset_counts`](super::Origin::reset_counts).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// All requests, failed ones included.
     pub requests: u64,

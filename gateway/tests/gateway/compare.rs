@@ -1,0 +1,49 @@
+//! The short form of every comparison: what `make compare` measures at length. No figure is judged here but those that
+//! say whether answers were right.
+
+use std::{path::Path, time::Duration};
+
+use seekway_loadtests::{
+    compare::{self, CACHE_BYTES, Form, Plan, Report, catalogue},
+    peers::Kind,
+};
+
+#[tokio::test]
+async fn every_peer_serves_the_right_bytes_in_every_scenario() {
+    let plan = Plan {
+        gateway: Path::new(env!("CARGO_BIN_EXE_gateway")),
+        rounds: 1,
+        // Each ends by its number of requests, long before.
+        time: Duration::from_mins(1),
+        cache_bytes: CACHE_BYTES / 8,
+    };
+    let scenarios = catalogue(Form::Short);
+    let report =
+        compare::run(&plan, &scenarios, &Kind::ALL, |scenario| println!("{scenario}")).await.unwrap();
+
+    assert_eq!(report.scenarios.len(), scenarios.len());
+    for (ran, scenario) in report.scenarios.iter().zip(&scenarios) {
+        let peers: Vec<_> = ran.peers.iter().map(|peer| peer.name.as_str()).collect();
+        assert_eq!(peers, scenario.peers.iter().map(|kind| kind.name()).collect::<Vec<_>>());
+        assert_eq!(ran.goals.len(), scenario.aims.len(), "nobody was left out: {ran}");
+        for peer in &ran.peers {
+            let [round] = peer.rounds.as_slice() else { panic!("one round: {ran}") };
+            let found = &round.measurement;
+            assert_eq!((found.requests, found.failed, found.wrong), (scenario.requests_max, 0, 0), "{ran}");
+            assert!(found.verified_bytes > 0, "{ran}");
+            assert_eq!(round.server_cpu_seconds.is_some(), peer.name != "origin", "{ran}");
+            assert_eq!(round.memory_bytes.is_some(), peer.name != "origin", "{ran}");
+        }
+    }
+
+    let text = serde_json::to_string(&report).unwrap();
+    let read: Report = serde_json::from_str(&text).unwrap();
+    assert_eq!(read.to_string(), report.to_string());
+    // What was asked of the origin is a whole number, and therefore the same after any detour.
+    for (one, other) in read.scenarios.iter().zip(&report.scenarios) {
+        let counts = |scenario: &compare::ScenarioReport| -> Vec<_> {
+            scenario.peers.iter().flat_map(|peer| &peer.rounds).map(|round| round.origin).collect()
+        };
+        assert_eq!(counts(one), counts(other));
+    }
+}

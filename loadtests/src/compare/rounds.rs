@@ -1,0 +1,189 @@
+//! One scenario: its servers, and its rounds.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{sleep, timeout};
+
+use super::{
+    Plan, Scenario,
+    report::{PeerReport, Prepare, Round, ScenarioReport},
+};
+use crate::{
+    Error,
+    load::{Arrivals, Drive, Length, Measurement, Offsets, Progress, Ranges, Target, Workload, drive},
+    origin::{Counts, Origin, Shape},
+    peers::{Films, Ground, Kind, Peer, Weight},
+};
+
+/// Between two looks at what a server weighs.
+const WEIGH_EVERY: Duration = Duration::from_millis(250);
+/// What a server does for nobody ends within this.
+const QUIET_WITHIN: Duration = Duration::from_secs(10);
+/// What the origin still sends after this is no request's business any more.
+const SETTLED_WITHIN: Duration = Duration::from_secs(3);
+/// The films are read before a hot scenario in pieces of this length.
+const WARM_UP_BYTES: u64 = 1 << 20;
+
+/// Runs `scenario` for its peers, in turns; every second round goes through them backwards, so that neither a busy
+/// moment nor a place in the order hits always the same one.
+pub(super) async fn run(
+    plan: &Plan<'_>,
+    scenario: &Scenario,
+    peers: &[Kind],
+    mut step: impl FnMut(Kind, usize),
+) -> Result<ScenarioReport, Error> {
+    let origin = Origin::start(Shape::default())?;
+    let on_tmpfs = peers.iter().any(|kind| kind.serves_files());
+    let films = Films::new(&origin, scenario.objects.count, scenario.objects.bytes, on_tmpfs)?;
+    let ground =
+        Ground { gateway: plan.gateway, origin: &origin, films: &films, cache_bytes: plan.cache_bytes };
+    let mut running: Vec<Option<Peer>> = Vec::new();
+    for kind in peers {
+        running.push(match scenario.prepare {
+            Prepare::Hot => Some(warm(*kind, &ground).await?),
+            Prepare::Cold => None,
+        });
+    }
+    origin.set_shape(scenario.origin);
+    let workload = paced(plan, scenario, &running).await?;
+
+    let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); peers.len()];
+    for round in 0..plan.rounds {
+        let mut order: Vec<usize> = (0..peers.len()).collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for nth in order {
+            step(peers[nth], round);
+            let fresh;
+            let peer = if let Some(peer) = &running[nth] {
+                peer
+            } else {
+                fresh = Peer::start(peers[nth], &ground).await?;
+                &fresh
+            };
+            let drive = plan.drive(scenario, round as u64);
+            rounds[nth].push(measure(peer, workload, &drive, &origin).await?);
+        }
+    }
+    let reports = peers.iter().zip(rounds).map(|(kind, rounds)| PeerReport::new(kind.name(), rounds));
+    let reports: Vec<PeerReport> = reports.collect();
+    let figures_of = |kind: Kind| {
+        let peer = reports.iter().find(|peer| peer.name == kind.name())?;
+        Some(peer.rounds.iter().map(|round| round.figures).collect())
+    };
+    Ok(ScenarioReport {
+        name: scenario.name.to_owned(),
+        about: scenario.about.to_owned(),
+        workload,
+        length: plan.drive(scenario, 0).length,
+        objects: scenario.objects,
+        prepare: scenario.prepare,
+        origin: scenario.origin,
+        goals: scenario.aims.iter().filter_map(|aim| aim.judge(figures_of)).collect(),
+        peers: reports,
+    })
+}
+
+/// A server that has been asked for everything once.
+async fn warm(kind: Kind, ground: &Ground<'_>) -> Result<Peer, Error> {
+    let peer = Peer::start(kind, ground).await?;
+    let (count, bytes) = (ground.films.count() as u64, ground.films.bytes());
+    let piece = WARM_UP_BYTES.min(bytes);
+    let ranges = Ranges {
+        bytes: piece,
+        connections: 4,
+        arrivals: Arrivals::Closed,
+        offsets: Offsets::InOrder,
+        churn: false,
+    };
+    let drive_ = Drive {
+        threads: 2,
+        length: Length::requests(count * (bytes / piece)),
+        seed: 0,
+        verify_every: 0,
+        progress: Progress::default(),
+    };
+    let found = driven(&peer, Workload::Ranges(ranges), &drive_).await?;
+    match found.first_failure {
+        None => Ok(peer),
+        Some(answer) => {
+            let request = format!("a first read of everything from {}", kind.name());
+            Err(Error::UnexpectedAnswer { request, answer })
+        }
+    }
+}
+
+/// The workload; at its share of what the slowest of the running peers reaches, where the scenario has a pace.
+async fn paced(plan: &Plan<'_>, scenario: &Scenario, peers: &[Option<Peer>]) -> Result<Workload, Error> {
+    let Some(share) = scenario.pace else { return Ok(scenario.workload) };
+    let mut slowest = f64::INFINITY;
+    for peer in peers.iter().flatten() {
+        let found = driven(peer, scenario.workload, &plan.drive(scenario, u64::MAX)).await?;
+        slowest = slowest.min(found.requests_per_second());
+    }
+    let per_second = (share * slowest).clamp(1.0, 1e9);
+    Ok(match scenario.workload {
+        Workload::Ranges(ranges) => {
+            Workload::Ranges(Ranges { arrivals: Arrivals::Open { per_second }, ..ranges })
+        }
+    })
+}
+
+async fn measure(peer: &Peer, workload: Workload, drive: &Drive, origin: &Origin) -> Result<Round, Error> {
+    settle(origin).await;
+    origin.reset_counts();
+    let cpu_before = peer.cpu_seconds()?;
+    let mut weight = Weight::default();
+    let measurement = {
+        let driving = driven(peer, workload, drive);
+        let weighing = async {
+            loop {
+                weight = weight.peak(peer.weigh()?);
+                sleep(WEIGH_EVERY).await;
+            }
+        };
+        tokio::select! {
+            measurement = driving => measurement?,
+            failed = weighing => return failed,
+        }
+    };
+    // What it read ahead belongs to it, too.
+    let counts = settle(origin).await;
+    until_quiet(peer).await?;
+    let cpu = peer.cpu_seconds()?.zip(cpu_before).map(|(after, before)| after - before);
+    Ok(Round::new(measurement, cpu, weight.memory_bytes, weight.socket_bytes, counts))
+}
+
+async fn driven(peer: &Peer, workload: Workload, drive_: &Drive) -> Result<Measurement, Error> {
+    let target: Arc<Target> = Arc::new(peer.target().clone());
+    let outcome = drive(&target, workload, drive_).await;
+    if outcome.is_err() {
+        eprintln!("the end of the log of {}:\n{}", peer.kind().name(), peer.log_tail());
+    }
+    outcome
+}
+
+/// Waits until the origin has nothing left to send.
+async fn settle(origin: &Origin) -> Counts {
+    let idle = origin.until(|counts| counts.in_flight == 0);
+    match timeout(SETTLED_WITHIN, idle).await {
+        Ok(Ok(counts)) => counts,
+        Ok(Err(_)) | Err(_) => origin.counts(),
+    }
+}
+
+/// Waits until the server does nothing for nobody any more.
+async fn until_quiet(peer: &Peer) -> Result<(), Error> {
+    let quiet = async {
+        while !peer.leftovers().await?.is_empty() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok::<_, Error>(())
+    };
+    if let Ok(outcome) = timeout(QUIET_WITHIN, quiet).await {
+        return outcome;
+    }
+    let request = format!("{} to be done with {:?}", peer.kind().name(), peer.leftovers().await?);
+    Err(Error::Timeout { request, limit: QUIET_WITHIN })
+}

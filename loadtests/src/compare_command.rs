@@ -1,0 +1,107 @@
+//! `loadtest compare`.
+
+use std::{num::NonZero, path::PathBuf, process::ExitCode, time::Duration};
+
+use bytesize::ByteSize;
+use clap::{Args, builder::PossibleValuesParser};
+use seekway_loadtests::{
+    Error,
+    compare::{self, Form, Plan, Report, catalogue},
+    peers::Kind,
+};
+
+/// Put the same workloads on Seekway, nginx and Varnish, in turns, and say who needs what for them.
+///
+/// Every server is started here, on a free port of this machine, with as many workers as there are cores and the same
+/// memory for its cache, and stopped afterwards. Those in front of an object store have the shaped origin behind them.
+/// Processor time and memory of each are what the kernel says of its processes. Bodies are compared with what they
+/// should be, all of them or some, by scenario.
+///
+/// Read the ratios: they are within a round, so that a busy moment of the machine is in both numbers. What Seekway
+/// does not reach is said, too.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  loadtest compare                                  everything; about half an hour
+  loadtest compare --scenario hot-64k               what does a hit cost, here and there?
+  loadtest compare --scenario cold-seeks --scenario cold-sequential --rounds 3
+                                                    is a jump into what nobody has asked for fast?
+  loadtest compare --scenario hot-1m --peer seekway-s3 --peer nginx-static --seconds 1 --rounds 2
+                                                    a first look
+  loadtest compare --json out.json --gate           for CI: exit code 1 when a goal is not met
+
+CPU is processor time of the server, user and system, with all its processes. `us/req` is that for a request in
+microseconds; `origin B/B` are bytes that the origin sent for each byte that was delivered.")]
+pub(crate) struct Compare {
+    /// The gateway's binary [default: `gateway` next to this one]. Build both with --release.
+    #[arg(long, value_name = "PATH")]
+    gateway: Option<PathBuf>,
+    /// How often each peer meets each scenario; medians count.
+    #[arg(long, value_name = "COUNT", default_value = "5")]
+    rounds: NonZero<usize>,
+    /// How long each time. Scenarios of cold objects end earlier when all was asked for.
+    #[arg(long, value_name = "SECONDS", default_value = "4")]
+    seconds: NonZero<u32>,
+    /// Only this scenario. Can be repeated.
+    #[arg(long = "scenario", value_name = "NAME", value_parser = scenario_names())]
+    scenarios: Vec<String>,
+    /// Only this server. Can be repeated; goals that need another one are left out.
+    #[arg(long = "peer", value_name = "NAME", value_parser = peer_names())]
+    peers: Vec<String>,
+    /// What each server that caches may keep.
+    #[arg(long, value_name = "BYTES", default_value_t = ByteSize(compare::CACHE_BYTES))]
+    cache: ByteSize,
+    /// Write the report to this file, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the report into loadtests/results/ too, by its date and commit.
+    #[arg(long)]
+    keep: bool,
+    /// Exit with code 1 when a goal is not met, a request failed or a byte was wrong.
+    #[arg(long)]
+    gate: bool,
+}
+
+fn scenario_names() -> PossibleValuesParser {
+    catalogue(Form::Full).iter().map(|scenario| scenario.name).collect::<Vec<_>>().into()
+}
+
+fn peer_names() -> PossibleValuesParser {
+    Kind::ALL.map(Kind::name).into()
+}
+
+// === impl Compare ===
+
+impl Compare {
+    pub(crate) async fn run(&self) -> Result<ExitCode, Error> {
+        let report = self.compare().await?;
+        print!("{}", report.summary());
+        let kept = self.keep.then(|| {
+            let day = report.date.split('T').next().unwrap_or_default();
+            let name = format!("compare-{day}-{}.json", report.commit);
+            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("results").join(name)
+        });
+        for path in self.json.iter().chain(&kept) {
+            crate::write_json(path, &report)?;
+            println!("\nwritten to {}", path.display());
+        }
+        Ok(if self.gate && !report.all_met() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    async fn compare(&self) -> Result<Report, Error> {
+        let gateway = crate::gateway_binary(self.gateway.as_ref())?;
+        let is_wanted =
+            |wanted: &[String], name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
+        let mut scenarios = catalogue(Form::Full);
+        scenarios.retain(|scenario| is_wanted(&self.scenarios, scenario.name));
+        let kinds: Vec<Kind> =
+            Kind::ALL.into_iter().filter(|kind| is_wanted(&self.peers, kind.name())).collect();
+        let plan = Plan {
+            gateway: &gateway,
+            rounds: self.rounds.get(),
+            time: Duration::from_secs(self.seconds.get().into()),
+            cache_bytes: self.cache.as_u64(),
+        };
+        compare::run(&plan, &scenarios, &kinds, |scenario| println!("{scenario}")).await
+    }
+}
