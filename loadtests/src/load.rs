@@ -9,8 +9,11 @@
 //! server; its own cost is in the measurement.
 
 mod arrivals;
+pub(crate) mod crowd;
+mod herd;
 mod http1;
 mod lane;
+mod offsets;
 mod ranges;
 mod recorder;
 mod target;
@@ -20,28 +23,33 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::lane::Lane;
 pub use self::{
     arrivals::Arrivals,
+    crowd::{Beside, Crowd, Gathered},
+    herd::{Herd, Place},
     lane::{Drive, drive},
-    ranges::{Offsets, Ranges},
-    recorder::{Measurement, Percentiles, Recorder},
+    offsets::Offsets,
+    ranges::Ranges,
+    recorder::{Measurement, Percentiles, Recorder, SessionCounts, Sessions},
     target::{Film, Target},
 };
 use crate::Error;
 
 /// Who asks for what.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Workload {
     /// Single ranges, each an answer of its own.
     Ranges(Ranges),
+    /// Many who ask for the same at once.
+    Herd(Herd),
 }
 
 /// What ends a run, whichever comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Length {
     /// No request is begun later than this after the start.
     pub time: Duration,
@@ -59,6 +67,7 @@ impl Workload {
     pub fn connections(&self) -> usize {
         match self {
             Self::Ranges(ranges) => ranges.connections,
+            Self::Herd(herd) => herd.readers,
         }
     }
 
@@ -66,6 +75,7 @@ impl Workload {
     async fn run(&self, lane: &Lane) -> Result<Recorder, Error> {
         match self {
             Self::Ranges(ranges) => ranges.run(lane).await,
+            Self::Herd(herd) => herd.run(lane).await,
         }
     }
 }

@@ -10,13 +10,13 @@ use rustix::{
         timerfd_settime,
     },
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 
 use crate::{Error, pattern};
 
 /// How requests follow each other.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Arrivals {
     /// Closed loop: each connection asks when it has its answer. A slow server is asked less.

@@ -1,14 +1,19 @@
 //! What a run came to.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::AddAssign,
+    time::{Duration, Instant},
+};
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Latencies above this count as this.
 const LATENCY_MAX: Duration = Duration::from_mins(2);
 /// Points of a percentile curve, from the median to the slowest, each ten times rarer in so many steps.
 const STEPS_PER_DECADE: i32 = 8;
+/// A client that is busier than this has hardly been waiting for the server.
+const CLIENT_SHARE_MAX: f64 = 0.9;
 
 /// Counts what one lane, or all, did.
 #[derive(Debug)]
@@ -23,11 +28,60 @@ pub struct Recorder {
     pub(super) ttfb: Histogram<u64>,
     /// In nanoseconds.
     pub(super) total: Histogram<u64>,
-    pub(super) client_cpu: Duration,
+    /// Of each herd, the first byte and the end of the one who was served last.
+    pub(super) herds: Vec<(Duration, Duration)>,
+    /// The longest time that a stream which was owed bytes got none.
+    pub(super) longest_gap: Option<Duration>,
+    pub(super) sessions: Option<SessionRecorder>,
+    pub(super) client: ClientTime,
+}
+
+/// What the threads that made the load did with their time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ClientTime {
+    pub(super) threads: usize,
+    /// On a processor.
+    pub(super) cpu: Duration,
+    /// Ready, but another thread had the processor.
+    pub(super) queued: Duration,
+}
+
+/// Counts what players met with.
+#[derive(Debug)]
+pub(super) struct SessionRecorder {
+    pub(super) counts: SessionCounts,
+    pub(super) stalled: Duration,
+    /// In nanoseconds.
+    pub(super) start_up: Histogram<u64>,
+    /// In nanoseconds.
+    pub(super) after_seek: Histogram<u64>,
+    /// Bytes that came in each second since the start.
+    pub(super) timeline: Vec<u64>,
+}
+
+/// How many of each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionCounts {
+    /// Viewers who came.
+    pub begun: u64,
+    /// Those who left when they wanted to.
+    pub ended: u64,
+    /// Those who were still watching at the end of the run.
+    pub cut: u64,
+    /// Those whose request failed. With the two above it adds up to those begun.
+    pub broken: u64,
+    /// Jumps within the film.
+    pub seeks: u64,
+    /// Times that a viewer paused.
+    pub pauses: u64,
+    /// Times that the picture stood still because nothing was buffered, start-up and seeks apart.
+    pub stalls: u64,
+    /// Viewers to whom that happened.
+    pub stalled_sessions: u64,
 }
 
 /// What a run came to, in figures.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     /// From the start to the last answer.
     pub seconds: f64,
@@ -47,12 +101,40 @@ pub struct Measurement {
     pub ttfb: Percentiles,
     /// From when a request was due to its body's end.
     pub total: Percentiles,
-    /// Processor time of the client.
+    /// Of each herd, the first byte of the one who got it last.
+    pub last_ttfb: Option<Percentiles>,
+    /// Of each herd, the end of the last one's body.
+    pub last_total: Option<Percentiles>,
+    /// The longest time that an HTTP/2 stream with a request under way got no byte, in milliseconds.
+    pub longest_gap_ms: Option<f64>,
+    /// What players met with.
+    pub sessions: Option<Sessions>,
+    /// Threads that made the load.
+    pub client_threads: usize,
+    /// Their processor time.
     pub client_cpu_seconds: f64,
+    /// How long they were ready to go on and got no processor: what the machine, not the server, is to blame for.
+    pub client_queued_seconds: f64,
+}
+
+/// What players met with. Times are those of the clock, however fast the film is played.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sessions {
+    /// How often what happened.
+    #[serde(flatten)]
+    pub counts: SessionCounts,
+    /// How long pictures stood still, in all, start-up and seeks apart.
+    pub stalled_seconds: f64,
+    /// From when a viewer came to the first picture.
+    pub start_up: Percentiles,
+    /// From a seek to the picture there.
+    pub after_seek: Percentiles,
+    /// Bytes delivered in each second since the start, to put what the origin sent beside it.
+    pub timeline: Vec<(u64, u64)>,
 }
 
 /// A distribution of times, in milliseconds.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Percentiles {
     /// How many times there are.
     pub count: u64,
@@ -74,8 +156,6 @@ pub struct Percentiles {
 
 impl Recorder {
     pub(super) fn new() -> Self {
-        let max = u64::try_from(LATENCY_MAX.as_nanos()).expect("two minutes fit");
-        let histogram = || Histogram::new_with_bounds(1000, max, 3).expect("the bounds are valid");
         Self {
             requests: 0,
             bytes: 0,
@@ -85,7 +165,10 @@ impl Recorder {
             first_failure: None,
             ttfb: histogram(),
             total: histogram(),
-            client_cpu: Duration::ZERO,
+            herds: Vec::new(),
+            longest_gap: None,
+            sessions: None,
+            client: ClientTime::default(),
         }
     }
 
@@ -94,6 +177,11 @@ impl Recorder {
         self.requests += 1;
         self.ttfb.saturating_record(nanos(first_byte - due));
         self.total.saturating_record(nanos(end - due));
+    }
+
+    /// A stream got its last bytes at `then`, and the next ones now.
+    pub(super) fn gap(&mut self, then: Instant) {
+        self.longest_gap = self.longest_gap.max(Some(then.elapsed()));
     }
 
     pub(super) fn failed(&mut self, why: impl ToString) {
@@ -110,10 +198,25 @@ impl Recorder {
         self.first_failure = self.first_failure.take().or(other.first_failure);
         self.ttfb.add(other.ttfb).expect("both have the same bounds");
         self.total.add(other.total).expect("both have the same bounds");
-        self.client_cpu += other.client_cpu;
+        let herds = self.herds.len().max(other.herds.len());
+        self.herds.resize(herds, Default::default());
+        for (mine, others) in self.herds.iter_mut().zip(other.herds) {
+            *mine = (mine.0.max(others.0), mine.1.max(others.1));
+        }
+        self.longest_gap = self.longest_gap.max(other.longest_gap);
+        match (&mut self.sessions, other.sessions) {
+            (Some(mine), Some(others)) => mine.merge(others),
+            (mine, others) => *mine = mine.take().or(others),
+        }
+        self.client += other.client;
     }
 
     pub(super) fn measurement(&self, took: Duration) -> Measurement {
+        let last = |time: fn(&(Duration, Duration)) -> Duration| {
+            let mut times = histogram();
+            self.herds.iter().for_each(|herd| times.saturating_record(nanos(time(herd))));
+            (!times.is_empty()).then(|| Percentiles::of(&times))
+        };
         Measurement {
             seconds: took.as_secs_f64(),
             requests: self.requests,
@@ -124,7 +227,80 @@ impl Recorder {
             verified_bytes: self.verified_bytes,
             ttfb: Percentiles::of(&self.ttfb),
             total: Percentiles::of(&self.total),
-            client_cpu_seconds: self.client_cpu.as_secs_f64(),
+            last_ttfb: last(|herd| herd.0),
+            last_total: last(|herd| herd.1),
+            longest_gap_ms: self.longest_gap.map(|gap| gap.as_secs_f64() * 1e3),
+            sessions: self.sessions.as_ref().map(SessionRecorder::sessions),
+            client_threads: self.client.threads,
+            client_cpu_seconds: self.client.cpu.as_secs_f64(),
+            client_queued_seconds: self.client.queued.as_secs_f64(),
+        }
+    }
+}
+
+// === impl ClientTime ===
+
+impl AddAssign for ClientTime {
+    fn add_assign(&mut self, other: Self) {
+        self.threads += other.threads;
+        self.cpu += other.cpu;
+        self.queued += other.queued;
+    }
+}
+
+// === impl SessionCounts ===
+
+impl AddAssign for SessionCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.begun += other.begun;
+        self.ended += other.ended;
+        self.cut += other.cut;
+        self.broken += other.broken;
+        self.seeks += other.seeks;
+        self.pauses += other.pauses;
+        self.stalls += other.stalls;
+        self.stalled_sessions += other.stalled_sessions;
+    }
+}
+
+// === impl SessionRecorder ===
+
+impl SessionRecorder {
+    pub(super) fn new() -> Self {
+        Self {
+            counts: SessionCounts::default(),
+            stalled: Duration::ZERO,
+            start_up: histogram(),
+            after_seek: histogram(),
+            timeline: Vec::new(),
+        }
+    }
+
+    /// `bytes` came so long after the start.
+    pub(super) fn delivered(&mut self, since_start: Duration, bytes: u64) {
+        let second = usize::try_from(since_start.as_secs()).expect("a run is shorter than that");
+        if second >= self.timeline.len() {
+            self.timeline.resize(second + 1, 0);
+        }
+        self.timeline[second] += bytes;
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.counts += other.counts;
+        self.stalled += other.stalled;
+        self.start_up.add(other.start_up).expect("both have the same bounds");
+        self.after_seek.add(other.after_seek).expect("both have the same bounds");
+        self.timeline.resize(self.timeline.len().max(other.timeline.len()), 0);
+        self.timeline.iter_mut().zip(other.timeline).for_each(|(mine, others)| *mine += others);
+    }
+
+    fn sessions(&self) -> Sessions {
+        Sessions {
+            counts: self.counts,
+            stalled_seconds: self.stalled.as_secs_f64(),
+            start_up: Percentiles::of(&self.start_up),
+            after_seek: Percentiles::of(&self.after_seek),
+            timeline: (0..).zip(self.timeline.iter().copied()).collect(),
         }
     }
 }
@@ -136,6 +312,23 @@ impl Measurement {
     /// Answers a second.
     pub fn requests_per_second(&self) -> f64 {
         self.requests as f64 / self.seconds
+    }
+
+    /// The share of requests that failed or had a wrong byte.
+    pub fn failed_share(&self) -> f64 {
+        let failed = self.failed + self.wrong;
+        failed as f64 / (self.requests + self.failed).max(1) as f64
+    }
+
+    /// The share of their time that the client's threads were at work, or would have been with a processor of their
+    /// own.
+    pub fn client_share(&self) -> f64 {
+        (self.client_cpu_seconds + self.client_queued_seconds) / (self.seconds * self.client_threads as f64)
+    }
+
+    /// Whether the client had no time left: then it was the one that was measured.
+    pub fn client_was_the_limit(&self) -> bool {
+        self.client_share() > CLIENT_SHARE_MAX
     }
 
     /// 10^9 bytes of bodies a second.
@@ -177,6 +370,10 @@ fn curve(count: u64) -> impl Iterator<Item = f64> {
     let rarest = 1.0 / count.max(1) as f64;
     let share = |step: i32| 10_f64.powf(-f64::from(step) / f64::from(STEPS_PER_DECADE));
     (0..).map(share).take_while(move |share| *share >= rarest).map(|share| 100.0 * (1.0 - share))
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1000, nanos(LATENCY_MAX), 3).expect("the bounds are valid")
 }
 
 fn nanos(time: Duration) -> u64 {
