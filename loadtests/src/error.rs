@@ -70,6 +70,9 @@ pub enum Error {
     /// The connection failed, or the body ended before its announced length.
     #[error("HTTP failed: {0}")]
     Http(#[from] hyper::Error),
+    /// An HTTP/2 connection or stream failed.
+    #[error("HTTP/2 failed: {0}")]
+    Http2(#[from] h2::Error),
     /// A request could not be built from its parts.
     #[error("malformed request: {0}")]
     Request(#[from] http::Error),

@@ -14,8 +14,11 @@ mod herd;
 mod http1;
 mod lane;
 mod offsets;
+mod players;
 mod ranges;
+mod rate;
 mod recorder;
+mod streams;
 mod target;
 
 use std::{
@@ -32,8 +35,11 @@ pub use self::{
     herd::{Herd, Place},
     lane::{Drive, drive},
     offsets::Offsets,
+    players::Players,
     ranges::Ranges,
+    rate::{RateFound, RateLimit, RateSearch, RateStep},
     recorder::{Measurement, Percentiles, Recorder, SessionCounts, Sessions},
+    streams::Streams,
     target::{Film, Target},
 };
 use crate::Error;
@@ -46,6 +52,10 @@ pub enum Workload {
     Ranges(Ranges),
     /// Many who ask for the same at once.
     Herd(Herd),
+    /// Single ranges, many at a time on an HTTP/2 connection.
+    Streams(Streams),
+    /// Viewers.
+    Players(Players),
 }
 
 /// What ends a run, whichever comes first.
@@ -63,11 +73,13 @@ pub type Progress = Arc<AtomicU64>;
 // === impl Workload ===
 
 impl Workload {
-    /// Connections that are open at a time, over all lanes.
+    /// Connections that are open at a time, over all lanes; of players nobody knows.
     pub fn connections(&self) -> usize {
         match self {
             Self::Ranges(ranges) => ranges.connections,
             Self::Herd(herd) => herd.readers,
+            Self::Streams(streams) => streams.connections,
+            Self::Players(_) => usize::MAX,
         }
     }
 
@@ -76,6 +88,8 @@ impl Workload {
         match self {
             Self::Ranges(ranges) => ranges.run(lane).await,
             Self::Herd(herd) => herd.run(lane).await,
+            Self::Streams(streams) => streams.run(lane).await,
+            Self::Players(players) => players.run(lane).await,
         }
     }
 }

@@ -191,7 +191,7 @@ impl Head {
 }
 
 /// `bytes 7-9/100` as 7 and 100.
-fn place(content_range: &str) -> Option<(u64, u64)> {
+pub(super) fn place(content_range: &str) -> Option<(u64, u64)> {
     let (range, size) = content_range.strip_prefix("bytes ")?.split_once('/')?;
     Some((range.split_once('-')?.0.parse().ok()?, size.parse().ok()?))
 }

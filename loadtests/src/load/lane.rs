@@ -189,9 +189,10 @@ impl Lane {
         start + self.drive.length.time
     }
 
-    /// Whether that one's body is to be compared with what it should be.
-    pub(super) fn verifies(&self, ticket: u64) -> bool {
-        self.drive.verify_every > 0 && ticket.is_multiple_of(self.drive.verify_every)
+    /// Whether that one's body, of `film`, is to be compared with what it should be.
+    pub(super) fn verifies(&self, ticket: u64, film: &Film) -> bool {
+        let every = self.drive.verify_every;
+        film.seed.is_some() && every > 0 && ticket.is_multiple_of(every)
     }
 
     /// This lane's part of `count`.

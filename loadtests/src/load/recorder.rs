@@ -172,11 +172,29 @@ impl Recorder {
         }
     }
 
-    /// A request that was due at `due` had its first byte and its last byte then.
-    pub(super) fn answered(&mut self, due: Instant, first_byte: Instant, end: Instant) {
+    /// A request that was due at `due` has its whole body of `bytes` now; `wrong` says whether a byte of it was, if they
+    /// were looked at. Returns when, since it was due, its first byte and its end had come.
+    pub(super) fn answered(
+        &mut self,
+        due: Instant,
+        first_byte: Option<Instant>,
+        bytes: u64,
+        wrong: Option<bool>,
+    ) -> (Duration, Duration) {
+        let end = Instant::now();
+        let times = (first_byte.unwrap_or(end) - due, end - due);
         self.requests += 1;
-        self.ttfb.saturating_record(nanos(first_byte - due));
-        self.total.saturating_record(nanos(end - due));
+        self.first_byte(times.0);
+        self.total.saturating_record(nanos(times.1));
+        self.bytes += bytes;
+        self.verified_bytes += if wrong.is_some() { bytes } else { 0 };
+        self.wrong += u64::from(wrong == Some(true));
+        times
+    }
+
+    /// An answer took so long to begin.
+    pub(super) fn first_byte(&mut self, after: Duration) {
+        self.ttfb.saturating_record(nanos(after));
     }
 
     /// A stream got its last bytes at `then`, and the next ones now.
@@ -283,6 +301,14 @@ impl SessionRecorder {
             self.timeline.resize(second + 1, 0);
         }
         self.timeline[second] += bytes;
+    }
+
+    pub(super) fn waited_to_start(&mut self, time: Duration) {
+        self.start_up.saturating_record(nanos(time));
+    }
+
+    pub(super) fn waited_after_seek(&mut self, time: Duration) {
+        self.after_seek.saturating_record(nanos(time));
     }
 
     fn merge(&mut self, other: Self) {
