@@ -43,6 +43,14 @@ pub enum Error {
         /// Status, and the body when it explains the status.
         answer: String,
     },
+    /// An address cannot be put under load.
+    #[error("cannot load {url}: {why}")]
+    Target {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
     /// A body differed from the object's bytes.
     #[error("{request} returned a wrong byte at object offset {offset}")]
     WrongByte {

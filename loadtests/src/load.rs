@@ -15,6 +15,7 @@ mod http1;
 mod lane;
 mod offsets;
 mod players;
+mod probe;
 mod ranges;
 mod rate;
 mod recorder;

@@ -138,7 +138,12 @@ impl Players {
 impl Hall<'_> {
     /// The stay of viewer number `ticket`, who came at `due`.
     async fn watch(&self, ticket: u64, due: Instant) {
-        let session = Session::draw(&self.players, &self.lane.target.films, &self.popularity, (self.lane.seed(), ticket));
+        let session = Session::draw(
+            &self.players,
+            &self.lane.target.films,
+            &self.popularity,
+            (self.lane.seed(), ticket),
+        );
         self.sessions(|sessions| sessions.counts.begun += 1);
         let film = &self.lane.target.films[session.film];
         let mut playback = Playback::new(self.players.pace(), self.players.bytes(START_UP), film.size, due);
@@ -285,9 +290,9 @@ mod tests {
         Players {
             per_second: 200.0,
             bytes_per_second: 100_000,
-            watched: Duration::from_secs(5),
-            acts_every: Duration::from_secs(2),
-            paused: Duration::from_secs(1),
+            watched: Duration::from_secs(3),
+            acts_every: Duration::from_secs(1),
+            paused: Duration::from_millis(500),
             buffered: Duration::from_secs(4),
             speed: 20.0,
             ..Players::default()

@@ -93,16 +93,25 @@ impl RateSearch {
         players: Players,
         plan: &Drive,
     ) -> Result<RateFound, Error> {
-        assert!(self.from > 0.0 && self.factor > 1.0 && self.steps > 0, "no search: {self:?}");
         let mut seed = plan.seed;
-        let mut step = async |per_second, time| {
+        let step = async |per_second, time| {
             seed += 1;
             let plan = Drive { seed, length: Length::time(time), ..plan.clone() };
-            let workload = Workload::Players(Players { per_second, ..players });
-            let measured = drive(target, workload, &plan).await?;
+            drive(target, Workload::Players(Players { per_second, ..players }), &plan).await
+        };
+        self.search(step).await
+    }
+
+    /// `measure` lets so many viewers a second come, for so long.
+    async fn search(
+        &self,
+        mut measure: impl AsyncFnMut(f64, Duration) -> Result<Measurement, Error>,
+    ) -> Result<RateFound, Error> {
+        assert!(self.from > 0.0 && self.factor > 1.0 && self.steps > 0, "no search: {self:?}");
+        let mut step = async |per_second, time| {
+            let measured = measure(per_second, time).await?;
             Ok::<_, Error>(RateStep { per_second, measured })
         };
-
         let mut steps = Vec::new();
         let (mut well, mut bad) = (None, None);
         let mut per_second = self.from;
@@ -151,46 +160,70 @@ impl RateSearch {
 mod tests {
     use super::*;
     use crate::{
-        load::{Film, Progress},
+        load::{Film, Progress, Recorder},
         origin::{Origin, Shape},
     };
 
     fn search() -> RateSearch {
-        RateSearch {
-            from: 20.0,
-            factor: 2.0,
-            steps: 3,
-            refinements: 2,
-            step: Duration::from_millis(200),
-            held: Duration::from_millis(200),
-            ..RateSearch::default()
-        }
+        RateSearch { from: 10.0, factor: 2.0, steps: 5, refinements: 2, ..RateSearch::default() }
     }
 
-    async fn run(shape: Shape) -> RateFound {
-        let origin = Origin::start(shape).unwrap();
-        origin.put_pattern("media", &Film::name(0), 1 << 20, 0);
-        let target = Arc::new(Target::of_patterns(origin.address(), "/media/", 1, 1 << 20));
-        let players = Players { speed: 10.0, ..Players::default() };
-        let plan = Drive {
-            threads: 2,
-            length: Length::requests(1),
-            seed: 1,
-            verify_every: 0,
-            progress: Progress::default(),
+    /// A server that has room for 50 viewers a second, and then goes wrong like this.
+    async fn found(search: RateSearch, go_wrong: fn(&mut Measurement)) -> (Vec<f64>, RateFound) {
+        let mut tried = Vec::new();
+        let measure = async |per_second, _| {
+            tried.push(per_second);
+            let mut measured = Recorder::new().measurement(Duration::from_secs(1));
+            (measured.client_threads, measured.client_cpu_seconds) = (2, 1.0);
+            if per_second > 50.0 {
+                go_wrong(&mut measured);
+            }
+            Ok(measured)
         };
-        search().run(&target, players, &plan).await.unwrap()
+        let found = search.search(measure).await.unwrap();
+        assert_eq!(found.steps.len() + 1, tried.len());
+        (tried, found)
     }
 
     #[tokio::test]
-    async fn a_server_that_is_late_from_the_beginning_has_no_better_rate() {
-        let late = Shape { first_byte_latency: Duration::from_millis(120), ..Shape::default() };
-        let found = run(late).await;
-        assert_eq!((found.steps.len(), found.limit), (1, RateLimit::Late), "{found:?}");
-        assert!((found.per_second - 20.0).abs() < 1e-9 && (found.held.per_second - 14.0).abs() < 1e-9);
-        let failing = run(Shape { error_rate: 1.0, ..Shape::default() }).await;
-        assert_eq!((failing.steps.len(), failing.limit), (1, RateLimit::Failures), "{failing:?}");
-        let json = serde_json::to_string(&failing).unwrap();
-        assert_eq!(serde_json::from_str::<RateFound>(&json).unwrap(), failing);
+    async fn the_search_goes_up_then_between_and_holds_less() {
+        let (tried, late) = found(search(), |measured| measured.ttfb.p95 = 101.0).await;
+        let between = 3200_f64.sqrt();
+        let expected = [10.0, 20.0, 40.0, 80.0, between, (40.0 * between).sqrt(), 0.7 * between];
+        assert_eq!((tried.len(), late.limit), (expected.len(), RateLimit::Late));
+        for (tried, expected) in tried.into_iter().zip(expected) {
+            assert!((tried - expected).abs() < 1e-9, "{tried} {expected}");
+        }
+        assert!((late.per_second - between).abs() < 1e-9);
+    }
+
+    #[tokio::test]
+    async fn what_ends_the_search_is_said_and_the_clients_own_limit_first() {
+        let (_, failing) = found(search(), |measured| measured.failed = 1).await;
+        assert_eq!(failing.limit, RateLimit::Failures);
+        let busy = |measured: &mut Measurement| {
+            (measured.failed, measured.ttfb.p95, measured.client_queued_seconds) = (1, 500.0, 0.9);
+        };
+        assert_eq!(found(search(), busy).await.1.limit, RateLimit::Client);
+        let (tried, all_well) = found(RateSearch { steps: 3, ..search() }, busy).await;
+        assert_eq!((tried.len(), all_well.limit), (4, RateLimit::Steps));
+        assert!((all_well.held.per_second - 28.0).abs() < 1e-9);
+    }
+
+    #[tokio::test]
+    async fn a_server_is_searched_with_other_viewers_in_each_step() {
+        let origin = Origin::start(Shape::default()).unwrap();
+        origin.put_pattern("media", &Film::name(0), 1 << 20, 0);
+        let target = Arc::new(Target::of_patterns(origin.address(), "/media/", 1, 1 << 20));
+        let players = Players { speed: 10.0, ..Players::default() };
+        let progress = Progress::default();
+        let plan = Drive { threads: 2, length: Length::requests(1), seed: 1, verify_every: 0, progress };
+        let time = Duration::from_millis(100);
+        let short = RateSearch { from: 100.0, steps: 2, refinements: 0, step: time, held: time, ..search() };
+        let found = short.run(&target, players, &plan).await.unwrap();
+        for step in found.steps.iter().chain([&found.held]) {
+            assert!(step.measured.sessions.as_ref().unwrap().counts.begun > 0, "{step:?}");
+            assert_eq!((step.measured.failed, step.measured.wrong), (0, 0), "{step:?}");
+        }
     }
 }

@@ -3,11 +3,7 @@
 //! What is looked at beside the times is fairness: the longest time that any stream, while a request of its was under
 //! way, got no byte. Unlike the HTTP/1 client this one copies what it reads, since frames have to be taken apart.
 
-use std::{
-    cell::RefCell,
-    ops::Range,
-    time::Instant,
-};
+use std::{cell::RefCell, ops::Range, time::Instant};
 
 use bytes::Bytes;
 use futures_util::future::{join_all, try_join_all};
