@@ -33,6 +33,8 @@ const RECEIVE_BUFFER_BYTES: u32 = 128 * 1024;
 const START_UP: Duration = Duration::from_secs(1);
 /// A player that has read enough reads on when this share of it has been played.
 const REFILL_SHARE: f64 = 0.25;
+/// A buffer with less room than this share of it is full: room for some bytes more comes with every microsecond.
+const FULL_SHARE: f64 = 0.03;
 
 /// Viewers. Times are the film's own: with a `speed` of 10 a second of film takes a tenth of one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -101,7 +103,7 @@ impl Default for Players {
 
 impl Players {
     pub(super) async fn run(&self, lane: &Lane) -> Result<Recorder, Error> {
-        assert!(self.buffered > START_UP, "a player that buffers less than it starts with never starts");
+        assert!(self.buffered >= 2 * START_UP, "a player that buffers less than it starts with never starts");
         let start = lane.start().await?;
         let recorder = Recorder { sessions: Some(SessionRecorder::new()), ..Recorder::new() };
         let popularity = Popularity::zipf(lane.target.films.len(), self.zipf);
@@ -226,12 +228,18 @@ impl Hall<'_> {
         let buffer = self.players.bytes(self.players.buffered);
         let until = playback.there_at().map_or(end, |there| there.min(end));
         let room = playback.room(buffer);
-        if room == 0 {
+        if room < buffer * FULL_SHARE {
             let refill = playback.buffered_at(buffer * (1.0 - REFILL_SHARE));
             sleep_until(refill.map_or(until, |refill| refill.min(until)).into()).await;
             return Ok(());
         }
-        let Ok(taken) = timeout_at(until.into(), self.take(open, playback.received(), room)).await else {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is no negative number"
+        )]
+        let taking = self.take(open, playback.received(), room as usize);
+        let Ok(taken) = timeout_at(until.into(), taking).await else {
             return Ok(());
         };
         let (taken, now) = (taken?, Instant::now());

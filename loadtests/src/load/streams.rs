@@ -10,7 +10,7 @@ use futures_util::future::{join_all, try_join_all};
 use h2::client::{Connection, SendRequest};
 use http::{HeaderMap, Request, header};
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
+use tokio::{io::BufReader, net::TcpStream};
 
 use super::{
     Film, Lane, Offsets, Recorder,
@@ -22,6 +22,8 @@ use crate::Error;
 /// What the server may send ahead on a stream. What came is granted anew at once, so this bounds only what is on its way,
 /// and a loopback connection holds 4 MiB at most.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// How much is read at once. Without it a system call brings no more than one frame of 16 KiB.
+const READ_BYTES: usize = 256 * 1024;
 /// No less than all streams together: they must not wait for each other.
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
@@ -121,7 +123,7 @@ async fn connect(lane: &Lane) -> Result<SendRequest<Bytes>, Error> {
     let (sender, connection): (_, Connection<_, Bytes>) = h2::client::Builder::new()
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .handshake(stream)
+        .handshake(BufReader::with_capacity(READ_BYTES, stream))
         .await?;
     // What is wrong with it is seen by its requests.
     tokio::task::spawn_local(async move { drop(connection.await) });
