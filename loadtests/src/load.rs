@@ -108,3 +108,42 @@ impl Length {
         Self { time: Duration::from_mins(1), requests }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+    use crate::origin::{Origin, Shape};
+
+    fn assert_comes_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
+        let json = serde_json::to_value(value).unwrap();
+        assert_eq!(serde_json::from_value::<T>(json).unwrap(), *value);
+    }
+
+    #[tokio::test]
+    async fn workloads_and_what_they_came_to_can_be_read_back() {
+        let origin = Origin::start(Shape::default()).unwrap();
+        origin.put_pattern("media", &Film::name(0), 16 << 20, 0);
+        let target = Arc::new(Target::of_patterns(origin.address(), "/media/", 1, 16 << 20));
+        let offsets = Offsets::Apart(1 << 20);
+        let arrivals = Arrivals::Open { per_second: 500.0 };
+        let ranges = Ranges { bytes: 1000, connections: 2, arrivals, offsets, churn: false };
+        assert_comes_back(&Workload::Streams(Streams { bytes: 1, connections: 1, streams: 1, offsets }));
+        assert_comes_back(&Length::time(Duration::from_secs(1)));
+        for workload in [
+            Workload::Ranges(ranges),
+            Workload::Herd(Herd { readers: 2, bytes: 1000, place: Place::Cold(1 << 20) }),
+            Workload::Players(Players { per_second: 50.0, speed: 100.0, ..Players::default() }),
+        ] {
+            assert_comes_back(&workload);
+            let length = Length::requests(8);
+            let plan = Drive { threads: 2, length, seed: 1, verify_every: 1, progress: Progress::default() };
+            let found = drive(&target, workload, &plan).await.unwrap();
+            assert_eq!((found.failed, found.wrong), (0, 0), "{found:?}");
+            assert_comes_back(&found);
+        }
+    }
+}

@@ -38,7 +38,7 @@ const HEAD_BYTES_MAX: usize = 8192;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Reads of a client that does read, however slowly.
-const PIECE_BYTES: u64 = 4096;
+const PIECE_BYTES: usize = 4096;
 /// Where in the films the crowd asks; no other draw has this.
 const CROWD_SEED: u64 = 0xC40D;
 
@@ -139,7 +139,7 @@ impl Crowd {
 }
 
 async fn read_slowly(mut stream: TcpStream, every: Duration) {
-    let mut piece = [0; PIECE_BYTES as usize];
+    let mut piece = [0; PIECE_BYTES];
     let mut turns = interval(every);
     loop {
         turns.tick().await;

@@ -72,7 +72,7 @@ impl Herd {
                 };
                 let asked = asked.await;
                 lane.progress();
-                asked.map_err(|error| recorder.borrow_mut().failed(error)).unwrap_or_default()
+                asked.map_err(|error| recorder.borrow_mut().failed(&error)).unwrap_or_default()
             });
             // All of them ask before the first is served.
             let times = tokio::task::coop::unconstrained(join_all(asked)).await;

@@ -127,9 +127,7 @@ fn run(
     })?;
     let (start, before) = lane.started.get().expect("every workload starts");
     let took = start.elapsed();
-    let after = own_time()?;
-    recorder.client =
-        ClientTime { threads: 1, cpu: after.cpu - before.cpu, queued: after.queued - before.queued };
+    recorder.client = own_time()?.since(before);
     Ok((recorder, took))
 }
 

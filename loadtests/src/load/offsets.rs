@@ -57,7 +57,7 @@ fn scatter(nth: u64, count: u64) -> u64 {
         a
     };
     let golden = count * 618 / 1000;
-    let step = (golden.max(1)..).find(|step| gcd(*step, count) == 1).expect("one is near");
+    let step = (golden.max(1)..=count).find(|step| gcd(*step, count) == 1).expect("one is near");
     u64::try_from(u128::from(nth) * u128::from(step) % u128::from(count)).expect("below the count")
 }
 

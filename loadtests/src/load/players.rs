@@ -164,7 +164,7 @@ impl Hall<'_> {
             }
         });
         if let Err(error) = left {
-            self.recorder.borrow_mut().failed(error);
+            self.recorder.borrow_mut().failed(&error);
         }
         self.lane.progress();
     }

@@ -80,7 +80,7 @@ impl Ranges {
                 Ok(connected) if connected.is_reusable() && !self.churn => connection = Some(connected),
                 Ok(_) => {}
                 Err(error) => {
-                    shared.recorder.borrow_mut().failed(error);
+                    shared.recorder.borrow_mut().failed(&error);
                     tokio::time::sleep(PAUSE).await;
                 }
             }

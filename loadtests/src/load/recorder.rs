@@ -202,7 +202,7 @@ impl Recorder {
         self.longest_gap = self.longest_gap.max(Some(then.elapsed()));
     }
 
-    pub(super) fn failed(&mut self, why: impl ToString) {
+    pub(super) fn failed(&mut self, why: &impl ToString) {
         self.failed += 1;
         self.first_failure.get_or_insert_with(|| why.to_string());
     }
@@ -257,6 +257,14 @@ impl Recorder {
 }
 
 // === impl ClientTime ===
+
+impl ClientTime {
+    /// What has been added since an earlier reading.
+    pub(super) fn since(self, earlier: Self) -> Self {
+        let (cpu, queued) = (earlier.cpu, earlier.queued);
+        Self { cpu: self.cpu.saturating_sub(cpu), queued: self.queued.saturating_sub(queued), ..self }
+    }
+}
 
 impl AddAssign for ClientTime {
     fn add_assign(&mut self, other: Self) {
