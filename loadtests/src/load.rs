@@ -19,6 +19,7 @@ mod probe;
 mod ranges;
 mod rate;
 mod recorder;
+mod sessions;
 mod streams;
 mod target;
 
@@ -39,7 +40,8 @@ pub use self::{
     players::Players,
     ranges::Ranges,
     rate::{RateFound, RateLimit, RateSearch, RateStep},
-    recorder::{Measurement, Percentiles, Recorder, SessionCounts, Sessions},
+    recorder::{Measurement, Percentiles, Recorder},
+    sessions::{SessionCounts, Sessions},
     streams::Streams,
     target::{Film, Target},
 };

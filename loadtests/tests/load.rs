@@ -7,7 +7,7 @@ use seekway_loadtests::origin::{Origin, Shape};
 const FILM: &str = "/media/film-0.mp4";
 
 fn origin() -> Origin {
-    let origin = Origin::start(Shape::default()).unwrap();
+    let origin = Origin::start(Shape::default()).expect("a free port");
     for film in 0..2 {
         origin.put_pattern("media", &format!("film-{film}.mp4"), 64 << 20, film);
     }
@@ -19,9 +19,9 @@ fn load(url: &str, arguments: &[&str]) -> (i32, String, String) {
         .args(["load", "--target", url, "--time", "30s"])
         .args(arguments)
         .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+        .expect("the command starts");
+    let text = |bytes| String::from_utf8(bytes).expect("it prints text");
+    (output.status.code().expect("it ends by itself"), text(output.stdout), text(output.stderr))
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use bytesize::ByteSize;
 use clap::Args;
-use seekway_loadtests::load::{Beside, Measurement, Percentiles, RateFound, RateLimit, Sessions};
+use seekway_loadtests::load::{Beside, Measurement, Percentiles, RateFound, RateLimit};
 use serde::Serialize;
 
 /// What each scenario is judged by. With a crowd, the measurement beside it is; when a rate is searched, the one that
@@ -74,7 +74,7 @@ impl Gates {
         let failed = found.failed_share();
         match self.failed_under {
             Some(gate) if failed >= gate => {
-                missed.push(format!("{failed:.5} of all failed, not under {gate}"))
+                missed.push(format!("{failed:.5} of all failed, not under {gate}"));
             }
             None if failed > 0.0 => missed.push(format!("{} failed", found.failed + found.wrong)),
             _ => {}
@@ -160,17 +160,19 @@ fn table(f: &mut fmt::Formatter<'_>, found: &Measurement) -> fmt::Result {
         line(f, "a herd's last: first", ttfb)?;
         line(f, "a herd's last: end", total)?;
     }
-    if let Some(Sessions { counts, stalled_seconds, start_up, after_seek, .. }) = &found.sessions {
-        line(f, "start-up", start_up)?;
-        line(f, "seek to picture", after_seek)?;
+    if let Some(sessions) = &found.sessions {
+        line(f, "start-up", &sessions.start_up)?;
+        line(f, "seek to picture", &sessions.after_seek)?;
+        let counts = sessions.counts;
         let (begun, ended, cut, broken) = (counts.begun, counts.ended, counts.cut, counts.broken);
         writeln!(
             f,
             "  viewers   {begun} came, {ended} left, {cut} still watched at the end, {broken} broken"
         )?;
-        let (seeks, stalls, viewers) = (counts.seeks, counts.stalls, counts.stalled_sessions);
-        writeln!(f, "            {seeks} seeks, {} pauses", counts.pauses)?;
-        writeln!(f, "  stalls    {stalls}, of {viewers} viewers, {stalled_seconds:.2} s in all")?;
+        writeln!(f, "            {} seeks, {} pauses", counts.seeks, counts.pauses)?;
+        let (stalls, seconds, share) =
+            (counts.stalls, sessions.stalled_seconds, sessions.stalled_share() * 100.0);
+        writeln!(f, "  stalls    {stalls}, {seconds:.2} s in all, of {share:.1} % of the viewers")?;
     }
     if let Some(gap) = found.longest_gap_ms {
         writeln!(f, "  streams   none that asked was without a byte for longer than {gap:.1} ms")?;
