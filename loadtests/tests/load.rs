@@ -116,10 +116,11 @@ fn what_cannot_be_loaded_is_explained() {
         (here.clone() + FILM, &["--scenario", "ranges", "--bytes", "1GiB"], "objects of at least 1.0 GiB"),
         (here.clone() + FILM, &["--scenario", "dance"], "possible values: ranges, seeks"),
         (here.clone() + FILM, &["--scenario", "players", "--speed", "0"], "above 0"),
+        (here.clone() + FILM, &["--scenario", "find-rate"], "than viewers stay, which is 300s"),
     ] {
         let (code, stdout, stderr) = load(&url, arguments);
         assert_eq!(code, 2, "{url}: {stdout}{stderr}");
         assert!(stderr.contains(why), "{url}: {stderr}");
     }
-    assert!(origin.counts().gets <= 3, "nothing but probes");
+    assert!(origin.counts().gets <= 4, "nothing but probes");
 }

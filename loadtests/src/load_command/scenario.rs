@@ -161,6 +161,14 @@ impl Scenario {
                 ((Doing::Drive(Workload::Players(players)), text), usual)
             }
             Self::FindRate => {
+                let stay = knobs.watched.div_f64(knobs.speed);
+                if knobs.time < stay {
+                    let why = format!(
+                        "find-rate needs steps (--time) no shorter than viewers stay, which is {stay:?}: only then are as \
+                         many there as come; more --speed or less --watched makes them shorter"
+                    );
+                    return Err(Error::Target { url: target.films[0].path.clone(), why });
+                }
                 let mut search =
                     RateSearch { step: knobs.time, held: 2 * knobs.time, ..RateSearch::default() };
                 search.from = knobs.rate.unwrap_or(search.from);
