@@ -161,17 +161,8 @@ impl Scenario {
                 ((Doing::Drive(Workload::Players(players)), text), usual)
             }
             Self::FindRate => {
-                let stay = knobs.watched.div_f64(knobs.speed);
-                if knobs.time < stay {
-                    let why = format!(
-                        "find-rate needs steps (--time) no shorter than viewers stay, which is {stay:?}: only then are as \
-                         many there as come; more --speed or less --watched makes them shorter"
-                    );
-                    return Err(Error::Target { url: target.films[0].path.clone(), why });
-                }
-                let mut search =
-                    RateSearch { step: knobs.time, held: 2 * knobs.time, ..RateSearch::default() };
-                search.from = knobs.rate.unwrap_or(search.from);
+                let search =
+                    search(knobs).map_err(|why| Error::Target { url: target.films[0].path.clone(), why })?;
                 let text =
                     format!("from {} viewers a second, {} of film a second", search.from, knobs.bitrate);
                 ((Doing::FindRate(search, players), text), usual)
@@ -185,6 +176,19 @@ impl Scenario {
         };
         Ok(Plan { length, text, doing })
     }
+}
+
+/// Steps that end before the first viewers leave would find too high a rate.
+fn search(knobs: &Knobs) -> Result<RateSearch, String> {
+    let stay = knobs.watched.div_f64(knobs.speed);
+    if knobs.time < stay {
+        return Err(format!(
+            "find-rate needs steps (--time) no shorter than viewers stay, which is {stay:?}: only then are as many there \
+             as come; more --speed or less --watched makes them shorter"
+        ));
+    }
+    let usual = RateSearch::default();
+    Ok(RateSearch { step: knobs.time, held: 2 * knobs.time, from: knobs.rate.unwrap_or(usual.from), ..usual })
 }
 
 // === impl Plan ===
