@@ -98,6 +98,9 @@ struct Knobs {
     /// crowd: what each of them reads in a second; 0 for nothing.
     #[arg(long, value_name = "BYTES", default_value = "0B")]
     pace: ByteSize,
+    /// crowd: how long it has been there when the others are measured.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    settled: Duration,
     /// players, find-rate: a second of film.
     #[arg(long, value_name = "BYTES", default_value = "500KB", value_parser = some_bytes)]
     bitrate: ByteSize,

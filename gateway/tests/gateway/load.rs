@@ -146,7 +146,7 @@ async fn viewers_who_pause_seek_and_leave() {
 async fn others_beside_a_crowd() {
     let (stand, target) = stand();
     for bytes_per_second in [0, 100_000] {
-        let crowd = Crowd { clients: 100, bytes: 8 << 20, bytes_per_second };
+        let crowd = Crowd { clients: 100, bytes: 8 << 20, bytes_per_second, settled: Duration::ZERO };
         let found = crowd.beside(&target, Workload::Ranges(ranges()), &plan(60)).await.unwrap();
         assert_eq!((found.served, found.refused), (100, 0));
         for measured in [&found.alone, &found.beside] {

@@ -51,6 +51,8 @@ pub struct Crowd {
     pub bytes: u64,
     /// What each reads of it; with 0 nothing but the head of the answer.
     pub bytes_per_second: u64,
+    /// How long it has been there when the others are measured: what its arrival costs is another question.
+    pub settled: Duration,
 }
 
 /// A crowd that is there. Dropping it sends all of them away.
@@ -126,6 +128,7 @@ impl Crowd {
         let alone = drive(target, workload, plan).await?;
         let done = || _ = plan.progress.fetch_add(1, Ordering::Relaxed);
         let crowd = self.gather(target, done).await?;
+        tokio::time::sleep(self.settled).await;
         let beside = drive(target, workload, plan).await?;
         Ok(Beside { alone, beside, served: crowd.served, refused: crowd.refused })
     }
@@ -290,7 +293,7 @@ mod tests {
         };
         for bytes_per_second in [0, 400_000] {
             origin.reset_counts();
-            let crowd = Crowd { clients: 40, bytes: 8 << 20, bytes_per_second };
+            let crowd = Crowd { clients: 40, bytes: 8 << 20, bytes_per_second, settled: Duration::ZERO };
             let found = crowd.beside(&target, Workload::Ranges(ranges), &plan).await.unwrap();
             assert_eq!((found.served, found.refused), (40, 0));
             for measured in [&found.alone, &found.beside] {
@@ -304,7 +307,7 @@ mod tests {
         assert_eq!(progress.load(Ordering::Relaxed), 2 * (30 + 40 + 30));
 
         origin.put_pattern("media", &Film::name(0), 5, 0);
-        let crowd = Crowd { clients: 7, bytes: 8 << 20, bytes_per_second: 0 };
+        let crowd = Crowd { clients: 7, bytes: 8 << 20, bytes_per_second: 0, settled: Duration::ZERO };
         let refused = crowd.gather(&target, || {}).await.unwrap();
         assert_eq!((refused.served, refused.refused), (0, 7), "416 is no range");
     }

@@ -169,7 +169,12 @@ impl Scenario {
             }
             Self::Crowd => {
                 let clients = knobs.clients.get();
-                let crowd = Crowd { clients, bytes: CROWD_BYTES, bytes_per_second: knobs.pace.as_u64() };
+                let crowd = Crowd {
+                    clients,
+                    bytes: CROWD_BYTES,
+                    bytes_per_second: knobs.pace.as_u64(),
+                    settled: knobs.settled,
+                };
                 let text = format!("{of} anywhere beside {clients} who ask for {}", ByteSize(CROWD_BYTES));
                 ((Doing::Crowd(crowd, Workload::Ranges(ranges(Offsets::Anywhere))), text), usual)
             }
