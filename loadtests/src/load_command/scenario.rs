@@ -169,17 +169,21 @@ impl Scenario {
             }
             Self::Crowd => {
                 let clients = knobs.clients.get();
-                let crowd = Crowd {
-                    clients,
-                    bytes: CROWD_BYTES,
-                    bytes_per_second: knobs.pace.as_u64(),
-                    settled: knobs.settled,
-                };
+                let crowd = crowd(knobs);
                 let text = format!("{of} anywhere beside {clients} who ask for {}", ByteSize(CROWD_BYTES));
                 ((Doing::Crowd(crowd, Workload::Ranges(ranges(Offsets::Anywhere))), text), usual)
             }
         };
         Ok(Plan { length, text, doing })
+    }
+}
+
+fn crowd(knobs: &Knobs) -> Crowd {
+    Crowd {
+        clients: knobs.clients.get(),
+        bytes: CROWD_BYTES,
+        bytes_per_second: knobs.pace.as_u64(),
+        settled: knobs.settled,
     }
 }
 
