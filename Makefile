@@ -1,6 +1,6 @@
 # Everything a person types. Each target says what it does in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs fuzz bench bench-keep compare cold-seek hedging soak clean
+.PHONY: help run test check docs fuzz bench bench-keep compare cold-seek hedging soak loadtest clean
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -61,6 +61,11 @@ soak: ## keep every promise under load, at length, on release builds (ARGS are p
 	@scripts/setup test
 	@cargo build --release --locked -p seekway-gateway -p seekway-loadtests
 	@$(TARGET_DIR)/release/loadtest soak $(ARGS)
+
+loadtest: ## put load on TARGET, a URL of any server of yours (ARGS are passed on; ARGS=--help explains)
+	@scripts/setup run
+	@cargo build --release --locked -p seekway-loadtests
+	@$(TARGET_DIR)/release/loadtest load $(if $(TARGET),--target $(TARGET)) $(if $(findstring --scenario,$(ARGS)),,$(if $(TARGET),--scenario ranges)) $(ARGS)
 
 clean: ## remove what was built or installed here; data/ stays
 	@cargo clean --quiet

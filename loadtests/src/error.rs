@@ -43,6 +43,14 @@ pub enum Error {
         /// Status, and the body when it explains the status.
         answer: String,
     },
+    /// An address cannot be put under load.
+    #[error("cannot load {url}: {why}")]
+    Target {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
     /// A body differed from the object's bytes.
     #[error("{request} returned a wrong byte at object offset {offset}")]
     WrongByte {
@@ -70,6 +78,9 @@ pub enum Error {
     /// The connection failed, or the body ended before its announced length.
     #[error("HTTP failed: {0}")]
     Http(#[from] hyper::Error),
+    /// An HTTP/2 connection or stream failed.
+    #[error("HTTP/2 failed: {0}")]
+    Http2(#[from] h2::Error),
     /// A request could not be built from its parts.
     #[error("malformed request: {0}")]
     Request(#[from] http::Error),

@@ -9,10 +9,18 @@
 //! server; its own cost is in the measurement.
 
 mod arrivals;
+pub(crate) mod crowd;
+mod herd;
 mod http1;
 mod lane;
+mod offsets;
+mod players;
+mod probe;
 mod ranges;
+mod rate;
 mod recorder;
+mod sessions;
+mod streams;
 mod target;
 
 use std::{
@@ -25,9 +33,16 @@ use serde::{Deserialize, Serialize};
 use self::lane::Lane;
 pub use self::{
     arrivals::Arrivals,
+    crowd::{Beside, Crowd, Gathered},
+    herd::{Herd, Place},
     lane::{Drive, drive},
-    ranges::{Offsets, Ranges},
+    offsets::Offsets,
+    players::Players,
+    ranges::Ranges,
+    rate::{RateFound, RateLimit, RateSearch, RateStep},
     recorder::{Measurement, Percentiles, Recorder},
+    sessions::{SessionCounts, Sessions},
+    streams::Streams,
     target::{Film, Target},
 };
 use crate::Error;
@@ -38,6 +53,12 @@ use crate::Error;
 pub enum Workload {
     /// Single ranges, each an answer of its own.
     Ranges(Ranges),
+    /// Many who ask for the same at once.
+    Herd(Herd),
+    /// Single ranges, many at a time on an HTTP/2 connection.
+    Streams(Streams),
+    /// Viewers.
+    Players(Players),
 }
 
 /// What ends a run, whichever comes first.
@@ -55,10 +76,13 @@ pub type Progress = Arc<AtomicU64>;
 // === impl Workload ===
 
 impl Workload {
-    /// Connections that are open at a time, over all lanes.
+    /// Connections that are open at a time, over all lanes; of players nobody knows.
     pub fn connections(&self) -> usize {
         match self {
             Self::Ranges(ranges) => ranges.connections,
+            Self::Herd(herd) => herd.readers,
+            Self::Streams(streams) => streams.connections,
+            Self::Players(_) => usize::MAX,
         }
     }
 
@@ -66,6 +90,9 @@ impl Workload {
     async fn run(&self, lane: &Lane) -> Result<Recorder, Error> {
         match self {
             Self::Ranges(ranges) => ranges.run(lane).await,
+            Self::Herd(herd) => herd.run(lane).await,
+            Self::Streams(streams) => streams.run(lane).await,
+            Self::Players(players) => players.run(lane).await,
         }
     }
 }
@@ -81,5 +108,44 @@ impl Length {
     /// Until `requests` are made, and a minute for them at most.
     pub const fn requests(requests: u64) -> Self {
         Self { time: Duration::from_mins(1), requests }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+    use crate::origin::{Origin, Shape};
+
+    fn assert_comes_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
+        let json = serde_json::to_value(value).unwrap();
+        assert_eq!(serde_json::from_value::<T>(json).unwrap(), *value);
+    }
+
+    #[tokio::test]
+    async fn workloads_and_what_they_came_to_can_be_read_back() {
+        let origin = Origin::start(Shape::default()).unwrap();
+        origin.put_pattern("media", &Film::name(0), 16 << 20, 0);
+        let target = Arc::new(Target::of_patterns(origin.address(), "/media/", 1, 16 << 20));
+        let offsets = Offsets::Apart(1 << 20);
+        let arrivals = Arrivals::Open { per_second: 500.0 };
+        let ranges = Ranges { bytes: 1000, connections: 2, arrivals, offsets, churn: false };
+        assert_comes_back(&Workload::Streams(Streams { bytes: 1, connections: 1, streams: 1, offsets }));
+        assert_comes_back(&Length::time(Duration::from_secs(1)));
+        for workload in [
+            Workload::Ranges(ranges),
+            Workload::Herd(Herd { readers: 2, bytes: 1000, place: Place::Cold(1 << 20) }),
+            Workload::Players(Players { per_second: 50.0, speed: 100.0, ..Players::default() }),
+        ] {
+            assert_comes_back(&workload);
+            let length = Length::requests(8);
+            let plan = Drive { threads: 2, length, seed: 1, verify_every: 1, progress: Progress::default() };
+            let found = drive(&target, workload, &plan).await.unwrap();
+            assert_eq!((found.failed, found.wrong), (0, 0), "{found:?}");
+            assert_comes_back(&found);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `loadtest`: measures the gateway, and lends its shaped origin to whoever wants to play with it.
 
 mod compare_command;
+mod load_command;
 mod soak_command;
 
 use std::{
@@ -27,7 +28,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Measure the gateway against an object store whose slowness is known.
 ///
-/// Everything runs on this machine and speaks HTTP over loopback: no cloud account, no network, no leftovers.
+/// Everything runs on this machine and speaks HTTP over loopback: no cloud account, no network, no leftovers. Only
+/// `load` goes to servers that run already, wherever they are.
 #[derive(Debug, Parser)]
 #[command(
     name = "loadtest",
@@ -39,6 +41,8 @@ Examples:
   loadtest cold-seek --json out.json --gate     the same for CI: exit code 1 when an aim is missed
   loadtest soak --scenario paused-clients       does memory stay within its bound?
   loadtest hedging                              are late answers of the store felt? (about 50 s)
+  loadtest load --target http://127.0.0.1:8080/media/film.mp4 --scenario ranges
+                                                how fast is a server that runs already?
   loadtest origin --first-byte 80ms             an S3 endpoint that is far away, to try things on"
 )]
 struct Cli {
@@ -52,6 +56,7 @@ enum Command {
     ColdSeek(ColdSeek),
     Hedging(Hedging),
     Soak(soak_command::Soak),
+    Load(load_command::Load),
     Origin(OriginArgs),
 }
 
@@ -170,6 +175,7 @@ fn main() -> ExitCode {
         match &cli.command {
             Command::Compare(arguments) => interruptible(arguments.run()).await,
             Command::ColdSeek(arguments) => interruptible(arguments.run()).await,
+            Command::Load(arguments) => interruptible(arguments.run()).await,
             Command::Soak(arguments) => interruptible(arguments.run()).await,
             Command::Hedging(arguments) => interruptible(arguments.run()).await,
             Command::Origin(arguments) => arguments.run().await,

@@ -6,7 +6,6 @@
 
 mod aborts;
 mod cold_requests;
-mod crowd;
 mod cut_and_resume;
 mod drain;
 mod figures;
@@ -34,7 +33,7 @@ pub use self::{
     figures::{Figure, Figures, Outcome, Value},
     stage::{Length, Stage},
 };
-use crate::Error;
+use crate::{Error, load::crowd};
 
 /// Every scenario, in the order in which `make soak` runs them.
 pub const SCENARIOS: &[Scenario] = &[

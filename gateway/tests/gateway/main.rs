@@ -11,6 +11,7 @@ mod forwarded;
 mod http2;
 mod keys;
 mod limits;
+mod load;
 mod metrics;
 mod origin_down;
 mod origin_faults;

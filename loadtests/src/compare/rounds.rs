@@ -127,6 +127,7 @@ async fn paced(plan: &Plan<'_>, scenario: &Scenario, peers: &[Option<Peer>]) -> 
         Workload::Ranges(ranges) => {
             Workload::Ranges(Ranges { arrivals: Arrivals::Open { per_second }, ..ranges })
         }
+        other => other,
     })
 }
 

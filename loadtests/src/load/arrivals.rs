@@ -102,7 +102,7 @@ impl Timer {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "53 bits are what a double has")]
-fn in_unit_interval(draw: u64) -> f64 {
+pub(super) fn in_unit_interval(draw: u64) -> f64 {
     draw as f64 / (1_u64 << 53) as f64
 }
 

@@ -4,14 +4,15 @@
 //! (tcp(7)). Half of the work of reading is that copy, and on a machine that client and server share it would be
 //! missing there.
 
-use std::{cell::RefCell, io, net::SocketAddr};
+use std::{cell::RefCell, io, net::SocketAddr, ops::Range};
 
 use rustix::net::{RecvFlags, recv};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
+use super::Film;
 use crate::Error;
 
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -51,6 +52,14 @@ impl Connection {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self::over(stream))
+    }
+
+    /// The same, with so little room for what is not read yet (the kernel doubles it).
+    pub(crate) async fn connect_holding(address: SocketAddr, bytes: u32) -> Result<Self, Error> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_recv_buffer_size(bytes)?;
+        socket.set_nodelay(true)?;
+        Ok(Self::over(socket.connect(address).await?))
     }
 
     /// Speaks over a connection that exists.
@@ -106,10 +115,10 @@ impl Connection {
         self.took(taken)
     }
 
-    /// Takes as many bytes of the body as `scratch` has room for, without looking at them. Zero only when none are
-    /// left. Scratch is borrowed for no longer than a system call, so connections can share one.
-    pub(crate) async fn discard(&mut self, scratch: &RefCell<Vec<u8>>) -> Result<usize, Error> {
-        let len = at_most(self.remaining, scratch.borrow().len());
+    /// Takes at most `max` bytes of the body, and no more than `scratch` has room for, without looking at them. Zero
+    /// only when none are left. Scratch is borrowed for no longer than a system call, so connections can share one.
+    pub(crate) async fn discard(&mut self, scratch: &RefCell<Vec<u8>>, max: usize) -> Result<usize, Error> {
+        let len = at_most(self.remaining, scratch.borrow().len().min(max));
         if len == 0 {
             return Ok(0);
         }
@@ -165,8 +174,24 @@ impl Connection {
     }
 }
 
+// === impl Head ===
+
+impl Head {
+    /// Checks that it begins the answer to `request` for `range` of `film`.
+    pub(crate) fn expect(&self, request: &[u8], range: &Range<u64>, film: &Film) -> Result<(), Error> {
+        let is_right = self.status == 206
+            && self.length == range.end - range.start
+            && self.place == Some((range.start, film.size));
+        if is_right {
+            return Ok(());
+        }
+        let request = String::from_utf8_lossy(request).lines().next().unwrap_or_default().to_owned();
+        Err(Error::UnexpectedAnswer { request, answer: format!("{self:?} for {range:?}") })
+    }
+}
+
 /// `bytes 7-9/100` as 7 and 100.
-fn place(content_range: &str) -> Option<(u64, u64)> {
+pub(super) fn place(content_range: &str) -> Option<(u64, u64)> {
     let (range, size) = content_range.strip_prefix("bytes ")?.split_once('/')?;
     Some((range.split_once('-')?.0.parse().ok()?, size.parse().ok()?))
 }
@@ -211,7 +236,7 @@ mod tests {
                     assert_eq!(target.films[0].first_wrong(at, &buffer[..len]), None);
                     len
                 } else {
-                    connection.discard(&scratch).await.unwrap()
+                    connection.discard(&scratch, usize::MAX).await.unwrap()
                 };
                 at += len as u64;
                 if len == 0 {

@@ -11,11 +11,11 @@ use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::{Arrivals, Film, Lane, Recorder, arrivals::Schedule, http1::Connection};
+use super::{Arrivals, Film, Lane, Offsets, Recorder, arrivals::Schedule, http1::Connection};
 use crate::Error;
 
 /// After a failure, so that a server that is gone is not asked a million times.
-const PAUSE: Duration = Duration::from_millis(10);
+pub(super) const PAUSE: Duration = Duration::from_millis(10);
 
 /// Ranges of one length.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -30,18 +30,6 @@ pub struct Ranges {
     pub offsets: Offsets,
     /// Whether each is asked for on a connection of its own, which is closed then.
     pub churn: bool,
-}
-
-/// Where ranges lie in their film.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Offsets {
-    /// Anywhere, aligned to nothing.
-    Anywhere,
-    /// Anywhere in a stretch of this length that no other range of the run has.
-    Apart(u64),
-    /// One after the other, aligned to their length, as CDNs pull.
-    InOrder,
 }
 
 /// What the connections of a lane share.
@@ -60,7 +48,7 @@ impl Ranges {
         for _ in 0..lane.share(self.connections) {
             connections.push(Connection::connect(lane.target.address).await?);
         }
-        let start = lane.start().await;
+        let start = lane.start().await?;
         let seed = lane.seed() ^ (lane.nth as u64) << 32;
         let shared = Rc::new(Shared {
             lane,
@@ -79,7 +67,7 @@ impl Ranges {
             // Held while it waits, so the connection that has waited longest gets the next request.
             let due = shared.schedule.lock().await.next().await?;
             let Some(ticket) = lane.ticket(shared.start) else { return Ok(()) };
-            let (film, range) = self.wanted(lane, ticket);
+            let (film, range) = self.offsets.range(lane, ticket, self.bytes);
             let asked = async {
                 let mut connected = match connection.take() {
                     Some(connection) => connection,
@@ -99,47 +87,10 @@ impl Ranges {
             lane.progress();
         }
     }
-
-    fn wanted<'a>(&self, lane: &'a Lane, ticket: u64) -> (&'a Film, Range<u64>) {
-        let (film, start) = match self.offsets {
-            Offsets::Anywhere => {
-                let film = lane.any_film(ticket);
-                (film, lane.draw(1, ticket, film.size - self.bytes + 1))
-            }
-            Offsets::Apart(stretch) => {
-                // Film by film, each from its beginning to its end, with every stretch once.
-                let films = &lane.target.films;
-                let per_film = films[0].size / stretch;
-                let film = usize::try_from(ticket / per_film).unwrap_or(usize::MAX) % films.len();
-                let scattered = scatter(ticket % per_film, per_film);
-                (&films[film], scattered * stretch + lane.draw(1, ticket, stretch - self.bytes + 1))
-            }
-            Offsets::InOrder => {
-                let films = &lane.target.films;
-                let per_film = films[0].size / self.bytes;
-                let film = usize::try_from(ticket / per_film).unwrap_or(usize::MAX) % films.len();
-                (&films[film], ticket % per_film * self.bytes)
-            }
-        };
-        (film, start..start + self.bytes)
-    }
 }
 
-/// Each number below `count` once, none near the one before it.
-fn scatter(nth: u64, count: u64) -> u64 {
-    // Any step that shares no factor with the count visits all; near the golden section it visits them far apart.
-    let gcd = |mut a: u64, mut b: u64| {
-        while b > 0 {
-            (a, b) = (b, a % b);
-        }
-        a
-    };
-    let golden = count * 618 / 1000;
-    let step = (golden.max(1)..=golden + count).find(|step| gcd(*step, count) == 1).expect("one is near");
-    u64::try_from(u128::from(nth) * u128::from(step) % u128::from(count)).expect("below the count")
-}
-
-/// Asks for one range and records what came of it. An error is for the caller to record.
+/// Asks for one range and records what came of it: when, since it was due, its first byte and its end had come. An
+/// error is for the caller to record.
 pub(super) async fn get(
     lane: &Lane,
     connection: &mut Connection,
@@ -147,19 +98,12 @@ pub(super) async fn get(
     range: Range<u64>,
     (ticket, due): (u64, Instant),
     recorder: &RefCell<Recorder>,
-) -> Result<(), Error> {
+) -> Result<(Duration, Duration), Error> {
     let request = lane.target.request(film, &range);
-    let head = connection.ask(&request).await?;
-    let is_right = head.status == 206
-        && head.length == range.end - range.start
-        && head.place == Some((range.start, film.size));
-    if !is_right {
-        let request = String::from_utf8_lossy(&request).lines().next().unwrap_or_default().to_owned();
-        return Err(Error::UnexpectedAnswer { request, answer: format!("{head:?} for {range:?}") });
-    }
+    connection.ask(&request).await?.expect(&request, &range, film)?;
     let (mut first_byte, mut wrong) = (None, false);
     let mut at = range.start;
-    let looks = lane.verifies(ticket) && film.seed.is_some();
+    let looks = lane.verifies(ticket, film);
     let mut own = if looks { vec![0; 64 * 1024] } else { Vec::new() };
     while connection.remaining() > 0 {
         let len = if looks {
@@ -167,20 +111,13 @@ pub(super) async fn get(
             wrong |= film.first_wrong(at, &own[..len]).is_some();
             len
         } else {
-            connection.discard(&lane.scratch).await?
+            connection.discard(&lane.scratch, usize::MAX).await?
         };
         first_byte.get_or_insert_with(Instant::now);
         at += len as u64;
     }
-    let end = Instant::now();
-    let mut recorder = recorder.borrow_mut();
-    recorder.answered(due, first_byte.unwrap_or(end), end);
-    recorder.bytes += range.end - range.start;
-    recorder.wrong += u64::from(wrong);
-    if looks {
-        recorder.verified_bytes += range.end - range.start;
-    }
-    Ok(())
+    let bytes = range.end - range.start;
+    Ok(recorder.borrow_mut().answered(due, first_byte, bytes, looks.then_some(wrong)))
 }
 
 #[cfg(test)]
@@ -251,15 +188,5 @@ mod tests {
         assert!(found.failed > 0 && found.wrong > 0, "{found:?}");
         let why = found.first_failure.unwrap();
         assert!(why.contains("GET /media/none.mp4") && why.contains("404"), "{why}");
-    }
-
-    #[test]
-    fn scattered_numbers_are_all_there_once() {
-        for count in [1, 2, 3, 7, 16, 1000] {
-            let mut numbers: Vec<u64> = (0..count).map(|nth| scatter(nth, count)).collect();
-            assert!(count < 16 || numbers.windows(2).all(|pair| pair[0].abs_diff(pair[1]) > 1));
-            numbers.sort_unstable();
-            assert!(numbers.into_iter().eq(0..count), "{count}");
-        }
     }
 }

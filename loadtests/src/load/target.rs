@@ -35,13 +35,29 @@ impl Target {
         Self { address, host: address.to_string(), films: (0..films).map(film).collect() }
     }
 
+    /// Film number `nth`, and then the first again.
+    pub(crate) fn film(&self, nth: u64) -> &Film {
+        &self.films[usize::try_from(nth).unwrap_or(usize::MAX) % self.films.len()]
+    }
+
+    /// The length of the shortest film.
+    pub fn shortest(&self) -> u64 {
+        self.films.iter().map(|film| film.size).min().expect("at least one film")
+    }
+
     /// The request head for `range` of a film.
     pub(crate) fn request(&self, film: &Film, range: &Range<u64>) -> Vec<u8> {
-        let last = range.end - 1;
-        let Film { path, .. } = film;
-        let host = &self.host;
-        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nRange: bytes={}-{last}\r\n\r\n", range.start)
-            .into_bytes()
+        self.head(film, &format!("{}-{}", range.start, range.end - 1))
+    }
+
+    /// The request head for a film from `start` to its end, as players ask.
+    pub(crate) fn open_request(&self, film: &Film, start: u64) -> Vec<u8> {
+        self.head(film, &format!("{start}-"))
+    }
+
+    fn head(&self, film: &Film, range: &str) -> Vec<u8> {
+        let (path, host) = (&film.path, &self.host);
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nRange: bytes={range}\r\n\r\n").into_bytes()
     }
 }
 

@@ -31,7 +31,7 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
     stage.begin("leaving", rounds * clients);
     for round in 0..rounds {
         let request = |nth| films.request(round * clients + nth);
-        let visitors = crowd::gather(stage, gateway.address(), clients, request).await?;
+        let visitors = crowd::gather(|| stage.done(), gateway.address(), clients, request).await?;
         scale.weigh()?;
         drop(visitors);
     }

@@ -31,7 +31,8 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
     let mut gateway = stage.gateway(films.origin(), &settings).await?;
 
     stage.begin("arriving", clients);
-    let visitors = crowd::gather(stage, gateway.address(), clients, |nth| films.request(nth)).await?;
+    let visitors =
+        crowd::gather(|| stage.done(), gateway.address(), clients, |nth| films.request(nth)).await?;
     let served = answered(&visitors, 206);
     gateway.signal(Signal::TERM)?;
     stage.begin("finishing", clients);

@@ -26,7 +26,7 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
     let mut scale = Scale::new(&gateway, films.origin())?;
 
     stage.begin("arriving", clients);
-    let visitors = crowd::gather(stage, gateway.address(), clients, |_| films.request(0)).await?;
+    let visitors = crowd::gather(|| stage.done(), gateway.address(), clients, |_| films.request(0)).await?;
     let footprint = scale.weigh()?;
 
     let mut figures = Figures::default();

@@ -27,15 +27,20 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
     let mut scale = Scale::new(&gateway, films.origin())?;
 
     stage.begin("arriving", clients);
-    let visitors = crowd::gather(stage, gateway.address(), clients, |nth| {
-        let start = films.range(nth).start;
-        let ranges = (0..RANGES).map(|index| {
-            let first = start + index * (RANGE_BYTES / RANGES);
-            format!("{first}-{}", first + RANGE_BYTES / RANGES / 2)
-        });
-        let ranges = ranges.collect::<Vec<_>>().join(",");
-        crowd::get(&Films::path(nth), &format!("range: bytes={ranges}\r\n"))
-    })
+    let visitors = crowd::gather(
+        || stage.done(),
+        gateway.address(),
+        clients,
+        |nth| {
+            let start = films.range(nth).start;
+            let ranges = (0..RANGES).map(|index| {
+                let first = start + index * (RANGE_BYTES / RANGES);
+                format!("{first}-{}", first + RANGE_BYTES / RANGES / 2)
+            });
+            let ranges = ranges.collect::<Vec<_>>().join(",");
+            crowd::get(&Films::path(nth), &format!("range: bytes={ranges}\r\n"))
+        },
+    )
     .await?;
     scale.weigh()?;
 

@@ -32,7 +32,8 @@ async fn pause(stage: &Stage, clients: usize, figures: &mut Figures) -> Result<(
     let mut scale = Scale::new(&gateway, films.origin())?;
 
     stage.begin("arriving", clients);
-    let visitors = crowd::gather(stage, gateway.address(), clients, |nth| films.request(nth)).await?;
+    let visitors =
+        crowd::gather(|| stage.done(), gateway.address(), clients, |nth| films.request(nth)).await?;
     scale.weigh()?;
 
     figures.note("clients", Value::Count(clients as u64));

@@ -44,11 +44,15 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
     let mut scale = Scale::new(&gateway, films.origin())?.and_at(address.port());
 
     stage.begin("arriving", clients);
-    let visitors = crowd::arrive(stage, clients, async |nth| {
-        let stream = crowd::connect_for_records(address, nth).await?;
-        let name = ServerName::try_from(HOST).expect("a name");
-        crowd::ask(connector.connect(name, stream).await?, &films.request(nth)).await
-    });
+    let visitors = crowd::arrive(
+        || stage.done(),
+        clients,
+        async |nth| {
+            let stream = crowd::connect_for_records(address, nth).await?;
+            let name = ServerName::try_from(HOST).expect("a name");
+            crowd::ask(connector.connect(name, stream).await?, &films.request(nth)).await
+        },
+    );
     let visitors = visitors.await?;
     scale.weigh()?;
 

@@ -33,7 +33,8 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
     let mut scale = Scale::new(&gateway, films.origin())?;
 
     stage.begin("arriving", clients);
-    let visitors = crowd::gather(stage, gateway.address(), clients, |nth| films.request(nth)).await?;
+    let visitors =
+        crowd::gather(|| stage.done(), gateway.address(), clients, |nth| films.request(nth)).await?;
     let served = answered(&visitors, 206);
 
     stage.begin("reading", 0);

@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::{Figures, Value};
+pub(super) use crate::load::crowd::raise_descriptor_limit;
 use crate::{
     Error,
     footprint::Footprint,
@@ -181,13 +182,4 @@ fn weigh(gateway: &Gateway, origin: &Origin, ports: &[u16]) -> Result<Footprint,
 )]
 pub(super) fn whole(metric: f64) -> u64 {
     metric as u64
-}
-
-/// Lets this process have as many sockets as the system allows it, and says how many that are.
-pub(super) fn raise_descriptor_limit() -> u64 {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    // Refused only where the hard limit is below the soft one, and then the caller learns the soft one.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
