@@ -6,7 +6,9 @@
 
 mod catalogue;
 mod goals;
+mod html;
 mod machine;
+mod plot;
 mod report;
 mod rounds;
 mod table;

@@ -1,6 +1,11 @@
 //! `loadtest compare`.
 
-use std::{num::NonZero, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    num::NonZero,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use bytesize::ByteSize;
 use clap::{Args, builder::PossibleValuesParser};
@@ -29,6 +34,7 @@ Examples:
   loadtest compare --scenario hot-1m --peer seekway-s3 --peer nginx-static --seconds 1 --rounds 2
                                                     a first look
   loadtest compare --json out.json --gate           for CI: exit code 1 when a goal is not met
+  loadtest compare --from out.json --html out.html  the same report as a page
 
 CPU is processor time of the server, user and system, with all its processes. `us/req` is that for a request in
 microseconds; `origin B/B` are bytes that the origin sent for each byte that was delivered.")]
@@ -54,9 +60,15 @@ pub(crate) struct Compare {
     /// Write the report to this file, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write the report into loadtests/results/ too, by its date and commit.
+    /// Write it to this file as a page with plots, too.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write the report, its page and its picture into loadtests/results/ too, as best.json, best.html and best.svg.
     #[arg(long)]
     keep: bool,
+    /// Measure nothing: read a report that was written with --json, and print or draw it again.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rounds", "seconds", "scenarios", "peers", "cache"])]
+    from: Option<PathBuf>,
     /// Exit with code 1 when a goal is not met, a request failed or a byte was wrong.
     #[arg(long)]
     gate: bool,
@@ -74,16 +86,25 @@ fn peer_names() -> PossibleValuesParser {
 
 impl Compare {
     pub(crate) async fn run(&self) -> Result<ExitCode, Error> {
-        let report = self.compare().await?;
+        let report = match &self.from {
+            Some(path) => read(path)?,
+            None => self.compare().await?,
+        };
         print!("{}", report.summary());
-        let kept = self.keep.then(|| {
-            let day = report.date.split('T').next().unwrap_or_default();
-            let name = format!("compare-{day}-{}.json", report.commit);
-            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("results").join(name)
-        });
-        for path in self.json.iter().chain(&kept) {
+        let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+        let kept = |name: &str| self.keep.then(|| results.join(name));
+        for path in self.json.iter().chain(&kept("best.json")) {
             crate::write_json(path, &report)?;
-            println!("\nwritten to {}", path.display());
+            println!("written to {}", path.display());
+        }
+        for (path, text) in [
+            (self.html.clone(), report.html()),
+            (kept("best.html"), report.html()),
+            (kept("best.svg"), report.picture()),
+        ] {
+            let Some(path) = path else { continue };
+            std::fs::write(&path, text).map_err(|source| Error::File { path: path.clone(), source })?;
+            println!("written to {}", path.display());
         }
         Ok(if self.gate && !report.all_met() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
@@ -104,4 +125,11 @@ impl Compare {
         };
         compare::run(&plan, &scenarios, &kinds, |scenario| println!("{scenario}")).await
     }
+}
+
+fn read(path: &Path) -> Result<Report, Error> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+    let malformed = |error: serde_json::Error| Error::File { path: path.to_owned(), source: error.into() };
+    serde_json::from_str(&text).map_err(malformed)
 }

@@ -46,4 +46,16 @@ async fn every_peer_serves_the_right_bytes_in_every_scenario() {
         };
         assert_eq!(counts(one), counts(other));
     }
+
+    let page = report.html();
+    for scenario in &report.scenarios {
+        assert!(page.contains(&format!("<h2 id=\"{}\">", scenario.name)), "{}", scenario.name);
+    }
+    assert_eq!(
+        page.matches("class=\"met\"").count() + page.matches("class=\"missed\"").count(),
+        report.goals().count()
+    );
+    for drawn in [page, report.picture()] {
+        assert!(drawn.contains("<rect") && !drawn.contains("NaN") && !drawn.contains("inf"), "{drawn}");
+    }
 }

@@ -59,11 +59,7 @@ impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let outcome = if self.met { "met" } else { "NOT MET" };
         let value = self.value.map_or_else(|| "none".to_owned(), |value| format!("{value:.3}"));
-        let (side, bound) = match self.bound {
-            Bound::AtMost(bound) => ("at most", bound),
-            Bound::AtLeast(bound) => ("at least", bound),
-        };
-        write!(f, "{outcome:<8} {}: {value} ({side} {bound})", self.text)
+        write!(f, "{outcome:<8} {}: {value} ({})", self.text, self.bound)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Numbers that could not be had, such as bytes per request where nothing was answered, are `None`: JSON has neither
 //! infinity nor NaN.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -174,6 +174,17 @@ pub enum Bound {
     AtMost(f64),
     /// No less than this.
     AtLeast(f64),
+}
+
+// === impl Bound ===
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(bound) => write!(f, "at most {bound}"),
+            Self::AtLeast(bound) => write!(f, "at least {bound}"),
+        }
+    }
 }
 
 // === impl Report ===
