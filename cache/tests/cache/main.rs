@@ -291,6 +291,28 @@ async fn a_paused_reader_holds_at_most_its_window() {
     assert_eq!(cache.stats().budget_in_use_bytes, 0);
 }
 
+/// What many watch is not driven out by one who reads a huge film from end to end.
+#[tokio::test(start_paused = true)]
+async fn a_long_read_that_is_made_once_leaves_the_hot_set_in_memory() {
+    const HOT: u64 = 4 << 20;
+    let store = TestStore::new(1, 200 << 20);
+    store.state().chunk_bytes = 64 << 10;
+    let cache = cache(&store, 8 * MIB, 64 * MIB);
+    let read_hot = async || {
+        for start in (0..HOT).step_by(64 << 10) {
+            read(&cache, start..start + (64 << 10)).await.expect("good store");
+        }
+    };
+    for _ in 0..3 {
+        read_hot().await;
+    }
+    read(&cache, 100 << 20..200 << 20).await.expect("good store");
+    store.state().gets.clear();
+    read_hot().await;
+    let again: u64 = store.gets().iter().map(|get| get.end - get.start).sum();
+    assert!(again <= HOT / 10, "{again} of {HOT} bytes had to be read again");
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_memory_a_reader_waits_its_turn_and_then_is_told() {
     let store = TestStore::new(1, SIZE);
