@@ -90,8 +90,8 @@ impl App {
             listing: config.listing(),
             admission: Admission::new(&config.clients),
             access_log: config.access_log,
-            // And the two that we add: a host's and an id.
-            headers_max: config.listeners.headers_max + 2,
+            // And the one that we add: a host's.
+            headers_max: config.listeners.headers_max + 1,
             socket_memory: SocketMemory::new(config.socket_memory_bytes()),
             memory_limit: memory_limit::bytes(config),
             is_ready: AtomicBool::new(false),

@@ -247,7 +247,11 @@ impl Span {
             }
             Scale::Log => {
                 let decades = (high / low).log10();
-                let factors: &[f64] = if decades < 2.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+                let factors: &[f64] = match decades {
+                    _ if decades < 1.0 => &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0],
+                    _ if decades < 2.0 => &[1.0, 2.0, 5.0],
+                    _ => &[1.0],
+                };
                 let first = low.log10().floor();
                 let decade = |nth: usize| 10_f64.powf(first + number(nth));
                 (0..14).flat_map(|nth| factors.iter().map(move |factor| factor * decade(nth))).collect()
