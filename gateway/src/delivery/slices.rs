@@ -10,7 +10,7 @@ pub const SLICES_MAX: usize = 5;
 /// Slices that follow each other, taken from the front. What has been taken is let go of at once.
 #[derive(Debug, Default)]
 pub struct Slices {
-    slices: [Bytes; SLICES_MAX],
+    held: [Bytes; SLICES_MAX],
     /// The first one that is left.
     first: usize,
     count: usize,
@@ -23,7 +23,7 @@ impl Slices {
     /// Adds one at the end; there must be room.
     pub fn push(&mut self, slice: Bytes) {
         self.remaining += slice.len();
-        self.slices[self.count] = slice;
+        self.held[self.count] = slice;
         self.count += 1;
     }
 
@@ -57,18 +57,18 @@ impl Buf for Slices {
     }
 
     fn chunk(&self) -> &[u8] {
-        self.slices[self.first..self.count].first().map_or(&[], |slice| slice)
+        self.held[self.first..self.count].first().map_or(&[], |slice| slice)
     }
 
     fn chunks_vectored<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
-        let pairs = out.iter_mut().zip(&self.slices[self.first..self.count]);
+        let pairs = out.iter_mut().zip(&self.held[self.first..self.count]);
         pairs.map(|(out, slice)| *out = IoSlice::new(slice)).count()
     }
 
     fn advance(&mut self, mut taken: usize) {
         self.remaining = self.remaining.checked_sub(taken).expect("no more can be taken than there is");
         while taken > 0 {
-            let slice = &mut self.slices[self.first];
+            let slice = &mut self.held[self.first];
             if taken < slice.len() {
                 slice.advance(taken);
                 return;
@@ -81,7 +81,7 @@ impl Buf for Slices {
 
     /// Copies only what lies in more than one slice.
     fn copy_to_bytes(&mut self, len: usize) -> Bytes {
-        let first = self.slices[self.first..self.count].first_mut();
+        let first = self.held[self.first..self.count].first_mut();
         if let Some(first) = first.filter(|first| len <= first.len()) {
             let bytes = first.slice(..len);
             self.advance(len);
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn one_slice_is_taken_without_a_copy() {
         let mut slices = slices();
-        let one = slices.slices[0].as_ptr();
+        let one = slices.held[0].as_ptr();
         assert_eq!(slices.copy_to_bytes(2).as_ptr(), one);
         assert_eq!(slices.copy_to_bytes(4), "etwo"[..4]);
         assert_eq!((slices.len(), slices.copy_to_bytes(5)), (5, Bytes::from_static(b"three")));
