@@ -111,7 +111,9 @@ impl Turn<'_> {
         let mut round = self.watched(Weigh::Meanwhile, searching).await?;
         // What was used and sent in all steps says nothing of the last.
         round.server_cpu_seconds = None;
-        found.iter().for_each(|found| round.figures.put_search(found));
+        if let Some(found) = &found {
+            round.figures.put_search(found);
+        }
         round.rate = found;
         Ok(round)
     }

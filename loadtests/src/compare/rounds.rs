@@ -186,11 +186,13 @@ impl Turn<'_> {
         let mut timeline = Vec::new();
         let measurement = {
             let weighing = async {
-                while weigh == Weigh::Meanwhile {
+                if weigh == Weigh::Never {
+                    pending::<()>().await;
+                }
+                loop {
                     weight = weight.peak(peer.weigh()?);
                     sleep(WEIGH_EVERY).await;
                 }
-                pending().await
             };
             tokio::select! {
                 measurement = load => measurement?,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Form, KIB, MIB, SEEKING, Scenario, cold, hot, hot_ranges};
+use super::{Form, KIB, MIB, Scenario, cold, hot, hot_ranges};
 use crate::{
     compare::{
         Aim, Also, Beside,
@@ -46,7 +46,8 @@ fn herds(form: Form, name: &'static str, about: &'static str, readers: usize) ->
         requests_max: readers as u64 * form.pick(2, HERDS),
         // Comparing 64 MiB would take longer than serving them.
         verify_every: form.pick(1, 101),
-        peers: SEEKING.get(1..).unwrap_or_default(),
+        // Varnish would read the film from its beginning, whatever the place.
+        peers: &[Kind::SeekwayS3, Kind::NginxSlice],
         aims: vec![HERD_GETS, HERD_LAST],
         ..cold()
     }
