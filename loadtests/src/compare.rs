@@ -6,6 +6,7 @@
 
 mod also;
 mod catalogue;
+mod figures;
 mod goals;
 mod machine;
 mod report;

@@ -88,6 +88,8 @@ impl Varnish {
             ("thread_pool_max", "12000".to_owned()),
             ("thread_queue_limit", "20000".to_owned()),
             ("feature", "+http2".to_owned()),
+            // A film makes room for itself, however small the pieces that have to go; otherwise it is cut short.
+            ("nuke_limit", "1000000".to_owned()),
         ] {
             command.args(["-p", &format!("{parameter}={value}")]);
         }
