@@ -4,7 +4,9 @@
 //! by round, and what is judged are ratios within a round: on a machine that somebody else uses too, a figure by itself
 //! says little.
 
+mod also;
 mod catalogue;
+mod figures;
 mod goals;
 mod html;
 mod machine;
@@ -21,9 +23,13 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub use self::{
+    also::Also,
     catalogue::{Form, Scenario, catalogue},
     goals::{Aim, Beside},
-    report::{Bound, Figures, Goal, Machine, Objects, PeerReport, Prepare, Report, Round, ScenarioReport},
+    report::{
+        Bound, CrowdRound, Figures, Goal, Machine, Objects, PeerReport, Prepare, Report, Round,
+        ScenarioReport,
+    },
 };
 use crate::{
     Error,
@@ -60,7 +66,8 @@ pub async fn run(
     let peers_of = |scenario: &Scenario| -> Vec<Kind> {
         scenario.peers.iter().copied().filter(|kind| kinds.contains(kind)).collect()
     };
-    let steps: usize = scenarios.iter().map(|scenario| peers_of(scenario).len() * plan.rounds).sum();
+    let steps: usize =
+        scenarios.iter().map(|scenario| peers_of(scenario).len() * plan.rounds_of(scenario)).sum();
     let progress = progress_bar(steps as u64);
     let mut reports = Vec::new();
     for scenario in scenarios {
@@ -70,7 +77,7 @@ pub async fn run(
         }
         progress.set_message(format!("{}: starting", scenario.name));
         let step = |kind: Kind, round: usize| {
-            let (name, round, rounds) = (kind.name(), round + 1, plan.rounds);
+            let (name, round, rounds) = (kind.name(), round + 1, plan.rounds_of(scenario));
             progress.set_message(format!("{}: {name}, round {round} of {rounds}", scenario.name));
             progress.inc(1);
         };
@@ -93,16 +100,25 @@ pub async fn run(
 // === impl Plan ===
 
 impl Plan<'_> {
+    /// How often each peer meets this one.
+    fn rounds_of(&self, scenario: &Scenario) -> usize {
+        self.rounds.min(scenario.rounds_max)
+    }
+
     /// One peer's turn.
     fn drive(&self, scenario: &Scenario, seed: u64) -> Drive {
         Drive {
-            threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            length: Length { time: self.time, requests: scenario.requests_max },
+            threads: scenario.threads.unwrap_or_else(cores),
+            length: Length { time: scenario.time.unwrap_or(self.time), requests: scenario.requests_max },
             seed,
             verify_every: scenario.verify_every,
             progress: Progress::default(),
         }
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn progress_bar(steps: u64) -> ProgressBar {

@@ -88,9 +88,11 @@ pub(crate) fn sockets(serving: &[u16], asking: &[u16]) -> Result<(u64, u64), Err
     Ok(total)
 }
 
-/// What is only beginning, or over, is a few bytes of its own, and not told.
+/// What is only beginning, or over, is a few bytes of its own, and not told. FIN-WAIT-2 is either: the kernel keeps
+/// those that nobody has open any more as it keeps those in TIME-WAIT.
 fn has_buffers(line: &str) -> bool {
-    !["TIME-WAIT", "SYN-RECV"].iter().any(|state| line.starts_with(state))
+    let is_over = line.starts_with("FIN-WAIT-2") && !line.contains("skmem:");
+    !is_over && !["TIME-WAIT", "SYN-RECV"].iter().any(|state| line.starts_with(state))
 }
 
 /// `… skmem:(r0,rb131072,t0,tb87040,f4096,w0,o0,bl0,d0)`, as ss(8) explains it: what is received and unread (r),
@@ -131,6 +133,8 @@ mod tests {
         assert_eq!(socket_memory(line), Some(11_111));
         assert_eq!(socket_memory("ESTAB 0 0 127.0.0.1:1 127.0.0.1:2"), None);
         assert!(has_buffers(line) && !has_buffers("SYN-RECV 0 0 127.0.0.1:1 127.0.0.1:2"));
+        assert!(has_buffers(&line.replace("ESTAB", "FIN-WAIT-2")));
+        assert!(!has_buffers("FIN-WAIT-2 0 0 127.0.0.1:1 127.0.0.1:2"));
     }
 
     #[tokio::test]

@@ -132,7 +132,7 @@ mod tests {
         let target = Arc::new(Target::of_patterns(origin.address(), "/media/", 1, 16 << 20));
         let offsets = Offsets::Apart(1 << 20);
         let arrivals = Arrivals::Open { per_second: 500.0 };
-        let ranges = Ranges { bytes: 1000, connections: 2, arrivals, offsets, churn: false };
+        let ranges = Ranges { bytes: 1000, connections: 2, arrivals, offsets, churn: false, copies: false };
         assert_comes_back(&Workload::Streams(Streams { bytes: 1, connections: 1, streams: 1, offsets }));
         assert_comes_back(&Length::time(Duration::from_secs(1)));
         for workload in [

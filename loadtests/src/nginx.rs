@@ -15,11 +15,10 @@ const NAME: &str = "nginx";
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Around what the caller wants: nothing outside of the folder is touched. `user` matters to root alone, whose
-/// workers could not write there otherwise. As many workers as cores.
+/// workers could not write there otherwise.
 const CONFIG: &str = "\
 daemon off;
 user root;
-worker_processes auto;
 worker_rlimit_nofile 65536;
 pid nginx.pid;
 error_log log warn;
@@ -45,10 +44,20 @@ pub struct Nginx {
 impl Nginx {
     /// Starts nginx with what `http` says should stand in its `http` block, for a server that is to listen on the
     /// address it is given, and waits until it can be connected to. Relative paths lie in a temporary folder.
+    ///
+    /// It has as many workers as cores.
     pub async fn start(http: impl Fn(SocketAddr) -> String) -> Result<Self, Error> {
+        Self::start_with(None, http).await
+    }
+
+    /// The same with so many workers.
+    pub async fn start_with(
+        workers: Option<usize>,
+        http: impl Fn(SocketAddr) -> String,
+    ) -> Result<Self, Error> {
         let mut attempts = Attempts::default();
         loop {
-            let outcome = Self::start_once(&http).await;
+            let outcome = Self::start_once(workers, &http).await;
             if !attempts.another(&outcome) {
                 return outcome;
             }
@@ -70,10 +79,14 @@ impl Nginx {
         self.child.log_tail()
     }
 
-    async fn start_once(http: &impl Fn(SocketAddr) -> String) -> Result<Self, Error> {
+    async fn start_once(workers: Option<usize>, http: &impl Fn(SocketAddr) -> String) -> Result<Self, Error> {
         let folder = child::folder(NAME)?;
+        let workers = workers.map_or_else(|| "auto".to_owned(), |workers| workers.to_string());
         let [address] = child::free_addresses()?;
-        child::write(&folder.path().join("nginx.conf"), format!("{CONFIG}{}\n}}\n", http(address)))?;
+        child::write(
+            &folder.path().join("nginx.conf"),
+            format!("worker_processes {workers};\n{CONFIG}{}\n}}\n", http(address)),
+        )?;
         let mut command = Command::new(child::find_binary(NAME)?);
         command.args(["-e", "log", "-c", "nginx.conf", "-p"]).arg(folder.path());
         // TERM ends the master and its workers at once.

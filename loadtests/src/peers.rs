@@ -53,6 +53,8 @@ pub struct Ground<'a> {
     pub films: &'a Films,
     /// What each that caches may keep.
     pub cache_bytes: u64,
+    /// Threads or processes that serve clients, in place of one for each core.
+    pub workers: Option<usize>,
 }
 
 /// A running server. Dropping it stops it; it also ends with the thread that started it.
@@ -119,7 +121,7 @@ impl Kind {
 impl Peer {
     /// Starts a server and waits until it answers.
     pub async fn start(kind: Kind, ground: &Ground<'_>) -> Result<Self, Error> {
-        let Ground { origin, films, cache_bytes, .. } = *ground;
+        let Ground { origin, films, cache_bytes, workers, .. } = *ground;
         let server = match kind {
             Kind::Origin => Server::Origin,
             Kind::SeekwayS3 => Server::Gateway(Gateway::start(&seekway(ground, &[])).await?),
@@ -128,12 +130,13 @@ impl Peer {
                 let settings = [("STORAGE_BACKEND", "local"), ("LOCAL_STORAGE_DIR", &folder)];
                 Server::Gateway(Gateway::start(&seekway(ground, &settings)).await?)
             }
-            Kind::NginxStatic => Server::Nginx(nginx::files(films.folder()).await?, None),
+            Kind::NginxStatic => Server::Nginx(nginx::files(films.folder(), workers).await?, None),
             Kind::NginxSlice => {
                 let cache = films::in_memory("nginx-cache")?;
-                Server::Nginx(nginx::cache(origin.address(), cache.path(), cache_bytes).await?, Some(cache))
+                let nginx = nginx::cache(origin.address(), cache.path(), cache_bytes, workers).await?;
+                Server::Nginx(nginx, Some(cache))
             }
-            Kind::Varnish => Server::Varnish(Varnish::start(origin.address(), cache_bytes).await?),
+            Kind::Varnish => Server::Varnish(Varnish::start(origin.address(), cache_bytes, workers).await?),
         };
         let address = match &server {
             Server::Origin => origin.address(),
@@ -153,6 +156,21 @@ impl Peer {
     /// What to ask it for.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The same for HTTP/2 by prior knowledge.
+    pub fn http2_target(&self) -> Target {
+        let mut target = self.target.clone();
+        if self.kind == Kind::NginxStatic {
+            target.address = nginx::http2(target.address);
+        }
+        target
+    }
+
+    /// The most memory that it says it takes by its configuration, with its sockets'; `None` where it says nothing.
+    pub async fn memory_limit_bytes(&self) -> Result<Option<f64>, Error> {
+        let Server::Gateway(gateway) = &self.server else { return Ok(None) };
+        Ok(gateway.metrics().await?.get("seekway_memory_limit_bytes"))
     }
 
     /// Its processes; none for the origin, which is a part of this one.
@@ -212,7 +230,9 @@ impl Peer {
 
 fn seekway(ground: &Ground<'_>, settings: &[(&str, &str)]) -> Launch {
     let cache = ground.cache_bytes.to_string();
-    let settings = settings.iter().copied().chain([("CACHE_MEMORY_BYTES", cache.as_str())]);
+    let threads = ground.workers.map(|workers| workers.to_string());
+    let threads = threads.as_deref().map(|threads| ("SEEKWAY_THREADS", threads));
+    let settings = settings.iter().copied().chain([("CACHE_MEMORY_BYTES", cache.as_str())]).chain(threads);
     Launch {
         binary: ground.gateway.to_owned(),
         endpoint: ground.origin.endpoint(),

@@ -39,6 +39,7 @@ fn ranges() -> Ranges {
         arrivals: Arrivals::Closed,
         offsets: Offsets::Anywhere,
         churn: false,
+        copies: false,
     }
 }
 

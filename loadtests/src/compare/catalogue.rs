@@ -1,7 +1,11 @@
 //! The scenarios. A new one is one more entry.
 
+mod audience;
+
+use std::time::Duration;
+
 use super::{
-    Aim, Beside,
+    Aim, Also, Beside,
     report::{Bound, Objects, Prepare},
 };
 use crate::{
@@ -45,6 +49,16 @@ pub struct Scenario {
     pub origin: Shape,
     /// Who is asked.
     pub peers: &'static [Kind],
+    /// What each round measures besides.
+    pub also: Also,
+    /// No more rounds than these.
+    pub rounds_max: usize,
+    /// How long each time, where that is not for the plan to say.
+    pub time: Option<Duration>,
+    /// What each peer that caches may keep, where that is not for the plan to say.
+    pub cache_bytes: Option<u64>,
+    /// Threads of each server and of the load, in place of one for each core.
+    pub threads: Option<usize>,
     /// What it is judged by.
     pub aims: Vec<Aim>,
 }
@@ -130,6 +144,7 @@ pub fn catalogue(form: Form) -> Vec<Scenario> {
             ..cold()
         },
     ]);
+    all.extend(audience::scenarios(form));
     all
 }
 
@@ -160,6 +175,11 @@ fn hot(form: Form) -> Scenario {
         prepare: Prepare::Hot,
         origin: Shape::remote(),
         peers: HOT,
+        also: Also::Nothing,
+        rounds_max: usize::MAX,
+        time: None,
+        cache_bytes: None,
+        threads: None,
         aims: vec![],
     }
 }
@@ -170,7 +190,7 @@ fn cold() -> Scenario {
 
 fn hot_ranges(bytes: u64) -> Ranges {
     let (arrivals, offsets) = (Arrivals::Closed, Offsets::Anywhere);
-    Ranges { bytes, connections: 16, arrivals, offsets, churn: false }
+    Ranges { bytes, connections: 16, arrivals, offsets, churn: false, copies: false }
 }
 
 fn cold_seeks(connections: usize) -> Workload {

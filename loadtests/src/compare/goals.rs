@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::report::{Bound, Figures, Goal, median};
+use super::{
+    figures::median,
+    report::{Bound, Figures, Goal},
+};
 use crate::peers::Kind;
 
 /// What a [`Goal`] is before anything was measured.

@@ -7,8 +7,10 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
+use super::also::Also;
+pub use super::figures::Figures;
 use crate::{
-    load::{Length, Measurement, Workload},
+    load::{Length, Measurement, RateFound, Workload},
     origin::{Counts, Shape},
 };
 
@@ -55,6 +57,15 @@ pub struct ScenarioReport {
     pub about: String,
     /// What was asked. In an open loop the rate that was chosen is in it.
     pub workload: Workload,
+    /// What was measured on each peer besides.
+    #[serde(default)]
+    pub also: Also,
+    /// What each peer that caches might keep; the report's where it is `None`.
+    #[serde(default)]
+    pub cache_bytes: Option<u64>,
+    /// Threads that each server served with and that the load came from; one for each core where it is `None`.
+    #[serde(default)]
+    pub threads: Option<usize>,
     /// For how long, each time.
     pub length: Length,
     /// Of which objects.
@@ -113,44 +124,39 @@ pub struct Round {
     pub socket_bytes: u64,
     /// What the origin had to do, until it had nothing left to do.
     pub origin: Counts,
+    /// Bytes that it sent in each second since the start.
+    #[serde(default)]
+    pub origin_timeline: Vec<(u64, u64)>,
+    /// What came of [`Also::Beside`].
+    #[serde(default)]
+    pub beside: Option<Measurement>,
+    /// What came of [`Also::Crowds`].
+    #[serde(default)]
+    pub crowds: Vec<CrowdRound>,
+    /// What came of [`Also::Rate`].
+    #[serde(default)]
+    pub rate: Option<RateFound>,
     /// The same in figures.
     pub figures: Figures,
 }
 
-/// What peers are compared by.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Figures {
-    /// Answers a second.
-    pub requests_per_second: Option<f64>,
-    /// 10^9 bytes of bodies a second.
-    pub gigabytes_per_second: Option<f64>,
-    /// Processor time of the server for a request, in microseconds.
-    pub cpu_micros_per_request: Option<f64>,
-    /// Processor time of the server for 10^9 bytes of bodies, in seconds.
-    pub cpu_seconds_per_gigabyte: Option<f64>,
-    /// To the first byte of a body, in milliseconds, from when it was due.
-    pub ttfb_p50_ms: Option<f64>,
-    /// 95 of 100 are not later.
-    pub ttfb_p95_ms: Option<f64>,
-    /// 99 of 100 are not later.
-    pub ttfb_p99_ms: Option<f64>,
-    /// To the end of a body, in milliseconds, from when it was due.
-    pub total_p50_ms: Option<f64>,
-    /// 95 of 100 are not later.
-    pub total_p95_ms: Option<f64>,
-    /// 99 of 100 are not later.
-    pub total_p99_ms: Option<f64>,
-    /// Bytes that the origin sent for each byte that was delivered.
-    pub origin_bytes_per_byte: Option<f64>,
-    /// GETs of the origin for each 4 MiB that were delivered.
-    pub origin_gets_per_4mib: Option<f64>,
-    /// Memory of the server, with its sockets'.
-    pub memory_bytes: Option<f64>,
-    /// Requests that failed.
-    pub failed: Option<f64>,
-    /// Bodies with a wrong byte.
-    pub wrong: Option<f64>,
+/// A workload beside a crowd that had settled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CrowdRound {
+    /// How many came.
+    pub clients: u64,
+    /// Those who were answered with their range.
+    pub served: u64,
+    /// Those who were refused, by a status or by a connection that failed.
+    pub refused: u64,
+    /// Whether the server had nothing left to do for them when the measurement began.
+    pub idle: bool,
+    /// As in [`Round`].
+    pub memory_bytes: Option<u64>,
+    /// As in [`Round`].
+    pub socket_bytes: u64,
+    /// What the client of the workload saw.
+    pub measurement: Measurement,
 }
 
 /// One thing that a scenario is judged by: a ratio or a difference within a run, so that it holds on any machine.
@@ -233,54 +239,19 @@ impl Round {
         socket_bytes: u64,
         origin: Counts,
     ) -> Self {
-        let Measurement { requests, bytes, seconds, ttfb, total, .. } = &measurement;
-        let (requests, bytes) = (number(*requests), number(*bytes));
-        let per = |amount: f64, of: f64| Some(amount / of).filter(|ratio| ratio.is_finite());
-        let cpu = server_cpu_seconds;
-        let time = |time: f64| (requests > 0.0).then_some(time);
-        let figures = Figures {
-            requests_per_second: per(requests, *seconds),
-            gigabytes_per_second: per(bytes / 1e9, *seconds),
-            cpu_micros_per_request: cpu.and_then(|cpu| per(cpu * 1e6, requests)),
-            cpu_seconds_per_gigabyte: cpu.and_then(|cpu| per(cpu, bytes / 1e9)),
-            ttfb_p50_ms: time(ttfb.p50),
-            ttfb_p95_ms: time(ttfb.p95),
-            ttfb_p99_ms: time(ttfb.p99),
-            total_p50_ms: time(total.p50),
-            total_p95_ms: time(total.p95),
-            total_p99_ms: time(total.p99),
-            origin_bytes_per_byte: per(number(origin.body_bytes), bytes),
-            origin_gets_per_4mib: per(number(origin.gets), bytes / f64::from(4 << 20)),
-            memory_bytes: memory_bytes.map(|memory| number(memory + socket_bytes)),
-            failed: Some(number(measurement.failed)),
-            wrong: Some(number(measurement.wrong)),
-        };
-        Self { measurement, server_cpu_seconds, memory_bytes, socket_bytes, origin, figures }
-    }
-}
-
-// === impl Figures ===
-
-impl Figures {
-    /// The median of each by itself.
-    fn median(all: &[Self]) -> Self {
-        let of = |figure: fn(&Self) -> Option<f64>| median(all.iter().filter_map(figure));
+        let memory = memory_bytes.map(|memory| memory + socket_bytes);
+        let figures = Figures::of(&measurement, server_cpu_seconds, memory, &origin);
         Self {
-            requests_per_second: of(|figures| figures.requests_per_second),
-            gigabytes_per_second: of(|figures| figures.gigabytes_per_second),
-            cpu_micros_per_request: of(|figures| figures.cpu_micros_per_request),
-            cpu_seconds_per_gigabyte: of(|figures| figures.cpu_seconds_per_gigabyte),
-            ttfb_p50_ms: of(|figures| figures.ttfb_p50_ms),
-            ttfb_p95_ms: of(|figures| figures.ttfb_p95_ms),
-            ttfb_p99_ms: of(|figures| figures.ttfb_p99_ms),
-            total_p50_ms: of(|figures| figures.total_p50_ms),
-            total_p95_ms: of(|figures| figures.total_p95_ms),
-            total_p99_ms: of(|figures| figures.total_p99_ms),
-            origin_bytes_per_byte: of(|figures| figures.origin_bytes_per_byte),
-            origin_gets_per_4mib: of(|figures| figures.origin_gets_per_4mib),
-            memory_bytes: of(|figures| figures.memory_bytes),
-            failed: of(|figures| figures.failed),
-            wrong: of(|figures| figures.wrong),
+            measurement,
+            server_cpu_seconds,
+            memory_bytes,
+            socket_bytes,
+            origin,
+            origin_timeline: Vec::new(),
+            beside: None,
+            crowds: Vec::new(),
+            rate: None,
+            figures,
         }
     }
 }
@@ -295,18 +266,4 @@ impl Bound {
             Self::AtLeast(least) => value >= least,
         }
     }
-}
-
-/// The one in the middle; the mean of the two, where there are two. `None` of none.
-pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let last = values.len().checked_sub(1)?;
-    Some(f64::midpoint(values[last / 2], values[last.div_ceil(2)]))
-}
-
-/// A count as a number to divide by.
-#[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^53")]
-fn number(count: u64) -> f64 {
-    count as f64
 }

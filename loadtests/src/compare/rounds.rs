@@ -1,8 +1,8 @@
 //! One scenario: its servers, and its rounds.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 
 use super::{
     Plan, Scenario,
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Error,
-    load::{Arrivals, Drive, Length, Measurement, Offsets, Progress, Ranges, Target, Workload, drive},
+    load::{Arrivals, Drive, Length, Measurement, Offsets, Progress, Ranges, Workload, drive},
     origin::{Counts, Origin, Shape},
     peers::{Films, Ground, Kind, Peer, Weight},
 };
@@ -24,6 +24,24 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(3);
 /// The films are read before a hot scenario in pieces of this length.
 const WARM_UP_BYTES: u64 = 1 << 20;
 
+/// One peer in one round.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn<'a> {
+    pub(super) peer: &'a Peer,
+    pub(super) workload: Workload,
+    pub(super) drive: &'a Drive,
+    pub(super) origin: &'a Origin,
+}
+
+/// When a server is weighed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weigh {
+    /// While it is measured.
+    Meanwhile,
+    /// By the caller: beside ten thousand sockets it takes long enough to be felt.
+    Never,
+}
+
 /// Runs `scenario` for its peers, in turns; every second round goes through them backwards, so that neither a busy
 /// moment nor a place in the order hits always the same one.
 pub(super) async fn run(
@@ -35,8 +53,13 @@ pub(super) async fn run(
     let origin = Origin::start(Shape::default())?;
     let on_tmpfs = peers.iter().any(|kind| kind.serves_files());
     let films = Films::new(&origin, scenario.objects.count, scenario.objects.bytes, on_tmpfs)?;
-    let ground =
-        Ground { gateway: plan.gateway, origin: &origin, films: &films, cache_bytes: plan.cache_bytes };
+    let ground = Ground {
+        gateway: plan.gateway,
+        origin: &origin,
+        films: &films,
+        cache_bytes: scenario.cache_bytes.unwrap_or(plan.cache_bytes),
+        workers: scenario.threads,
+    };
     let mut running: Vec<Option<Peer>> = Vec::new();
     for kind in peers {
         running.push(match scenario.prepare {
@@ -48,7 +71,7 @@ pub(super) async fn run(
     let workload = paced(plan, scenario, &running).await?;
 
     let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); peers.len()];
-    for round in 0..plan.rounds {
+    for round in 0..plan.rounds_of(scenario) {
         let mut order: Vec<usize> = (0..peers.len()).collect();
         if round % 2 == 1 {
             order.reverse();
@@ -63,7 +86,8 @@ pub(super) async fn run(
                 &fresh
             };
             let drive = plan.drive(scenario, round as u64);
-            rounds[nth].push(measure(peer, workload, &drive, &origin).await?);
+            let turn = Turn { peer, workload, drive: &drive, origin: &origin };
+            rounds[nth].push(scenario.also.round(&turn).await?);
         }
     }
     let reports = peers.iter().zip(rounds).map(|(kind, rounds)| PeerReport::new(kind.name(), rounds));
@@ -76,6 +100,9 @@ pub(super) async fn run(
         name: scenario.name.to_owned(),
         about: scenario.about.to_owned(),
         workload,
+        also: scenario.also.clone(),
+        cache_bytes: Some(ground.cache_bytes),
+        threads: scenario.threads,
         length: plan.drive(scenario, 0).length,
         objects: scenario.objects,
         prepare: scenario.prepare,
@@ -96,6 +123,7 @@ async fn warm(kind: Kind, ground: &Ground<'_>) -> Result<Peer, Error> {
         arrivals: Arrivals::Closed,
         offsets: Offsets::InOrder,
         churn: false,
+        copies: false,
     };
     let drive_ = Drive {
         threads: 2,
@@ -131,34 +159,75 @@ async fn paced(plan: &Plan<'_>, scenario: &Scenario, peers: &[Option<Peer>]) -> 
     })
 }
 
-async fn measure(peer: &Peer, workload: Workload, drive: &Drive, origin: &Origin) -> Result<Round, Error> {
-    settle(origin).await;
-    origin.reset_counts();
-    let cpu_before = peer.cpu_seconds()?;
-    let mut weight = Weight::default();
-    let measurement = {
-        let driving = driven(peer, workload, drive);
-        let weighing = async {
-            loop {
-                weight = weight.peak(peer.weigh()?);
-                sleep(WEIGH_EVERY).await;
+// === impl Turn ===
+
+impl Turn<'_> {
+    /// The workload, and nothing else.
+    pub(super) async fn alone(&self) -> Result<Round, Error> {
+        self.watched(Weigh::Meanwhile, self.driven()).await
+    }
+
+    /// The workload, for [`watched`](Self::watched).
+    pub(super) async fn driven(&self) -> Result<Measurement, Error> {
+        driven(self.peer, self.workload, self.drive).await
+    }
+
+    /// What comes of `load`, and what it costs the server and the origin.
+    pub(super) async fn watched(
+        &self,
+        weigh: Weigh,
+        load: impl Future<Output = Result<Measurement, Error>>,
+    ) -> Result<Round, Error> {
+        let Self { peer, origin, .. } = *self;
+        settle(origin).await;
+        origin.reset_counts();
+        let cpu_before = peer.cpu_seconds()?;
+        let mut weight = Weight::default();
+        let mut timeline = Vec::new();
+        let measurement = {
+            let weighing = async {
+                if weigh == Weigh::Never {
+                    pending::<()>().await;
+                }
+                loop {
+                    weight = weight.peak(peer.weigh()?);
+                    sleep(WEIGH_EVERY).await;
+                }
+            };
+            tokio::select! {
+                measurement = load => measurement?,
+                failed = weighing => return failed,
+                () = each_second(origin, &mut timeline) => unreachable!("seconds have no end"),
             }
         };
-        tokio::select! {
-            measurement = driving => measurement?,
-            failed = weighing => return failed,
-        }
-    };
-    // What it read ahead belongs to it, too.
-    let counts = settle(origin).await;
-    until_quiet(peer).await?;
-    let cpu = peer.cpu_seconds()?.zip(cpu_before).map(|(after, before)| after - before);
-    Ok(Round::new(measurement, cpu, weight.memory_bytes, weight.socket_bytes, counts))
+        // What it read ahead belongs to it, too.
+        let counts = settle(origin).await;
+        until_quiet(peer).await?;
+        let cpu = peer.cpu_seconds()?.zip(cpu_before).map(|(after, before)| after - before);
+        let (memory, sockets) = (weight.memory_bytes, weight.socket_bytes);
+        Ok(Round { origin_timeline: timeline, ..Round::new(measurement, cpu, memory, sockets, counts) })
+    }
 }
 
-async fn driven(peer: &Peer, workload: Workload, drive_: &Drive) -> Result<Measurement, Error> {
-    let target: Arc<Target> = Arc::new(peer.target().clone());
-    let outcome = drive(&target, workload, drive_).await;
+/// Writes down what the origin sends in each second from now on.
+async fn each_second(origin: &Origin, timeline: &mut Vec<(u64, u64)>) {
+    let mut sent = 0;
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.tick().await;
+    for second in 0.. {
+        seconds.tick().await;
+        let all = origin.counts().body_bytes;
+        timeline.push((second, all - sent));
+        sent = all;
+    }
+}
+
+pub(super) async fn driven(peer: &Peer, workload: Workload, drive_: &Drive) -> Result<Measurement, Error> {
+    let target = match workload {
+        Workload::Streams(_) => peer.http2_target(),
+        _ => peer.target().clone(),
+    };
+    let outcome = drive(&Arc::new(target), workload, drive_).await;
     if outcome.is_err() {
         eprintln!("the end of the log of {}:\n{}", peer.kind().name(), peer.log_tail());
     }

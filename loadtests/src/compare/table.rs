@@ -87,6 +87,12 @@ impl fmt::Display for ScenarioReport {
             }
             writeln!(f)?;
         }
+        for peer in &self.peers {
+            let more: Vec<String> = more(peer).collect();
+            if !more.is_empty() {
+                writeln!(f, "  {:<width$}  {}", peer.name, more.join("; "), width = widths[0])?;
+            }
+        }
         self.goals.iter().try_for_each(|goal| writeln!(f, "  {goal}"))
     }
 }
@@ -98,7 +104,7 @@ fn row(peer: &PeerReport, reference: Option<&PeerReport>) -> [String; HEADINGS.l
     };
     let ratio = |figure: fn(&Figures) -> Option<f64>| {
         let other = reference.and_then(|reference| figure(&reference.median));
-        cell(figure(&median).zip(other).map(|(own, other)| own / other), 2)
+        cell(figure(&median).zip(other).map(|(own, other)| own / other).filter(|ratio| ratio.is_finite()), 2)
     };
     [
         peer.name.clone(),
@@ -117,6 +123,41 @@ fn row(peer: &PeerReport, reference: Option<&PeerReport>) -> [String; HEADINGS.l
             .memory_bytes
             .map_or_else(|| "-".to_owned(), |bytes| format!("{:.0} MiB", bytes / f64::from(1 << 20))),
     ]
+}
+
+/// The figures that only some scenarios have.
+fn more(peer: &PeerReport) -> impl Iterator<Item = String> {
+    let median = peer.median;
+    let figure = |value: Option<f64>, text: &str, decimals: usize| {
+        value.map(|value| format!("{text} {value:.decimals$}"))
+    };
+    let bytes = |value: Option<f64>, text: &str| {
+        value.map(|bytes| format!("{text} {:.0} MiB", bytes / f64::from(1 << 20)))
+    };
+    let single = [
+        figure(median.last_ttfb_p50_ms, "last reader's TTFB p50", 2),
+        figure(median.last_ttfb_of_beside, "beyond the origin's latency, in parts of a hot herd's,", 2),
+        figure(median.origin_gets_per_place, "origin GETs for each place", 2),
+        figure(median.hit_ratio, "hit ratio", 3),
+        figure(median.stalled_share, "viewers stalled", 4),
+        figure(median.longest_gap_ms, "longest gap", 1),
+        figure(median.throughput_of_beside, "bytes a second in parts of HTTP/1.1's", 2),
+        figure(median.total_p95_of_first, "total p95 in parts of the one without a crowd", 2),
+        bytes(median.memory_limit_bytes, "memory limit"),
+    ];
+    let first = peer.rounds.first();
+    let crowds = first.into_iter().flat_map(|round| &round.crowds).map(|crowd| {
+        let memory = crowd.memory_bytes.unwrap_or_default() + crowd.socket_bytes;
+        let refused = if crowd.refused > 0 { format!(", {} REFUSED", crowd.refused) } else { String::new() };
+        let idle = if crowd.idle { "" } else { ", BUSY" };
+        let p95 = crowd.measurement.total.p95;
+        format!("{} clients: {} MiB, total p95 {p95:.2}{refused}{idle}", crowd.clients, memory >> 20)
+    });
+    let rate = first.and_then(|round| round.rate.as_ref()).map(|found| {
+        let stalls = found.held.measured.sessions.as_ref().map_or(0, |sessions| sessions.counts.stalls);
+        format!("{found}; {:.1} held: {stalls} stalls", found.held.per_second)
+    });
+    single.into_iter().flatten().chain(crowds).chain(rate)
 }
 
 /// What went wrong over all rounds, and the first of it; nothing when nothing did.

@@ -282,6 +282,7 @@ mod tests {
             arrivals: Arrivals::Closed,
             offsets: Offsets::Anywhere,
             churn: false,
+            copies: false,
         };
         let progress = Progress::default();
         let plan = Drive {

@@ -33,8 +33,8 @@ pub struct Herd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
-    /// Each herd somewhere in a stretch of this length where nobody was before. The server must be cold, and each
-    /// film holds at least two stretches.
+    /// Each herd somewhere in a stretch of this length where nobody was before, at a multiple of the herd's length.
+    /// The server must be cold, and each film holds at least two stretches.
     Cold(u64),
     /// All at one place, which has been read.
     Hot,
@@ -98,7 +98,10 @@ impl Herd {
             Place::Cold(stretch) => {
                 // The last one is the warm-up's.
                 let per_film = lane.target.shortest() / stretch - 1;
-                apart(lane, herd, self.bytes, stretch, per_film)
+                let (film, range) = apart(lane, herd, self.bytes, stretch, per_film);
+                // As few of the server's blocks as it can be.
+                let start = range.start - range.start % stretch % self.bytes;
+                (film, start..start + self.bytes)
             }
             Place::Hot => self.warm_up(lane),
         }

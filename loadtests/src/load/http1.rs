@@ -29,6 +29,8 @@ pub(crate) struct Connection {
     /// Bytes of the body that have not been taken.
     remaining: u64,
     keeps_alive: bool,
+    /// How a discarded body is received.
+    discards: RecvFlags,
 }
 
 /// The head of an answer.
@@ -64,7 +66,19 @@ impl Connection {
 
     /// Speaks over a connection that exists.
     pub(crate) fn over(stream: TcpStream) -> Self {
-        Self { stream, received: Vec::new(), at: 0, remaining: 0, keeps_alive: true }
+        Self {
+            stream,
+            received: Vec::new(),
+            at: 0,
+            remaining: 0,
+            keeps_alive: true,
+            discards: RecvFlags::TRUNC,
+        }
+    }
+
+    /// Whether what is [discarded](Self::discard) is copied out of the kernel before.
+    pub(crate) fn set_copies(&mut self, copies: bool) {
+        self.discards = if copies { RecvFlags::empty() } else { RecvFlags::TRUNC };
     }
 
     /// Whether the next request may be sent here: the last answer has been taken whole, and the server said nothing
@@ -128,10 +142,10 @@ impl Connection {
             self.at += len;
             len
         } else {
-            let stream = &self.stream;
+            let (stream, flags) = (&self.stream, self.discards | RecvFlags::DONTWAIT);
             let throw_away = || {
                 let scratch = &mut scratch.borrow_mut()[..len];
-                let (_, taken) = recv(stream, scratch, RecvFlags::TRUNC | RecvFlags::DONTWAIT)?;
+                let (_, taken) = recv(stream, scratch, flags)?;
                 Ok(taken)
             };
             stream.async_io(Interest::READABLE, throw_away).await?

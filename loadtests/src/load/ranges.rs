@@ -30,6 +30,10 @@ pub struct Ranges {
     pub offsets: Offsets,
     /// Whether each is asked for on a connection of its own, which is closed then.
     pub churn: bool,
+    /// Whether the client copies the bodies out of its sockets, as every client does that uses them; it throws them
+    /// away in the kernel otherwise.
+    #[serde(default)]
+    pub copies: bool,
 }
 
 /// What the connections of a lane share.
@@ -73,6 +77,7 @@ impl Ranges {
                     Some(connection) => connection,
                     None => Connection::connect(lane.target.address).await?,
                 };
+                connected.set_copies(self.copies);
                 get(lane, &mut connected, film, range, (ticket, due), &shared.recorder).await?;
                 Ok::<_, Error>(connected)
             };
@@ -148,6 +153,7 @@ mod tests {
             arrivals: Arrivals::Closed,
             offsets: Offsets::Anywhere,
             churn: false,
+            copies: false,
         }
     }
 
@@ -162,6 +168,7 @@ mod tests {
             ranges(),
             Ranges { arrivals: Arrivals::Open { per_second: 5000.0 }, ..ranges() },
             Ranges { churn: true, ..ranges() },
+            Ranges { copies: true, ..ranges() },
             Ranges { offsets: Offsets::Apart(256 * 1024), ..ranges() },
             Ranges { offsets: Offsets::InOrder, bytes: 1 << 20, ..ranges() },
         ] {

@@ -3,7 +3,7 @@
 //! The search goes up in steps, and then between the last rate that went well and the first that did not. At the end
 //! a smaller rate is held for longer, where nobody's picture may stand still.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -152,6 +152,26 @@ impl RateSearch {
             Some(RateLimit::Failures)
         } else {
             (measured.ttfb.p95 > self.late.as_secs_f64() * 1e3).then_some(RateLimit::Late)
+        }
+    }
+}
+
+// === impl RateFound ===
+
+/// What the limit is.
+impl fmt::Display for RateFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rate = self.per_second;
+        match self.limit {
+            RateLimit::Late => write!(f, "at {rate:.1} viewers a second the answers are late"),
+            RateLimit::Failures => write!(f, "at {rate:.1} viewers a second requests fail"),
+            RateLimit::Client => write!(
+                f,
+                "at {rate:.1} viewers a second the client is the bottleneck; the server may have room for more"
+            ),
+            RateLimit::Steps => {
+                write!(f, "all went well up to {rate:.1} viewers a second; there may be room for more")
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use bytesize::ByteSize;
 use clap::Args;
-use seekway_loadtests::load::{Beside, Measurement, Percentiles, RateFound, RateLimit};
+use seekway_loadtests::load::{Beside, Measurement, Percentiles, RateFound};
 use serde::Serialize;
 
 /// What each scenario is judged by. With a crowd, the measurement beside it is; when a rate is searched, the one that
@@ -196,18 +196,5 @@ fn rates(f: &mut fmt::Formatter<'_>, found: &RateFound) -> fmt::Result {
         let (rate, client) = (step.per_second, step.measured.client_share() * 100.0);
         writeln!(f, "  {rate:>12.1}{:>12.2}{stalls:>12}{failed:>12}{client:>12.0}", ttfb.p95)?;
     }
-    let rate = found.per_second;
-    let limit = match found.limit {
-        RateLimit::Late => format!("at {rate:.1} viewers a second the answers are late"),
-        RateLimit::Failures => format!("at {rate:.1} viewers a second requests fail"),
-        RateLimit::Client => {
-            format!(
-                "at {rate:.1} viewers a second the client is the bottleneck; the server may have room for more"
-            )
-        }
-        RateLimit::Steps => {
-            format!("all went well up to {rate:.1} viewers a second; there may be room for more")
-        }
-    };
-    writeln!(f, "  {limit}\nheld, {:.1} viewers a second:", found.held.per_second)
+    writeln!(f, "  {found}\nheld, {:.1} viewers a second:", found.held.per_second)
 }

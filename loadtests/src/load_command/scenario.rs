@@ -97,6 +97,7 @@ impl Scenario {
             arrivals: knobs.rate.map_or(Arrivals::Closed, |per_second| Arrivals::Open { per_second }),
             offsets,
             churn: self == Self::Churn,
+            copies: false,
         };
         let players = Players {
             per_second: knobs.rate.unwrap_or(5.0),

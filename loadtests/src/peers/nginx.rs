@@ -1,6 +1,9 @@
 //! nginx as its users tune it: [`Nginx`] has one worker for each core and no access log.
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+};
 
 use super::BUCKET;
 use crate::{Error, nginx::Nginx};
@@ -13,25 +16,38 @@ const COMMON: &str = "
   keepalive_timeout 1h;
   keepalive_requests 1000000000;";
 
+/// Where the one that serves files speaks HTTP/2 by prior knowledge, if it speaks HTTP/1.1 at `listen`: before 1.25.1
+/// an address without TLS is for one of them.
+pub(super) fn http2(listen: SocketAddr) -> SocketAddr {
+    SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), listen.port())
+}
+
 /// Serves the files of `folder`.
-pub(super) async fn files(folder: &Path) -> Result<Nginx, Error> {
+pub(super) async fn files(folder: &Path, workers: Option<usize>) -> Result<Nginx, Error> {
     let folder = folder.display();
     let http = |listen: SocketAddr| {
+        let http2 = http2(listen);
         format!(
             "{COMMON}
   open_file_cache max=1000 inactive=1h;
   open_file_cache_valid 60s;
   server {{
     listen {listen} backlog=4096;
+    listen {http2} http2 backlog=4096;
     location /{BUCKET}/ {{ alias {folder}/; }}
   }}"
         )
     };
-    Nginx::start(http).await
+    Nginx::start_with(workers, http).await
 }
 
 /// Asks `origin` for slices, and keeps up to `bytes` of them as files in `folder`.
-pub(super) async fn cache(origin: SocketAddr, folder: &Path, bytes: u64) -> Result<Nginx, Error> {
+pub(super) async fn cache(
+    origin: SocketAddr,
+    folder: &Path,
+    bytes: u64,
+    workers: Option<usize>,
+) -> Result<Nginx, Error> {
     let folder = folder.display();
     let http = |listen: SocketAddr| {
         format!(
@@ -61,5 +77,5 @@ pub(super) async fn cache(origin: SocketAddr, folder: &Path, bytes: u64) -> Resu
   }}"
         )
     };
-    Nginx::start(http).await
+    Nginx::start_with(workers, http).await
 }

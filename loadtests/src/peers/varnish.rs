@@ -36,10 +36,10 @@ pub(super) struct Varnish {
 
 impl Varnish {
     /// Starts it in front of `origin`, with room for `bytes` of objects.
-    pub(super) async fn start(origin: SocketAddr, bytes: u64) -> Result<Self, Error> {
+    pub(super) async fn start(origin: SocketAddr, bytes: u64, workers: Option<usize>) -> Result<Self, Error> {
         let mut attempts = Attempts::default();
         loop {
-            let outcome = Self::start_once(origin, bytes).await;
+            let outcome = Self::start_once(origin, bytes, workers).await;
             if !attempts.another(&outcome) {
                 return outcome;
             }
@@ -61,11 +61,11 @@ impl Varnish {
         self.child.log_tail()
     }
 
-    async fn start_once(origin: SocketAddr, bytes: u64) -> Result<Self, Error> {
+    async fn start_once(origin: SocketAddr, bytes: u64, workers: Option<usize>) -> Result<Self, Error> {
         // Its log is a mapped file, which must not be on a disk.
         let folder = films::in_memory("varnish")?;
         let [address] = child::free_addresses()?;
-        let cores = std::thread::available_parallelism()?;
+        let pools = workers.map_or_else(|| std::thread::available_parallelism().map(Into::into), Ok)?;
         child::write(&folder.path().join("films.vcl"), configuration(origin))?;
         let mut command = Command::new(child::find_binary(NAME)?);
         command
@@ -81,9 +81,15 @@ impl Varnish {
             ("vsl_mask", UNLOGGED.to_owned()),
             ("vsl_space", "1M".to_owned()),
             ("timeout_idle", "3600".to_owned()),
-            ("thread_pools", cores.to_string()),
+            ("thread_pools", pools.to_string()),
             // Enough from the start for as many requests at once as any scenario has.
             ("thread_pool_min", "500".to_owned()),
+            // Each client that does not read holds one.
+            ("thread_pool_max", "12000".to_owned()),
+            ("thread_queue_limit", "20000".to_owned()),
+            ("feature", "+http2".to_owned()),
+            // A film makes room for itself, however small the pieces that have to go; otherwise it is cut short.
+            ("nuke_limit", "1000000".to_owned()),
         ] {
             command.args(["-p", &format!("{parameter}={value}")]);
         }
