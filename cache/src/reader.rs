@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::Inner;
 use crate::budget::Permit;
@@ -24,7 +24,7 @@ use crate::filler;
 use crate::fills::Claim;
 use crate::memory::Kept;
 use crate::metadata::OpenObject;
-use crate::readahead::{Window, first_run_bytes};
+use crate::readahead::{Appetite, Window, first_run_bytes};
 use crate::segment::SegmentRef;
 use crate::share::{Part, Share};
 
@@ -48,6 +48,7 @@ pub struct Reader {
     position: u64,
     end: u64,
     window: Window,
+    appetite: Appetite,
     /// What limits it beyond its window.
     part: Part,
     /// Fills under way, in order; the first may cover `position`.
@@ -89,6 +90,7 @@ impl Reader {
             position: range.start,
             end: range.end,
             window: Window::new(),
+            appetite: Appetite::new(Instant::now(), range.start),
             part: Part::alone(),
             following: VecDeque::new(),
             scheduled: range.start,
@@ -229,7 +231,8 @@ impl Reader {
         let wanted = if self.position == self.start {
             first_run_bytes(self.remaining()).min(ahead_bytes_max)
         } else {
-            self.window.within(ahead_bytes_max).run_bytes().min(self.remaining())
+            let appetite = self.appetite.bytes(Instant::now(), self.position);
+            self.window.within(appetite.min(ahead_bytes_max)).run_bytes().min(self.remaining())
         };
         let mut run = self.inner.align(self.position..self.position + wanted, self.object.object.size);
         let permit = if let Some(waiting) = &mut self.waiting {
@@ -307,9 +310,13 @@ impl Reader {
         let size = self.object.object.size;
         let segment_bytes = self.inner.segmentation.segment_bytes();
         let end = self.inner.segmentation.align_up(self.end).min(size);
-        let window = self.window.within(self.part.ahead_bytes_max());
-        let horizon = end.min(self.position.saturating_add(window.bytes()));
         self.scheduled = self.inner.segmentation.align_up(self.scheduled.max(self.position));
+        if self.scheduled >= end {
+            return;
+        }
+        let appetite = self.appetite.bytes(Instant::now(), self.position);
+        let window = self.window.within(appetite.min(self.part.ahead_bytes_max()));
+        let horizon = end.min(self.position.saturating_add(window.bytes()));
         while self.scheduled < horizon {
             if self.inner.memory.contains(self.segment(self.scheduled)) {
                 self.scheduled += segment_bytes;

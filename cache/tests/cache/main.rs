@@ -146,7 +146,7 @@ async fn a_response_under_way_outlives_a_store_that_fails_for_a_while() {
 async fn read_ahead_of_a_reader_that_leaves_goes_on_for_the_one_behind() {
     let store = TestStore::new(1, 64 << 20);
     store.state().chunk_bytes = 64 << 10;
-    store.state().bytes_per_second = Some(4_000_000);
+    store.state().bytes_per_second = Some(1_000_000);
     let cache = cache(&store, 0, 1024 * MIB);
     let (object, _) = cache.open(&key(), Some(0..u64::MAX)).await.expect("good store");
     let (mut ahead, mut behind) = (cache.read(object.clone(), 0..64 << 20), cache.read(object, 0..64 << 20));
@@ -160,7 +160,8 @@ async fn read_ahead_of_a_reader_that_leaves_goes_on_for_the_one_behind() {
     assert!(running > 1, "{running} fills: the window is open");
     drop(ahead);
     sleep(Duration::from_millis(300)).await;
-    assert_eq!((cache.stats().fills_running, cache.stats().fills_stopped), (running, 0));
+    let stats = cache.stats();
+    assert!(stats.fills_running > 1 && stats.fills_stopped == 0, "{stats:?}");
     read_all(behind).await;
 }
 
