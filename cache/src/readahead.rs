@@ -30,8 +30,10 @@ const GROWTH: u64 = 4;
 const RUNS_PER_WINDOW: u64 = 3;
 /// A reader that takes little may still have this much under way.
 const APPETITE_BYTES_MIN: u64 = 1024 * 1024;
-/// How many times what it took lately a reader may have under way.
+/// How many times what it took lately a reader may have under way, if it had to wait for bytes.
 const APPETITE_FACTOR: u64 = 3;
+/// And if it had not: it is as fast as it wants to be.
+const SATED_FACTOR: u64 = 1;
 /// Lately is this long ago, or up to twice as long.
 const LATELY: Duration = Duration::from_secs(1);
 
@@ -43,9 +45,18 @@ pub(crate) fn first_run_bytes(wanted: u64) -> u64 {
 /// How much a reader takes, from what it took lately.
 #[derive(Debug)]
 pub(crate) struct Appetite {
-    /// When the current span of time and the one before began, and where the reader was then.
-    current: (Instant, u64),
-    before: u64,
+    current: Span,
+    before: Span,
+}
+
+/// A span of time.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    began: Instant,
+    /// Where the reader was then.
+    position: u64,
+    /// Whether it had to wait since.
+    waited: bool,
 }
 
 /// The window of one sequential reader.
@@ -59,16 +70,23 @@ pub(crate) struct Window {
 
 impl Appetite {
     pub(crate) fn new(now: Instant, position: u64) -> Self {
-        Self { current: (now, position), before: position }
+        let span = Span { began: now, position, waited: false };
+        Self { current: span, before: span }
+    }
+
+    /// The reader has to wait for bytes.
+    pub(crate) fn waits(&mut self) {
+        self.current.waited = true;
     }
 
     /// How much may be under way for a reader that is at `position` now.
     pub(crate) fn bytes(&mut self, now: Instant, position: u64) -> u64 {
-        let (began, at) = self.current;
-        if now.duration_since(began) >= LATELY {
-            (self.before, self.current) = (at, (now, position));
+        if now.duration_since(self.current.began) >= LATELY {
+            (self.before, self.current) = (self.current, Span { began: now, position, waited: false });
         }
-        APPETITE_BYTES_MIN + APPETITE_FACTOR * (position - self.before)
+        let waited = self.before.waited || self.current.waited;
+        let factor = if waited { APPETITE_FACTOR } else { SATED_FACTOR };
+        APPETITE_BYTES_MIN + factor * (position - self.before.position)
     }
 }
 
@@ -129,11 +147,12 @@ mod tests {
         let began = Instant::now();
         let mut appetite = Appetite::new(began, 100);
         let mib = 1 << 20;
-        let mut at = |seconds, position| appetite.bytes(began + Duration::from_millis(seconds), position);
+        appetite.waits();
+        let mut at = |millis, position| appetite.bytes(began + Duration::from_millis(millis), position);
         assert_eq!(at(0, 100), APPETITE_BYTES_MIN);
         assert_eq!(at(200, 100 + 5 * mib), APPETITE_BYTES_MIN + 15 * mib, "a burst");
         assert_eq!(at(1200, 100 + 6 * mib), APPETITE_BYTES_MIN + 18 * mib, "not long ago");
-        assert_eq!(at(2300, 100 + 7 * mib), APPETITE_BYTES_MIN + 3 * mib, "it is over");
+        assert_eq!(at(2300, 100 + 7 * mib), APPETITE_BYTES_MIN + mib, "it is over, and it did not wait");
         assert_eq!(at(9000, 100 + 7 * mib), APPETITE_BYTES_MIN, "a pause");
     }
 
@@ -148,6 +167,7 @@ mod tests {
         let mut appetite = Appetite::new(began, 0);
         while position < TOTAL {
             let now = began + Duration::from_micros(now_us);
+            appetite.waits();
             let wide = window.within(appetite.bytes(now, position));
             while scheduled < TOTAL
                 && position + wide.bytes() >= scheduled + wide.run_bytes().min(TOTAL - scheduled)

@@ -155,6 +155,7 @@ impl Reader {
                     }
                     Poll::Pending => {
                         self.waited = true;
+                        self.appetite.waits();
                         return Poll::Pending;
                     }
                 }

@@ -5,15 +5,14 @@ use std::io::IoSlice;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// How many slices a [`Slices`] has room for.
-pub const SLICES_MAX: usize = 5;
+pub const SLICES_MAX: usize = 17;
 
 /// Slices that follow each other, taken from the front. What has been taken is let go of at once.
 #[derive(Debug, Default)]
 pub struct Slices {
-    held: [Bytes; SLICES_MAX],
+    held: Vec<Bytes>,
     /// The first one that is left.
     first: usize,
-    count: usize,
     remaining: usize,
 }
 
@@ -23,13 +22,12 @@ impl Slices {
     /// Adds one at the end; there must be room.
     pub fn push(&mut self, slice: Bytes) {
         self.remaining += slice.len();
-        self.held[self.count] = slice;
-        self.count += 1;
+        self.held.push(slice);
     }
 
     /// Whether there is room for no more.
     pub fn is_full(&self) -> bool {
-        self.count == SLICES_MAX
+        self.held.len() == SLICES_MAX
     }
 
     /// Their length together.
@@ -57,11 +55,11 @@ impl Buf for Slices {
     }
 
     fn chunk(&self) -> &[u8] {
-        self.held[self.first..self.count].first().map_or(&[], |slice| slice)
+        self.held.get(self.first).map_or(&[], |slice| slice)
     }
 
     fn chunks_vectored<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
-        let pairs = out.iter_mut().zip(&self.held[self.first..self.count]);
+        let pairs = out.iter_mut().zip(&self.held[self.first..]);
         pairs.map(|(out, slice)| *out = IoSlice::new(slice)).count()
     }
 
@@ -81,7 +79,7 @@ impl Buf for Slices {
 
     /// Copies only what lies in more than one slice.
     fn copy_to_bytes(&mut self, len: usize) -> Bytes {
-        let first = self.held[self.first..self.count].first_mut();
+        let first = self.held[self.first..].first_mut();
         if let Some(first) = first.filter(|first| len <= first.len()) {
             let bytes = first.slice(..len);
             self.advance(len);

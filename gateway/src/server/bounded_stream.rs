@@ -11,9 +11,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::socket_memory::{Lease, SocketMemory};
+use crate::delivery::slices;
 
-/// As many slices as hyper queues; what is beyond goes with the next write.
-const SLICES_MAX: usize = 16;
+/// As many slices as a response hands on at a time, and its head; what is beyond goes with the next write.
+const SLICES_MAX: usize = slices::SLICES_MAX + 1;
 
 /// The stream. Vectored writes pass through.
 pub(crate) struct BoundedStream {
