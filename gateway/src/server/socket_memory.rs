@@ -30,12 +30,15 @@ const FREE_FRACTION: usize = 8;
 /// can be written to again only when a third of its buffer is empty; with it, when half of this is.
 ///
 /// Measured with hot 1 MiB ranges on 16 loopback connections, two rounds, requests/s: 128 KiB 5,658 and 4,567;
-/// 256 KiB 5,629 and 6,744; 512 KiB 6,528 and 6,573; 4 MiB 5,948 and 6,110. Below 256 KiB it costs throughput. Since a
-/// response hands on as much as is written at once (`delivery/slices.rs`), it costs more: 256 KiB 188 us of CPU a request
-/// and 0.69 of Varnish's throughput, 512 KiB 144 us and 0.95 (`loadtest compare`, medians of two rounds each).
+/// 256 KiB 5,629 and 6,744; 512 KiB 6,528 and 6,573; 4 MiB 5,948 and 6,110. Below 256 KiB it costs throughput; above, a
+/// steady client of 160 KB/s looks stalled for 3 s.
 /// Leases cost nothing there: 276 us of CPU a request with them, 270 without, and 264 with a pool of 8 MiB (means of
 /// four rounds in turn on a busy machine).
-const NOTSENT_BYTES_MAX: usize = 1024 * 1024;
+const NOTSENT_BYTES_MAX: usize = 256 * 1024;
+/// The most that is written at once: a client that keeps up takes it as it is sent, of any other the kernel takes what
+/// [`NOTSENT_BYTES_MAX`] allows. With hot 1 MiB ranges, 16 connections, in turn with Varnish (`loadtest compare`, medians): 256 KiB
+/// 188 us of CPU a request and 0.69 of Varnish's throughput, 512 KiB 144 us and 0.95, 1 MiB 139 us and 0.91.
+const WRITE_BYTES_MAX: usize = 1024 * 1024;
 /// How much is written between two renewals of a lease: a share that is too large or too small lasts no longer.
 const RENEWAL_BYTES: usize = 1024 * 1024;
 /// What Linux lets one socket grow to by itself where `net.ipv4.tcp_wmem` cannot be read.
@@ -164,7 +167,8 @@ impl Lease {
         }
         let at_once = write_bytes_max(bound);
         let socket = SockRef::from(socket);
-        socket.set_tcp_notsent_lowat(u32::try_from(at_once).unwrap_or(u32::MAX))?;
+        let unsent = at_once.min(NOTSENT_BYTES_MAX);
+        socket.set_tcp_notsent_lowat(u32::try_from(unsent).unwrap_or(u32::MAX))?;
         if self.granted < self.memory.kernel_bytes_max || !self.is_kernels {
             self.is_kernels = false;
             // The kernel doubles it.
@@ -188,9 +192,9 @@ impl Drop for Lease {
     }
 }
 
-/// What is written at once to a socket that may hold `bound` bytes; also how much of it may be unsent.
+/// What is written at once to a socket that may hold `bound` bytes.
 fn write_bytes_max(bound: usize) -> usize {
-    (bound / 4).min(NOTSENT_BYTES_MAX)
+    (bound / 4).min(WRITE_BYTES_MAX)
 }
 
 #[cfg(test)]
