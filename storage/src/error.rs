@@ -13,10 +13,16 @@ pub type SharedError = Arc<dyn std::error::Error + Send + Sync>;
 /// `Display` may name keys and hosts: it is for logs, never for clients.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// There is no such object or upload. A missing bucket is a mistake in the configuration: [`Error::Other`],
+    /// There is no such object. A missing bucket is a mistake in the configuration: [`Error::Other`],
     /// unless the store says no more than 404, as S3 does to HEAD.
     #[error("not found")]
     NotFound,
+    /// There is no such multipart upload: it was completed or aborted, or never begun.
+    #[error("no such upload")]
+    NoSuchUpload,
+    /// This store cannot do that at all.
+    #[error("not supported by this store: {0}")]
+    Unsupported(&'static str),
     /// The store refused our credentials, or this key.
     #[error("forbidden by the store")]
     Forbidden(#[source] SharedError),
@@ -79,9 +85,9 @@ impl From<SharedError> for Throttle {
 }
 
 impl Error {
-    /// The object does not exist.
+    /// The object, or the upload, does not exist.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::NotFound)
+        matches!(self, Self::NotFound | Self::NoSuchUpload)
     }
 
     /// The same request may succeed a little later.

@@ -19,6 +19,7 @@ pub mod s3;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::pin::Pin as StdPin;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -68,12 +69,39 @@ pub trait ObjectStore: Debug + Send + Sync + 'static {
     ) -> Result<Part, Error>;
 
     /// Publishes the listed parts, in the given order, as the object.
+    ///
+    /// [`Error::NoSuchUpload`] may mean that it has been completed before, and the answer was lost: then the object
+    /// is there.
     async fn complete_multipart(
         &self,
         key: &ObjectKey,
         upload: &UploadId,
         parts: &[Part],
     ) -> Result<Version, Error>;
+
+    /// One page of the parts that an upload has, in the order of their numbers.
+    async fn list_parts(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        after: Option<PartNumber>,
+    ) -> Result<Parts, Error>;
+
+    /// One page of the uploads under way whose keys start with `prefix`, in the store's order. A bucket may
+    /// have other programs' uploads too: whoever drops what it finds must know them for its own.
+    async fn list_multipart(&self, prefix: &str, page: Page) -> Result<Uploads, Error>;
+
+    /// Lets whoever holds the answer store one part of exactly `bytes` bytes, by itself, until `valid_for` has
+    /// passed (at most seven days, S3's limit). Nothing is asked of the store. [`Error::Unsupported`] where clients
+    /// cannot reach it.
+    async fn presign_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: PartNumber,
+        bytes: u64,
+        valid_for: Duration,
+    ) -> Result<PresignedPart, Error>;
 
     /// Drops an upload and its parts. Dropping one that does not exist is not an error.
     async fn abort_multipart(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), Error>;
@@ -140,7 +168,7 @@ pub struct ListEntry {
     /// Its length in bytes.
     pub size: u64,
     /// When it was last written, where the store says.
-    pub last_modified: Option<std::time::SystemTime>,
+    pub last_modified: Option<SystemTime>,
 }
 
 /// A store's name for a multipart upload. Opaque, and meaningful only together with its key.
@@ -172,4 +200,49 @@ pub struct Part {
     pub etag: String,
     /// Its length in bytes.
     pub size: u64,
+}
+
+/// One page of an upload's parts.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// In the order of their numbers.
+    pub parts: Vec<Part>,
+    /// Behind which number the next page starts; `None` on the last page.
+    pub next: Option<PartNumber>,
+}
+
+/// One page of the multipart uploads that are under way.
+#[derive(Debug, Clone, Default)]
+pub struct Uploads {
+    /// In the store's order.
+    pub entries: Vec<UploadEntry>,
+    /// Where the next page starts; `None` on the last page. Opaque to callers.
+    pub next: Option<String>,
+}
+
+/// One multipart upload in a listing.
+#[derive(Debug, Clone)]
+pub struct UploadEntry {
+    /// What it will be.
+    pub key: ObjectKey,
+    /// Its name.
+    pub upload: UploadId,
+    /// When it began, where the store says.
+    pub begun: Option<SystemTime>,
+}
+
+/// A request that stores one part, signed. Whoever has it can make it: it is a secret until it expires.
+#[derive(Clone)]
+pub struct PresignedPart {
+    /// Where to PUT the part's bytes.
+    pub url: String,
+    /// Headers that the request must have, as signed; `Content-Length` and `Host`, which clients set themselves,
+    /// are left out.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Debug for PresignedPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PresignedPart").finish_non_exhaustive()
+    }
 }

@@ -26,6 +26,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -39,7 +40,7 @@ use self::publish::{Publisher, TempFile};
 use self::root::Root;
 use crate::{
     Attributes, ByteStream, Error, Get, Listing, Object, ObjectKey, ObjectStore, Page, Part, PartNumber,
-    UploadId, Version,
+    Parts, PresignedPart, UploadId, Uploads, Version,
 };
 
 /// How much of a body is gathered before it is written: a hop to a blocking thread costs about as much as
@@ -153,6 +154,33 @@ impl ObjectStore for LocalStore {
         let publisher = Publisher::default();
         let permission = publisher.permission();
         self.on_root(move |root| multipart::complete(root, &path, &upload, &parts, &permission)).await
+    }
+
+    async fn list_parts(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        after: Option<PartNumber>,
+    ) -> Result<Parts, Error> {
+        let path = KeyPath::new(key)?;
+        let upload = upload.clone();
+        self.on_root(move |root| multipart::list_parts(root, &path, &upload, after)).await
+    }
+
+    async fn list_multipart(&self, prefix: &str, page: Page) -> Result<Uploads, Error> {
+        let prefix = prefix.to_owned();
+        self.on_root(move |root| multipart::list(root, &prefix, &page)).await
+    }
+
+    async fn presign_part(
+        &self,
+        _: &ObjectKey,
+        _: &UploadId,
+        _: PartNumber,
+        _: u64,
+        _: Duration,
+    ) -> Result<PresignedPart, Error> {
+        Err(Error::Unsupported("clients cannot write to a local folder by themselves"))
     }
 
     async fn abort_multipart(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), Error> {

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::{
     Attributes, ByteStream, Error, Get, Listing, Object, ObjectKey, ObjectStore, Page, Part, PartNumber,
-    UploadId, Version,
+    Parts, PresignedPart, UploadId, Uploads, Version,
 };
 
 /// Who is told. Called on the request's own task, so it must not block.
@@ -173,9 +173,12 @@ impl Outcome {
     /// What a store's error counts as.
     pub fn of(error: &Error) -> Self {
         match error {
-            Error::NotFound => Self::NotFound,
+            Error::NotFound | Error::NoSuchUpload => Self::NotFound,
             Error::VersionChanged => Self::Changed,
-            Error::Forbidden(_) | Error::RangeNotSatisfiable { .. } | Error::InvalidKey(_) => Self::Refused,
+            Error::Forbidden(_)
+            | Error::RangeNotSatisfiable { .. }
+            | Error::InvalidKey(_)
+            | Error::Unsupported(_) => Self::Refused,
             Error::Throttled(_) => Self::Throttled,
             Error::Unavailable(_) => Self::Unavailable,
             Error::Timeout(_) => Self::Timeout,
@@ -273,6 +276,31 @@ impl ObjectStore for Measured {
         parts: &[Part],
     ) -> Result<Version, Error> {
         self.measure(Operation::Multipart, self.inner.complete_multipart(key, upload, parts)).await
+    }
+
+    async fn list_parts(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        after: Option<PartNumber>,
+    ) -> Result<Parts, Error> {
+        self.measure(Operation::Multipart, self.inner.list_parts(key, upload, after)).await
+    }
+
+    async fn list_multipart(&self, prefix: &str, page: Page) -> Result<Uploads, Error> {
+        self.measure(Operation::List, self.inner.list_multipart(prefix, page)).await
+    }
+
+    async fn presign_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: PartNumber,
+        bytes: u64,
+        valid_for: Duration,
+    ) -> Result<PresignedPart, Error> {
+        // No request goes out.
+        self.inner.presign_part(key, upload, number, bytes, valid_for).await
     }
 
     async fn abort_multipart(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), Error> {

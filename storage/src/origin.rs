@@ -31,7 +31,7 @@ pub use hedge::{Hedges, Hedging};
 use crate::measured::Observer;
 use crate::{
     Attributes, ByteStream, Error, Get, Listing, Object, ObjectKey, ObjectStore, Page, Part, PartNumber,
-    UploadId, Version,
+    Parts, PresignedPart, UploadId, Uploads, Version,
 };
 use breaker::Admission;
 use endpoint::Endpoint;
@@ -222,6 +222,30 @@ impl ObjectStore for Origin {
         parts: &[Part],
     ) -> Result<Version, Error> {
         self.preferred().complete_multipart(key, upload, parts).await
+    }
+
+    async fn list_parts(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        after: Option<PartNumber>,
+    ) -> Result<Parts, Error> {
+        self.preferred().list_parts(key, upload, after).await
+    }
+
+    async fn list_multipart(&self, prefix: &str, page: Page) -> Result<Uploads, Error> {
+        self.preferred().list_multipart(prefix, page).await
+    }
+
+    async fn presign_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: PartNumber,
+        bytes: u64,
+        valid_for: Duration,
+    ) -> Result<PresignedPart, Error> {
+        self.preferred().presign_part(key, upload, number, bytes, valid_for).await
     }
 
     async fn abort_multipart(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), Error> {

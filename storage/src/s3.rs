@@ -22,7 +22,7 @@ use bytes::Bytes;
 
 use crate::{
     Attributes, ByteStream, Error, Get, Listing, Object, ObjectKey, ObjectStore, Page, Part, PartNumber,
-    UploadId, Version,
+    Parts, PresignedPart, UploadId, Uploads, Version,
 };
 
 /// Where a bucket is and how patient to be with it.
@@ -156,6 +156,30 @@ impl ObjectStore for S3Store {
         parts: &[Part],
     ) -> Result<Version, Error> {
         multipart::complete(self, key, upload, parts).await
+    }
+
+    async fn list_parts(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        after: Option<PartNumber>,
+    ) -> Result<Parts, Error> {
+        multipart::list_parts(self, key, upload, after).await
+    }
+
+    async fn list_multipart(&self, prefix: &str, page: Page) -> Result<Uploads, Error> {
+        multipart::list(self, prefix, page).await
+    }
+
+    async fn presign_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: PartNumber,
+        bytes: u64,
+        valid_for: Duration,
+    ) -> Result<PresignedPart, Error> {
+        multipart::presign_part(self, key, upload, number, bytes, valid_for).await
     }
 
     async fn abort_multipart(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), Error> {

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use seekway_cache::{Cache, Config, MetadataPolicy, RedisConfig, Segmentation};
 use seekway_storage::{
-    Attributes, ByteStream, Error, Get, Listing, Object, ObjectKey, ObjectStore, Page, Part, PartNumber, Pin,
-    UploadId, Version,
+    Attributes, ByteStream, Error, Get, Listing, Object, ObjectKey, ObjectStore, Page, Part, PartNumber,
+    Parts, Pin, PresignedPart, UploadId, Uploads, Version,
 };
 use tokio::time::sleep;
 
@@ -209,6 +209,22 @@ impl ObjectStore for Handle {
         unreachable!("the cache does not write")
     }
     async fn complete_multipart(&self, _: &ObjectKey, _: &UploadId, _: &[Part]) -> Result<Version, Error> {
+        unreachable!("the cache does not write")
+    }
+    async fn list_parts(&self, _: &ObjectKey, _: &UploadId, _: Option<PartNumber>) -> Result<Parts, Error> {
+        unreachable!("the cache does not write")
+    }
+    async fn list_multipart(&self, _: &str, _: Page) -> Result<Uploads, Error> {
+        unreachable!("the cache does not write")
+    }
+    async fn presign_part(
+        &self,
+        _: &ObjectKey,
+        _: &UploadId,
+        _: PartNumber,
+        _: u64,
+        _: Duration,
+    ) -> Result<PresignedPart, Error> {
         unreachable!("the cache does not write")
     }
     async fn abort_multipart(&self, _: &ObjectKey, _: &UploadId) -> Result<(), Error> {

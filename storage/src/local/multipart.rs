@@ -11,10 +11,12 @@ use super::file::Stat;
 use super::paths::KeyPath;
 use super::publish::{Permission, TempFile, random_name, sync};
 use super::root::Root;
-use crate::{Error, Part, PartNumber, UploadId, Version};
+use crate::{Error, ObjectKey, Page, Part, PartNumber, Parts, UploadEntry, UploadId, Uploads, Version};
 
 /// The file in an upload's folder that holds the key.
 const KEY_FILE: &str = "key";
+/// The most in one page of a listing: S3's own limit.
+const UPLOADS_MAX: usize = 1000;
 /// How often the removal of an upload starts again because a part arrived meanwhile.
 const REMOVE_ATTEMPTS: usize = 10;
 
@@ -42,8 +44,8 @@ pub(super) fn put_part(
     temp.write(std::slice::from_ref(body))?;
     temp.file().sync_all().map_err(from_write)?;
     // The rename replaces an earlier part of this number. It fails when the upload was dropped meanwhile.
-    temp.rename(&folder, &part_name(number), permission).map_err(from_io)?;
-    sync(&folder).map_err(from_io)?;
+    temp.rename(&folder, &part_name(number), permission).map_err(from_upload)?;
+    sync(&folder).map_err(from_upload)?;
     let etag = temp.version()?.etag.to_string();
     Ok(Part { number, etag, size: u64::try_from(body.len()).expect("usize fits in u64") })
 }
@@ -75,9 +77,58 @@ pub(super) fn complete(
 pub(super) fn abort(root: &Arc<Root>, path: &KeyPath, upload: &UploadId) -> Result<(), Error> {
     match open(root, path, upload) {
         Ok(_) => remove(root, upload),
-        Err(Error::NotFound) => Ok(()),
+        Err(Error::NoSuchUpload) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// All of them are one page: there are at most 10,000.
+pub(super) fn list_parts(
+    root: &Root,
+    path: &KeyPath,
+    upload: &UploadId,
+    after: Option<PartNumber>,
+) -> Result<Parts, Error> {
+    let folder = open(root, path, upload)?;
+    let mut parts = Vec::new();
+    for entry in folder.entries().map_err(from_upload)? {
+        let entry = entry.map_err(from_upload)?;
+        let number = entry.file_name().to_str().and_then(|name| PartNumber::new(name.parse().ok()?));
+        let Some(number) = number.filter(|number| Some(*number) > after) else { continue };
+        let stat = Stat::of(&entry.open().map_err(from_upload)?.into_std()).map_err(from_io)?;
+        parts.push(Part { number, etag: stat.etag(), size: stat.size });
+    }
+    parts.sort_unstable_by_key(|part| part.number);
+    Ok(Parts { parts, next: None })
+}
+
+pub(super) fn list(root: &Root, prefix: &str, page: &Page) -> Result<Uploads, Error> {
+    let mut found = Vec::new();
+    for entry in root.uploads()?.entries().map_err(from_io)? {
+        // One that is completed or dropped meanwhile, or that is only being made, is no upload.
+        let Ok(entry) = entry else { continue };
+        let Ok(upload) = entry.file_name().into_string() else { continue };
+        let Ok(folder) = entry.open_dir() else { continue };
+        let Some(key) = folder.read_to_string(KEY_FILE).ok().filter(|key| key.starts_with(prefix)) else {
+            continue;
+        };
+        let Ok(key) = ObjectKey::new(&key) else { continue };
+        let begun = folder.metadata(KEY_FILE).and_then(|metadata| metadata.modified()).ok();
+        let begun = begun.map(cap_std::time::SystemTime::into_std);
+        found.push(UploadEntry { key, upload: UploadId(upload), begun });
+    }
+    found.sort_unstable_by(|a, b| (&a.key, &a.upload.0).cmp(&(&b.key, &b.upload.0)));
+    let after = page.after.as_deref().unwrap_or_default();
+    found.retain(|entry| *marker(entry) > *after);
+    let limit = page.limit.clamp(1, UPLOADS_MAX);
+    let next = (found.len() > limit).then(|| marker(&found[limit - 1]));
+    found.truncate(limit);
+    Ok(Uploads { entries: found, next })
+}
+
+/// Sorts as the key does, then the id: no key has a NUL.
+fn marker(entry: &UploadEntry) -> String {
+    format!("{}\0{}", entry.key, entry.upload.0)
 }
 
 /// Copies one part behind the ones before it, after a look whether it is the part that was meant.
@@ -101,11 +152,11 @@ fn append(object: &mut TempFile, folder: &Dir, part: &Part) -> Result<(), Error>
 fn open(root: &Root, path: &KeyPath, upload: &UploadId) -> Result<Dir, Error> {
     let id = upload.0.as_str();
     if id.len() != 32 || !id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-        return Err(Error::NotFound);
+        return Err(Error::NoSuchUpload);
     }
-    let folder = root.uploads()?.open_dir(id).map_err(from_io)?;
-    let key = folder.read_to_string(KEY_FILE).map_err(from_io)?;
-    if key == path.as_str() { Ok(folder) } else { Err(Error::NotFound) }
+    let folder = root.uploads()?.open_dir(id).map_err(from_upload)?;
+    let key = folder.read_to_string(KEY_FILE).map_err(from_upload)?;
+    if key == path.as_str() { Ok(folder) } else { Err(Error::NoSuchUpload) }
 }
 
 /// The caller has checked the upload's id.
@@ -123,6 +174,14 @@ fn remove(root: &Root, upload: &UploadId) -> Result<(), Error> {
 
 fn part_name(number: PartNumber) -> String {
     format!("{:05}", number.get())
+}
+
+/// As [`from_io`]: what is not there is the upload.
+fn from_upload(error: io::Error) -> Error {
+    match from_io(error) {
+        Error::NotFound => Error::NoSuchUpload,
+        meaning => meaning,
+    }
 }
 
 fn invalid(reason: &'static str) -> Error {

@@ -98,7 +98,8 @@ impl Answer {
     /// Codes come first: S3 says several things with one status.
     fn meaning(&self, bucket: &str) -> Error {
         match (self.code.as_str(), self.status) {
-            ("NoSuchKey" | "NoSuchUpload" | "NoSuchVersion" | "NotFound", _) => Error::NotFound,
+            ("NoSuchUpload", _) => Error::NoSuchUpload,
+            ("NoSuchKey" | "NoSuchVersion" | "NotFound", _) => Error::NotFound,
             // A mistake in the configuration: as a missing object nobody would notice it.
             ("NoSuchBucket", _) => Error::Other(self.source(bucket)),
             ("PreconditionFailed", _) => Error::VersionChanged,

@@ -10,7 +10,7 @@ use super::errors::from_sdk;
 use crate::{Error, ListEntry, Listing, ObjectKey, Page};
 
 /// S3's limit.
-const KEYS_MAX: usize = 1000;
+pub(super) const KEYS_MAX: usize = 1000;
 
 /// A page may hold fewer keys than its limit, even none, and not be the last: keys that are no [`ObjectKey`]
 /// are left out.
@@ -38,13 +38,16 @@ pub(super) async fn list(store: &S3Store, prefix: &str, page: Page) -> Result<Li
 }
 
 fn entry(object: &Listed, is_encoded: bool) -> Option<ListEntry> {
-    let key = object.key()?;
-    let key = if is_encoded { decode(key)? } else { key.into() };
     Some(ListEntry {
-        key: ObjectKey::new(&key).ok()?,
+        key: key(object.key()?, is_encoded)?,
         size: object.size().and_then(|size| u64::try_from(size).ok())?,
         last_modified: object.last_modified().and_then(|time| (*time).try_into().ok()),
     })
+}
+
+/// A listed key; `None` if it is no [`ObjectKey`].
+fn key(listed: &str, is_encoded: bool) -> Option<ObjectKey> {
+    if is_encoded { ObjectKey::new(&decode(listed)?).ok() } else { ObjectKey::new(listed).ok() }
 }
 
 /// Undoes S3's form encoding, in which a plus is a space. `None` if the bytes are no UTF-8.

@@ -5,11 +5,12 @@ use std::time::Duration;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use futures_util::{StreamExt, stream};
+use seekway_loadtests::client::Client;
 use seekway_loadtests::seaweed::SeaweedFs;
 use seekway_storage::s3::{S3Config, S3Store, StaticCredentials};
-use seekway_storage::{Attributes, Error, ObjectStore};
+use seekway_storage::{Attributes, Error, ObjectStore, Part, PartNumber};
 
-use crate::objects::{MIB, body, causes, eventually, failing_body, head, key, pattern, put};
+use crate::objects::{MIB, body, causes, eventually, failing_body, head, key, pattern, put, read_all};
 
 pub(crate) fn config(endpoint: String, access_key: &str, secret_key: &str, bucket: &str) -> S3Config {
     S3Config {
@@ -152,4 +153,36 @@ async fn versions_of_a_versioned_bucket_are_told_apart() {
     let get = store.get(&key("object"), 0..4, Some(&object)).await.expect("the same bytes");
     assert_eq!(get.object.version, first);
     assert_eq!(store.get(&key("object"), 0..4, None).await.expect("reads").object.version, second);
+}
+
+/// A client of its own stores parts with nothing but what it was given.
+#[tokio::test]
+async fn a_presigned_part_is_stored_with_its_length_and_no_other() {
+    let (server, store) = bucket("presigned").await;
+    let address = server.endpoint().trim_start_matches("http://").parse().expect("an address");
+    let name = key("signed/ a part+1");
+    let upload = store.create_multipart(&name, &Attributes::default()).await.expect("begins");
+    let number = PartNumber::new(3).expect("a number");
+    let minute = Duration::from_mins(1);
+    let signed = store.presign_part(&name, &upload, number, 5, minute).await.expect("signs");
+    assert!(signed.headers.is_empty(), "a browser has nothing to add: {:?}", signed.headers);
+    let path = signed.url.strip_prefix(&server.endpoint()).expect("it is the server's");
+    let put = async |path: &str, body: &'static [u8]| {
+        let mut client = Client::connect(address).await.expect("connects");
+        client.request(http::Method::PUT, path, &[], body).await.expect("answers").0
+    };
+    for (wrong, body) in [
+        (path.to_owned(), b"longer".as_slice()),
+        (path.to_owned(), b"less"),
+        (path.replace("partNumber=3", "partNumber=4"), b"right"),
+    ] {
+        assert_eq!(put(&wrong, body).await.status, 403, "{wrong}");
+    }
+    let answer = put(path, b"right").await;
+    assert_eq!(answer.status, 200);
+    let listed = store.list_parts(&name, &upload, None).await.expect("lists").parts;
+    let part = Part { number, etag: answer.header("etag").to_owned(), size: 5 };
+    assert_eq!(listed, [part]);
+    store.complete_multipart(&name, &upload, &listed).await.expect("completes");
+    assert_eq!(read_all(&store, name.as_str()).await, b"right");
 }

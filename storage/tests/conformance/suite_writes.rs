@@ -1,7 +1,7 @@
 //! The promises about writing.
 
 use futures_util::{FutureExt, StreamExt, future, stream};
-use seekway_storage::{Attributes, Error, ObjectStore, PART_BYTES_MIN, Part, PartNumber, UploadId};
+use seekway_storage::{Attributes, Error, ObjectStore, PART_BYTES_MIN, Page, Part, PartNumber, UploadId};
 
 use crate::objects::{MIB, body, failing_body, head, key, list_all, pattern, put, read_all};
 
@@ -112,8 +112,78 @@ pub(crate) async fn an_aborted_upload_is_gone(store: &dyn ObjectStore) {
     store.abort_multipart(&name, &upload).await.expect("aborts");
     store.abort_multipart(&name, &upload).await.expect("aborts again");
     let error = store.complete_multipart(&name, &upload, &[part]).await.expect_err("it is gone");
-    assert!(error.is_not_found(), "{error:?}");
+    assert!(matches!(error, Error::NoSuchUpload), "{error:?}");
     assert!(store.head(&name).await.expect_err("nothing is there").is_not_found());
+}
+
+/// So that whoever lost the answer to a completion can tell that it was done.
+pub(crate) async fn completing_twice_changes_nothing(store: &dyn ObjectStore) {
+    let name = key("multipart/twice");
+    let upload = store.create_multipart(&name, &Attributes::default()).await.expect("begins");
+    let part = put_part(store, "multipart/twice", &upload, 1, b"once").await;
+    store.complete_multipart(&name, &upload, std::slice::from_ref(&part)).await.expect("completes");
+    let before = head(store, "multipart/twice").await;
+    let again = store.complete_multipart(&name, &upload, &[part]).await;
+    // Some servers say yes again.
+    assert!(matches!(again, Ok(_) | Err(Error::NoSuchUpload)), "{again:?}");
+    let after = head(store, "multipart/twice").await;
+    assert_eq!((after.version, after.size), (before.version, 4));
+}
+
+pub(crate) async fn parts_are_listed(store: &dyn ObjectStore) {
+    let name = key("multipart/parts");
+    let upload = store.create_multipart(&name, &Attributes::default()).await.expect("begins");
+    assert!(list_parts(store, "multipart/parts", &upload, None).await.is_empty());
+    let mut stored = Vec::new();
+    for (number, bytes) in [(7, b"seven".as_slice()), (2, b"two"), (9_999, b"a late one")] {
+        stored.push(put_part(store, "multipart/parts", &upload, number, bytes).await);
+    }
+    stored.sort_by_key(|part| part.number);
+    assert_eq!(list_parts(store, "multipart/parts", &upload, None).await, stored);
+    let behind = PartNumber::new(2);
+    assert_eq!(list_parts(store, "multipart/parts", &upload, behind).await, stored[1..]);
+    // What is listed is what can be completed.
+    store.complete_multipart(&name, &upload, &stored[..1]).await.expect("completes");
+    let gone = store.list_parts(&name, &upload, None).await.expect_err("it is completed");
+    assert!(matches!(gone, Error::NoSuchUpload), "{gone:?}");
+}
+
+pub(crate) async fn uploads_are_listed_by_prefix(store: &dyn ObjectStore) {
+    let attributes = Attributes::default();
+    let mut begun = Vec::new();
+    for name in ["sweep/ours/b", "sweep/ours/a +é", "sweep/other/x", "sweep/ours/b"] {
+        begun.push((name, store.create_multipart(&key(name), &attributes).await.expect("begins")));
+    }
+    let expected = |prefix: &str| {
+        let mut ours: Vec<_> = begun.iter().filter(|(name, _)| name.starts_with(prefix)).cloned().collect();
+        ours.sort_by(|a, b| (a.0, &a.1.0).cmp(&(b.0, &b.1.0)));
+        ours
+    };
+    for limit in [1, 2, 1000] {
+        for prefix in ["sweep/ours/", "sweep/", "sweep/none"] {
+            let mut listed = Vec::new();
+            let mut after = None;
+            loop {
+                let page = store.list_multipart(prefix, Page { after, limit }).await.expect("lists");
+                assert!(page.entries.len() <= limit);
+                let age = |begun: std::time::SystemTime| begun.elapsed().unwrap_or_default().as_secs();
+                assert!(page.entries.iter().all(|entry| entry.begun.is_none_or(|begun| age(begun) < 60)));
+                listed.extend(page.entries.into_iter().map(|entry| (entry.key, entry.upload)));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            listed.sort_by(|a, b| (&a.0, &a.1.0).cmp(&(&b.0, &b.1.0)));
+            let listed: Vec<_> = listed.iter().map(|(key, id)| (key.as_str(), id.clone())).collect();
+            assert_eq!(listed, expected(prefix), "{prefix}, {limit} at a time");
+        }
+    }
+    for (name, upload) in &begun {
+        store.abort_multipart(&key(name), upload).await.expect("aborts");
+    }
+    let left = store.list_multipart("sweep/", Page { after: None, limit: 10 }).await.expect("lists");
+    assert!(left.entries.is_empty(), "{left:?}");
 }
 
 pub(crate) async fn unknown_uploads_are_not_found(store: &dyn ObjectStore) {
@@ -125,7 +195,7 @@ pub(crate) async fn unknown_uploads_are_not_found(store: &dyn ObjectStore) {
     let number = PartNumber::new(1).expect("a number");
     for upload in [&gone, &foreign] {
         let error = store.put_part(&name, upload, number, b"x".as_slice().into()).await.expect_err("unknown");
-        assert!(error.is_not_found(), "{error:?}");
+        assert!(matches!(error, Error::NoSuchUpload), "{error:?}");
         store.abort_multipart(&name, upload).await.expect("nothing to abort");
     }
     put_part(store, "multipart/other", &foreign, 1, b"still there").await;
@@ -160,4 +230,22 @@ async fn put_part(store: &dyn ObjectStore, name: &str, upload: &UploadId, number
     let number = PartNumber::new(number).expect("a number");
     let stored = store.put_part(&key(name), upload, number, bytes.to_vec().into()).await;
     stored.unwrap_or_else(|error| panic!("part {number:?} of {name}: {error:?}"))
+}
+
+/// All pages of an upload's parts.
+async fn list_parts(
+    store: &dyn ObjectStore,
+    name: &str,
+    upload: &UploadId,
+    mut after: Option<PartNumber>,
+) -> Vec<Part> {
+    let mut parts = Vec::new();
+    loop {
+        let page = store.list_parts(&key(name), upload, after).await.expect("lists");
+        parts.extend(page.parts);
+        after = page.next;
+        if after.is_none() {
+            return parts;
+        }
+    }
 }
