@@ -1,0 +1,231 @@
+//! The two engines behind one way to ask: an enum of pools, and SQL in one text.
+//!
+//! The text is PostgreSQL's, with `$1` for arguments, which SQLite reads too. Where the engines have other words for
+//! the same, [`Dialect`] puts them in: `now_ms()` is each one's clock, and the clauses that lock rows go away in SQLite, where
+//! a transaction that writes has the file to itself from its beginning (`BEGIN IMMEDIATE`). Reads in SQLite have connections of
+//! their own; writes of one process queue for one connection, first come first served, where a busy timeout would
+//! have them race.
+//!
+//! Nothing waits forever: each statement, and getting a connection for it, has a limit.
+
+mod dialect;
+mod row;
+
+use std::fs;
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::SqliteSynchronous;
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
+use sqlx::{AssertSqlSafe, Executor as _, Postgres, Sqlite, Transaction};
+
+use crate::{DatabaseUrl, Error, Options};
+use row::bind;
+
+pub(crate) use dialect::Dialect;
+pub(crate) use row::{Column, Row, Value, args};
+
+/// The pools of one database.
+#[derive(Debug, Clone)]
+pub(crate) struct Database {
+    pools: Pools,
+    answer_within: Duration,
+}
+
+#[derive(Debug, Clone)]
+enum Pools {
+    Postgres(PgPool),
+    Sqlite { writer: SqlitePool, readers: SqlitePool },
+}
+
+/// A transaction that may write. Dropping it takes back what it did.
+#[derive(Debug)]
+pub(crate) struct Write {
+    transaction: Engine,
+    answer_within: Duration,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Postgres(Transaction<'static, Postgres>),
+    Sqlite(Transaction<'static, Sqlite>),
+}
+
+// === impl Database ===
+
+impl Database {
+    pub(crate) async fn connect(url: &DatabaseUrl, options: &Options) -> Result<Self, Error> {
+        let answer_within = options.answer_within;
+        let pools = match url {
+            DatabaseUrl::Postgres(server) => postgres(server, options).await?,
+            DatabaseUrl::Sqlite(path) => sqlite(path, options).await?,
+        };
+        Ok(Self { pools, answer_within })
+    }
+
+    pub(crate) async fn close(&self) {
+        match &self.pools {
+            Pools::Postgres(pool) => pool.close().await,
+            Pools::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+        }
+    }
+
+    /// One statement that reads.
+    pub(crate) async fn rows(&self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, Error> {
+        within(self.answer_within, async {
+            match &self.pools {
+                Pools::Postgres(pool) => {
+                    let rows =
+                        Dialect::Postgres.query(sql, bind::<PgArguments>(args)?).fetch_all(pool).await?;
+                    Ok(rows.into_iter().map(Row::Postgres).collect())
+                }
+                Pools::Sqlite { readers, .. } => {
+                    let rows =
+                        Dialect::Sqlite.query(sql, bind::<SqliteArguments>(args)?).fetch_all(readers).await?;
+                    Ok(rows.into_iter().map(Row::Sqlite).collect())
+                }
+            }
+        })
+        .await
+    }
+
+    /// The one row of such a statement.
+    pub(crate) async fn row(&self, sql: &'static str, args: Vec<Value>) -> Result<Row, Error> {
+        self.rows(sql, args).await?.pop().ok_or(Error::NotFound)
+    }
+
+    /// Begins a transaction that writes.
+    pub(crate) async fn write(&self) -> Result<Write, Error> {
+        let transaction = within(self.answer_within, async {
+            Ok(match &self.pools {
+                Pools::Postgres(pool) => Engine::Postgres(pool.begin().await?),
+                Pools::Sqlite { writer, .. } => Engine::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            })
+        });
+        Ok(Write { transaction: transaction.await?, answer_within: self.answer_within })
+    }
+
+    /// One statement that writes, in a transaction of its own.
+    pub(crate) async fn change(&self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, Error> {
+        let mut write = self.write().await?;
+        let rows = write.rows(sql, args).await?;
+        write.commit().await?;
+        Ok(rows)
+    }
+}
+
+// === impl Write ===
+
+impl Write {
+    /// One statement. What it wrote is told by `RETURNING`.
+    pub(crate) async fn rows(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, Error> {
+        within(self.answer_within, async {
+            match &mut self.transaction {
+                Engine::Postgres(transaction) => {
+                    let query = Dialect::Postgres.query(sql, bind::<PgArguments>(args)?);
+                    let rows = query.fetch_all(&mut **transaction).await?;
+                    Ok(rows.into_iter().map(Row::Postgres).collect())
+                }
+                Engine::Sqlite(transaction) => {
+                    let query = Dialect::Sqlite.query(sql, bind::<SqliteArguments>(args)?);
+                    let rows = query.fetch_all(&mut **transaction).await?;
+                    Ok(rows.into_iter().map(Row::Sqlite).collect())
+                }
+            }
+        })
+        .await
+    }
+
+    /// The one row of such a statement.
+    pub(crate) async fn row(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Row, Error> {
+        self.rows(sql, args).await?.pop().ok_or(Error::NotFound)
+    }
+
+    /// Has whoever asks for the same name wait until this transaction ends.
+    pub(crate) async fn lock(&mut self, name: &str) -> Result<(), Error> {
+        match &self.transaction {
+            Engine::Postgres(_) => {
+                let sql =
+                    "SELECT 1 AS done FROM (SELECT pg_advisory_xact_lock(hashtextextended($1, 0))) AS locked";
+                self.rows(sql, args![name]).await.map(drop)
+            }
+            // It has the file to itself.
+            Engine::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Several statements without arguments, such as a migration's.
+    pub(crate) async fn script(&mut self, sql: &'static str) -> Result<(), Error> {
+        match &mut self.transaction {
+            Engine::Postgres(transaction) => {
+                let script = sqlx::raw_sql(AssertSqlSafe(Dialect::Postgres.schema(sql)));
+                transaction.execute(script).await?;
+            }
+            Engine::Sqlite(transaction) => {
+                let script = sqlx::raw_sql(AssertSqlSafe(Dialect::Sqlite.schema(sql)));
+                transaction.execute(script).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes all of it so.
+    pub(crate) async fn commit(self) -> Result<(), Error> {
+        within(self.answer_within, async {
+            match self.transaction {
+                Engine::Postgres(transaction) => transaction.commit().await?,
+                Engine::Sqlite(transaction) => transaction.commit().await?,
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+async fn within<T>(limit: Duration, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(limit, asked).await.unwrap_or(Err(Error::Timeout(limit)))
+}
+
+async fn postgres(server: &PgConnectOptions, options: &Options) -> Result<Pools, Error> {
+    // The server ends what we have given up on, also when we are gone without a word.
+    let limit_ms = options.answer_within.as_millis();
+    let limits = format!(
+        "SET statement_timeout = {limit_ms}; SET lock_timeout = {limit_ms}; \
+         SET idle_in_transaction_session_timeout = {limit_ms}"
+    );
+    let pool = PgPoolOptions::new()
+        .max_connections(options.connections_max)
+        .acquire_timeout(options.answer_within)
+        .after_connect(move |connection, _| {
+            let limits = limits.clone();
+            Box::pin(async move { connection.execute(AssertSqlSafe(limits)).await.map(drop) })
+        });
+    Ok(Pools::Postgres(pool.connect_with(server.clone().application_name("seekway")).await?))
+}
+
+async fn sqlite(path: &Path, options: &Options) -> Result<Pools, Error> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder)
+            .map_err(|error| Error::other(format!("{} cannot be made: {error}", folder.display())))?;
+    }
+    // FULL: what a client was told is committed outlives a power cut, at the price of one fsync for each commit.
+    let file = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(options.answer_within);
+    let pool = |connections| {
+        SqlitePoolOptions::new().max_connections(connections).acquire_timeout(options.answer_within)
+    };
+    // The writer first: it makes the file, and sets its journal mode.
+    let writer = pool(1).connect_with(file.clone()).await?;
+    let readers = pool(options.connections_max).connect_with(file.read_only(true)).await?;
+    Ok(Pools::Sqlite { writer, readers })
+}

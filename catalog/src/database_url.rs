@@ -1,0 +1,106 @@
+//! `DATABASE_URL`: which engine, and where.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use sqlx::postgres::PgConnectOptions;
+
+/// A database that can be opened.
+#[derive(Clone)]
+pub enum DatabaseUrl {
+    /// A file, which is made when it is missing, with the folder it lies in.
+    Sqlite(PathBuf),
+    /// A server.
+    Postgres(Box<PgConnectOptions>),
+}
+
+/// A URL that names no database.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0}; allowed are sqlite:./data/seekway.db and postgres://USER:PASSWORD@HOST:5432/NAME?sslmode=verify-full"
+)]
+pub struct InvalidUrl(String);
+
+// === impl DatabaseUrl ===
+
+impl FromStr for DatabaseUrl {
+    type Err = InvalidUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUrl> {
+        let refused = |why: &str| Err(InvalidUrl(why.to_owned()));
+        match text.split_once(':') {
+            Some(("sqlite", rest)) => {
+                let path = rest.strip_prefix("//").unwrap_or(rest);
+                match path {
+                    "" => refused("sqlite: names no file"),
+                    // Each connection would have a database of its own.
+                    ":memory:" => refused("a database in memory is lost with its connection"),
+                    _ if path.contains('?') => refused("sqlite: takes a path and no options"),
+                    _ => Ok(Self::Sqlite(Path::new(path).to_owned())),
+                }
+            }
+            Some(("postgres" | "postgresql", _)) => match text.parse() {
+                Ok(options) => Ok(Self::Postgres(Box::new(options))),
+                // Not the text itself: it holds a password.
+                Err(error) => Err(InvalidUrl(format!("not a PostgreSQL URL ({error})"))),
+            },
+            Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+                Err(InvalidUrl(format!("no database is called {scheme}:")))
+            }
+            _ => refused("not a URL"),
+        }
+    }
+}
+
+/// Without the password.
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(options) => {
+                let name = options.get_database().unwrap_or(options.get_username());
+                write!(f, "postgres://{}:{}/{name}", options.get_host(), options.get_port())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DatabaseUrl;
+
+    fn check(text: &str) -> String {
+        match text.parse::<DatabaseUrl>() {
+            Ok(url) => url.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn both_engines_have_a_url() {
+        assert_eq!(check("sqlite:./data/seekway.db"), "sqlite:./data/seekway.db");
+        assert_eq!(check("sqlite:///var/lib/seekway.db"), "sqlite:/var/lib/seekway.db");
+        assert_eq!(check("postgres://ann:secret@db:5433/seekway"), "postgres://db:5433/seekway");
+        assert_eq!(check("postgresql://ann@db/seekway"), "postgres://db:5432/seekway");
+    }
+
+    #[test]
+    fn any_other_is_refused_with_what_is_allowed_and_without_its_password() {
+        for text in
+            ["", "data.db", "mysql://ann:secret@db/x", "sqlite:", "sqlite::memory:", "sqlite:a.db?mode=ro"]
+        {
+            let said = check(text);
+            assert!(said.contains("sqlite:./data/seekway.db and postgres://"), "{text}: {said}");
+            assert!(!said.contains("secret"), "{said}");
+        }
+        let said = check("postgres://ann:secret@db:port/x");
+        assert!(said.contains("allowed are") && !said.contains("secret"), "{said}");
+    }
+}

@@ -1,0 +1,78 @@
+//! The outbox: what is to be done outside of the database because of something in it.
+//!
+//! A row is written in the transaction that causes it, and claimed for a time by whoever does it. It is done at least
+//! once: whoever claims it and dies has it claimed again.
+
+use crate::Error;
+use crate::database::{Database, Row, Write, args};
+
+/// Something to do, claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// Which one.
+    pub number: i64,
+    /// What kind.
+    pub topic: String,
+    /// What exactly.
+    pub payload: String,
+    /// How often it has been claimed, this time included. It is part of the claim.
+    pub attempts: u64,
+}
+
+/// See [`Catalog::outbox`](crate::Catalog::outbox).
+#[derive(Debug)]
+pub struct Outbox<'c>(pub(crate) &'c Database);
+
+// === impl Outbox ===
+
+impl Outbox<'_> {
+    /// Claims up to `limit` rows of a topic, oldest first, for `lease_ms`. No two callers get the same within that time.
+    pub async fn claim(&self, topic: &str, limit: u32, lease_ms: i64) -> Result<Vec<OutboxRow>, Error> {
+        let sql = "UPDATE outbox SET attempts = attempts + 1, due_ms = now_ms() + $3 WHERE number IN ( \
+                   SELECT number FROM outbox WHERE topic = $1 AND due_ms <= now_ms() \
+                   ORDER BY due_ms, number LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING *";
+        let rows = self.0.change(sql, args![topic, i64::from(limit), lease_ms]).await?;
+        let mut rows = rows.iter().map(OutboxRow::from_row).collect::<Result<Vec<_>, _>>()?;
+        rows.sort_by_key(|row| row.number);
+        Ok(rows)
+    }
+
+    /// It is done. `false` when the lease was over and somebody else has claimed it: both did it.
+    pub async fn done(&self, row: &OutboxRow) -> Result<bool, Error> {
+        let sql = "DELETE FROM outbox WHERE number = $1 AND attempts = $2 RETURNING number";
+        Ok(!self.0.change(sql, args![row.number, row.attempts]).await?.is_empty())
+    }
+
+    /// It could not be done: it may be claimed again after `delay_ms`.
+    pub async fn retry(&self, row: &OutboxRow, delay_ms: i64) -> Result<bool, Error> {
+        let sql =
+            "UPDATE outbox SET due_ms = now_ms() + $3 WHERE number = $1 AND attempts = $2 RETURNING number";
+        Ok(!self.0.change(sql, args![row.number, row.attempts, delay_ms]).await?.is_empty())
+    }
+
+    /// Adds something to do by itself. What has a cause in the catalog is added by what causes it.
+    pub async fn add(&self, topic: &str, payload: &str) -> Result<(), Error> {
+        let mut write = self.0.write().await?;
+        insert(&mut write, topic, payload).await?;
+        write.commit().await
+    }
+}
+
+// === impl OutboxRow ===
+
+impl OutboxRow {
+    fn from_row(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            number: row.get("number")?,
+            topic: row.get("topic")?,
+            payload: row.get("payload")?,
+            attempts: row.get("attempts")?,
+        })
+    }
+}
+
+/// Adds something to do, because of what else `write` does.
+pub(crate) async fn insert(write: &mut Write, topic: &str, payload: &str) -> Result<(), Error> {
+    let sql = "INSERT INTO outbox (topic, payload, attempts, due_ms, created_ms) VALUES ($1, $2, 0, now_ms(), now_ms())";
+    write.rows(sql, args![topic, payload]).await.map(drop)
+}

@@ -1,0 +1,191 @@
+//! Videos: what people uploaded, who may see it, and what happened to it.
+
+mod listing;
+mod record;
+
+use crate::database::{Database, Write, args};
+use crate::{AccountId, Error, State as _, VideoId, changes, outbox};
+
+pub use listing::{Filter, Viewer};
+pub use record::{Access, Event, NewVideo, Patch, Source, Video, VideoState, Visibility};
+
+/// See [`Catalog::videos`](crate::Catalog::videos).
+#[derive(Debug)]
+pub struct Videos<'c>(pub(crate) &'c Database);
+
+/// What the outbox calls a video that is new.
+pub(crate) const ADDED: &str = "video-added";
+/// What it calls a video whose objects are to be deleted.
+pub(crate) const DELETED: &str = "video-deleted";
+
+// === impl Videos ===
+
+impl Videos<'_> {
+    /// The topic of the outbox where new videos are told of, by their ids.
+    pub const ADDED: &'static str = ADDED;
+    /// The topic of the outbox where videos are told of, by their ids, whose objects are to be deleted.
+    pub const DELETED: &'static str = DELETED;
+
+    /// The video as it is.
+    pub async fn get(&self, id: VideoId) -> Result<Video, Error> {
+        Video::from_row(&self.0.row("SELECT * FROM videos WHERE id = $1", args![id]).await?)
+    }
+
+    /// Who may see the object with that key.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when it belongs to no video.
+    pub async fn access(&self, key: &str) -> Result<Access, Error> {
+        let sql = "SELECT id, owner, visibility, state FROM videos WHERE source_key = $1";
+        let row = self.0.row(sql, args![key]).await?;
+        Ok(Access {
+            video: row.get("id")?,
+            owner: row.get("owner")?,
+            visibility: row.get("visibility")?,
+            state: row.get("state")?,
+        })
+    }
+
+    /// Changes what people say of it.
+    pub async fn patch(&self, id: VideoId, patch: Patch) -> Result<Video, Error> {
+        let mut write = self.0.write().await?;
+        let before = locked(&mut write, id).await?;
+        if before.state == VideoState::Deleting {
+            return Err(Error::NotFound);
+        }
+        let sql = "UPDATE videos SET title = COALESCE($2, title), title_folded = COALESCE($3, title_folded), \
+                   visibility = COALESCE($4, visibility), updated_ms = now_ms() WHERE id = $1 RETURNING *";
+        let folded = patch.title.as_deref().map(str::to_lowercase);
+        let after =
+            Video::from_row(&write.row(sql, args![id, patch.title, folded, patch.visibility]).await?)?;
+        happened(&mut write, id, "changed", "").await?;
+        if after.visibility != before.visibility {
+            changes::tell(&mut write, &after.source.key).await?;
+        }
+        write.commit().await?;
+        Ok(after)
+    }
+
+    /// Moves it on. `problem` is why it failed.
+    ///
+    /// # Errors
+    /// [`Error::IllegalTransition`].
+    pub async fn set_state(&self, id: VideoId, next: VideoState, problem: Option<&str>) -> Result<(), Error> {
+        let mut write = self.0.write().await?;
+        let video = locked(&mut write, id).await?;
+        transition(&mut write, &video, next, problem).await?;
+        write.commit().await
+    }
+
+    /// Notes what is in it: its duration, and what ffprobe said as JSON.
+    pub async fn set_probe(&self, id: VideoId, duration_ms: Option<i64>, probe: &str) -> Result<(), Error> {
+        let mut write = self.0.write().await?;
+        let sql = "UPDATE videos SET duration_ms = $2, probe = $3, updated_ms = now_ms() WHERE id = $1 RETURNING id";
+        write.row(sql, args![id, duration_ms, probe]).await?;
+        happened(&mut write, id, "probed", "").await?;
+        write.commit().await
+    }
+
+    /// Begins its end: nobody sees it from now on, and the outbox has its objects deleted. Done again it does nothing.
+    pub async fn delete(&self, id: VideoId) -> Result<(), Error> {
+        let mut write = self.0.write().await?;
+        let video = locked(&mut write, id).await?;
+        if video.state == VideoState::Deleting {
+            return Ok(());
+        }
+        transition(&mut write, &video, VideoState::Deleting, None).await?;
+        outbox::insert(&mut write, DELETED, &id.to_string()).await?;
+        changes::tell(&mut write, &video.source.key).await?;
+        write.commit().await
+    }
+
+    /// Its objects are gone, and so is the video. Done again it does nothing.
+    pub async fn gone(&self, id: VideoId) -> Result<(), Error> {
+        let mut write = self.0.write().await?;
+        let video = match locked(&mut write, id).await {
+            Err(Error::NotFound) => return Ok(()),
+            video => video?,
+        };
+        if video.state != VideoState::Deleting {
+            return Err(Error::Conflict("only a video that is being deleted can be gone"));
+        }
+        write.rows("DELETE FROM videos WHERE id = $1", args![id]).await?;
+        write.commit().await
+    }
+
+    /// What happened to it after event `number`, in order, at most `limit`; 0 is from the beginning.
+    pub async fn events_after(&self, id: VideoId, number: i64, limit: u32) -> Result<Vec<Event>, Error> {
+        let sql = "SELECT * FROM video_events WHERE video = $1 AND number > $2 ORDER BY number LIMIT $3";
+        let rows = self.0.rows(sql, args![id, number, i64::from(limit)]).await?;
+        rows.iter().map(Event::from_row).collect()
+    }
+
+    /// Adds an event, such as progress. Its number.
+    pub async fn tell(&self, id: VideoId, kind: &str, payload: &str) -> Result<i64, Error> {
+        let mut write = self.0.write().await?;
+        locked(&mut write, id).await?;
+        let number = happened(&mut write, id, kind, payload).await?;
+        write.commit().await?;
+        Ok(number)
+    }
+}
+
+/// Adds a video, with its first event and its row in the outbox.
+pub(crate) async fn insert(
+    write: &mut Write,
+    owner: Option<AccountId>,
+    new: &NewVideo,
+) -> Result<VideoId, Error> {
+    let now: u64 = write.row("SELECT now_ms() AS now_ms", args![]).await?.get("now_ms")?;
+    let id = VideoId::at(now);
+    let sql = "INSERT INTO videos (id, owner, title, title_folded, visibility, state, source_key, source_etag, \
+               source_version, size_bytes, sha256, content_type, container, created_ms, updated_ms) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14)";
+    let source = new.source.clone();
+    let args = args![
+        id,
+        owner,
+        new.title.as_str(),
+        new.title.to_lowercase(),
+        new.visibility,
+        VideoState::Uploaded,
+        source.key,
+        source.etag,
+        source.version,
+        source.size,
+        source.sha256,
+        source.content_type,
+        source.container,
+        now,
+    ];
+    write.rows(sql, args).await?;
+    happened(write, id, VideoState::Uploaded.name(), "").await?;
+    outbox::insert(write, ADDED, &id.to_string()).await?;
+    changes::tell(write, &new.source.key).await?;
+    Ok(id)
+}
+
+/// The video, which nobody else changes until `write` ends.
+async fn locked(write: &mut Write, id: VideoId) -> Result<Video, Error> {
+    Video::from_row(&write.row("SELECT * FROM videos WHERE id = $1 FOR UPDATE", args![id]).await?)
+}
+
+async fn transition(
+    write: &mut Write,
+    video: &Video,
+    next: VideoState,
+    problem: Option<&str>,
+) -> Result<(), Error> {
+    let next = video.state.become_(next)?;
+    let sql = "UPDATE videos SET state = $2, problem = $3, updated_ms = now_ms() WHERE id = $1";
+    write.rows(sql, args![video.id, next, problem]).await?;
+    happened(write, video.id, next.name(), problem.unwrap_or_default()).await.map(drop)
+}
+
+/// Adds an event. The video's row is locked or new, so numbers have no gaps and come in order.
+async fn happened(write: &mut Write, id: VideoId, kind: &str, payload: &str) -> Result<i64, Error> {
+    let sql = "INSERT INTO video_events (video, number, kind, payload, created_ms) \
+               SELECT $1, COALESCE(MAX(number), 0) + 1, $2, $3, now_ms() FROM video_events WHERE video = $1 \
+               RETURNING number";
+    write.row(sql, args![id, kind, payload]).await?.get("number")
+}
