@@ -38,7 +38,8 @@ fn check_path(path: &str) {
         Route::ConsoleAsset(name) => {
             assert!(!name.contains(['/', '%']) && !name.starts_with('.'), "{path:?}");
         }
-        Route::Health | Route::Ready | Route::Objects | Route::Console | Route::NotFound => {
+        Route::Upload(id) => assert_eq!(path, format!("/api/uploads/{id}")),
+        Route::Health | Route::Ready | Route::Objects | Route::Uploads | Route::Console | Route::NotFound => {
             assert!(!path.starts_with("/media/"), "{path:?}");
         }
     }

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, TryStreamExt};
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
 use seekway_cache::Cache;
 use seekway_storage::ObjectStore;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,7 @@ use crate::access_log::Entry;
 use crate::admission::{Admission, Admitted};
 use crate::config::{AccessLog, Config, Listing};
 use crate::delivery::body::Payload;
-use crate::delivery::cors::AllowOrigin;
+use crate::delivery::cors::{self, AllowOrigin};
 use crate::delivery::{Delivery, MediaRequest};
 use crate::framing::BadHead;
 use crate::metrics::{Meter, Metrics};
@@ -29,6 +30,7 @@ use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
 use crate::server::{Peer, Phase, REFUSED_METHOD, SocketMemory};
 use crate::tracked::Tracked;
+use crate::upload::{BodyError, Refusal, Uploads, tus};
 use crate::{console, host, memory_limit, objects};
 
 static SERVER: HeaderValue = HeaderValue::from_static("seekway");
@@ -41,6 +43,9 @@ pub(crate) struct App {
     delivery: Delivery,
     cors: AllowOrigin,
     listing: Listing,
+    /// `None` where nobody may upload.
+    pub(crate) uploads: Option<Uploads>,
+    uploads_open_to: Listing,
     pub(crate) admission: Admission,
     access_log: AccessLog,
     headers_max: usize,
@@ -80,6 +85,7 @@ impl App {
         cache: Cache,
         store: Arc<dyn ObjectStore>,
         metrics: Arc<Metrics>,
+        uploads: Option<Uploads>,
     ) -> Self {
         Self {
             cache,
@@ -88,6 +94,8 @@ impl App {
             delivery: Delivery { cache_control: config.delivery.cache_control() },
             cors: config.delivery.cors_allow_origin.clone(),
             listing: config.listing(),
+            uploads,
+            uploads_open_to: config.uploads_open_to(),
             admission: Admission::new(&config.clients),
             access_log: config.access_log,
             // And the one that we add: a host's.
@@ -121,23 +129,27 @@ impl App {
         self.is_ready.load(Ordering::Acquire)
     }
 
-    async fn public<B: Sync>(
+    async fn public<B: RequestBody>(
         &self,
         known: &Known<'_>,
-        request: &Request<B>,
+        request: &Request<()>,
+        body: &mut Option<B>,
     ) -> Result<Response<Payload>, Problem> {
         let route = routes::decode(request.uri().path());
         let (method, query) = (request.method(), request.uri().query());
         let allowed = routes::allowed_methods(&route);
         if method == Method::OPTIONS && request.uri().path() == "*" {
             // RFC 9110 §9.3.7: what the server can do at all.
-            return Ok(self.options(request.headers(), routes::allowed_methods(&Route::Health)));
+            let allowed = routes::allowed_methods(&Route::Health);
+            return Ok(self.options(&cors::MEDIA, request.headers(), allowed));
         }
         if !allowed.is_empty() && !allowed.contains(method) {
             return Err(Problem::MethodNotAllowed(allowed));
         }
         match route {
-            Route::Media(_) if method == Method::OPTIONS => Ok(self.options(request.headers(), allowed)),
+            Route::Media(_) if method == Method::OPTIONS => {
+                Ok(self.options(&cors::MEDIA, request.headers(), allowed))
+            }
             Route::Media(key) => {
                 let download = routes::wants_download(query);
                 let (headers, share) = (request.headers(), &known.peer.share);
@@ -146,7 +158,9 @@ impl App {
             }
             Route::Health => Ok(json(StatusCode::OK, r#"{"status":"ok"}"#)),
             Route::Ready => Ok(self.readiness()),
-            Route::Objects if self.may_list(known.client, request) => {
+            // What all other requests need not carry along.
+            Route::Uploads | Route::Upload(_) => Box::pin(self.upload(&route, known, request, body)).await,
+            Route::Objects if is_open_to(self.listing, known.client, request) => {
                 objects::list(self.store.as_ref(), query).await
             }
             Route::Objects => Err(Problem::ListingOff),
@@ -157,24 +171,41 @@ impl App {
         }
     }
 
-    fn may_list<B>(&self, client: IpAddr, request: &Request<B>) -> bool {
-        match self.listing {
-            Listing::Everybody => true,
-            Listing::ThisMachine => client.is_loopback() && routes::names_this_machine(request.headers()),
-            Listing::Nobody => false,
+    async fn upload<B: RequestBody>(
+        &self,
+        route: &Route,
+        known: &Known<'_>,
+        request: &Request<()>,
+        body: &mut Option<B>,
+    ) -> Result<Response<Payload>, Problem> {
+        let (method, headers) = (request.method(), request.headers());
+        let is_open = is_open_to(self.uploads_open_to, known.client, request)
+            && routes::is_same_site(headers)
+            || self.uploads_open_to == Listing::Everybody;
+        let uploads = self.uploads.as_ref().filter(|_| is_open).ok_or(Refusal::NotAllowed)?;
+        if method == Method::OPTIONS {
+            let mut response = self.options(&cors::UPLOADS, headers, routes::allowed_methods(route));
+            tus::options(uploads, response.headers_mut());
+            return Ok(response);
+        }
+        let body = body.take().expect("a request is answered once");
+        let body = Box::pin(body.into_data_stream().map_err(Into::into));
+        match route {
+            Route::Upload(id) => tus::resource(uploads, *id, method, headers, body).await,
+            _ => tus::create(uploads, headers, body).await,
         }
     }
 
-    /// What may be asked of a media path, and by whom.
-    fn options(&self, request: &HeaderMap, allowed: &[Method]) -> Response<Payload> {
+    /// What may be asked of a path, and by whom.
+    fn options(&self, shared: &cors::Shared, request: &HeaderMap, allowed: &[Method]) -> Response<Payload> {
         let mut response = Response::new(Payload::Empty);
         *response.status_mut() = StatusCode::NO_CONTENT;
         response.headers_mut().insert(header::ALLOW, respond::allow(allowed));
-        self.cors.preflight(request, response.headers_mut());
+        self.cors.preflight(shared, request, response.headers_mut());
         response
     }
 
-    fn admin<B>(&self, request: &Request<B>) -> Result<Response<Payload>, Problem> {
+    fn admin(&self, request: &Request<()>) -> Result<Response<Payload>, Problem> {
         let allowed = routes::allowed_methods(&Route::Health);
         if !allowed.contains(request.method()) {
             return Err(Problem::MethodNotAllowed(allowed));
@@ -195,10 +226,11 @@ impl App {
         }
     }
 
-    async fn answer<B: Sync>(
+    async fn answer<B: RequestBody>(
         &self,
         known: &Known<'_>,
-        request: &Request<B>,
+        request: &Request<()>,
+        body: &mut Option<B>,
     ) -> (Response<Payload>, Admitted) {
         let surface = known.surface;
         let mut admitted = Admitted::default();
@@ -218,7 +250,7 @@ impl App {
                     if !routes::is_probe(request.uri().path()) {
                         admitted = self.admission.admit(known.client)?;
                     }
-                    self.public(known, request).await
+                    self.public(known, request, body).await
                 }
                 Surface::Admin => self.admin(request),
             }
@@ -240,11 +272,17 @@ impl App {
         headers.insert(REQUEST_ID.clone(), known.id.clone());
         headers.insert(header::SERVER, SERVER.clone());
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if surface == Surface::Public && request.uri().path().starts_with("/media/") {
+        let is_public = |prefix| surface == Surface::Public && request.uri().path().starts_with(prefix);
+        if is_public("/media/") {
             // Uploads share the origin with the console: nothing in them may act in its name.
             headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
             if request.method() != Method::OPTIONS {
-                self.cors.apply(request.headers(), headers);
+                self.cors.apply(&cors::MEDIA, request.headers(), headers);
+            }
+        } else if is_public("/api/uploads") && request.method() != Method::OPTIONS {
+            self.cors.apply(&cors::UPLOADS, request.headers(), headers);
+            if request.headers().contains_key(tus::TUS_RESUMABLE) {
+                tus::mark(headers);
             }
         }
         if request.headers().contains_key(header::TRANSFER_ENCODING) {
@@ -255,8 +293,25 @@ impl App {
     }
 }
 
-/// The request path of one connection, outermost first. No request's body is read.
-pub(crate) fn service<B: Send + Sync + 'static>(
+/// A request's body. Only uploads read it.
+pub(crate) trait RequestBody:
+    http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static
+{
+}
+
+impl<B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static> RequestBody for B {}
+
+/// Whether something that is open to `whom` is open to this request.
+fn is_open_to(whom: Listing, client: IpAddr, request: &Request<()>) -> bool {
+    match whom {
+        Listing::Everybody => true,
+        Listing::ThisMachine => client.is_loopback() && routes::names_this_machine(request.headers()),
+        Listing::Nobody => false,
+    }
+}
+
+/// The request path of one connection, outermost first.
+pub(crate) fn service<B: RequestBody>(
     app: Arc<App>,
     phase: Arc<Phase>,
     peer: Peer,
@@ -269,7 +324,9 @@ pub(crate) fn service<B: Send + Sync + 'static>(
 > + Clone
 + Send
 + 'static {
-    service_fn(move |mut request: Request<B>| {
+    service_fn(move |request: Request<B>| {
+        let (head, body) = request.into_parts();
+        let mut request = Request::from_parts(head, ());
         host::take_from_target(&mut request);
         let answering = phase.begin();
         let (app, peer) = (app.clone(), peer.clone());
@@ -282,7 +339,9 @@ pub(crate) fn service<B: Send + Sync + 'static>(
             let entry = Entry::new(&request, &id, client, app.access_log, begun);
             let span = entry.span();
             let known = Known { surface, peer: &peer, client, id, refusal };
-            let (response, admitted) = app.answer(&known, &request).instrument(span).await;
+            // One that nobody reads lives as long as its answer is made.
+            let mut body = Some(body);
+            let (response, admitted) = app.answer(&known, &request, &mut body).instrument(span).await;
             Ok(Tracked::response(response, entry, meter, answering, admitted))
         }
     })

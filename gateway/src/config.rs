@@ -3,9 +3,11 @@
 mod cache;
 mod clients;
 mod command_line;
+mod database;
 mod delivery;
 mod listeners;
 mod storage;
+mod uploads;
 mod values;
 
 use clap::{Parser, ValueEnum};
@@ -16,10 +18,12 @@ use values::log_filter;
 
 pub use clients::ClientSettings;
 pub use command_line::Stop;
+pub use database::DatabaseSettings;
 pub use delivery::{DeliverySettings, Listing};
 pub use listeners::ListenerSettings;
 pub(crate) use storage::FALLBACKS_MAX;
 pub use storage::{StorageBackend, StorageSettings};
+pub use uploads::UploadSettings;
 pub use values::Fallback;
 
 const LOGS: &str = "Logs";
@@ -50,6 +54,14 @@ pub struct Config {
     /// What responses say of objects, and to whom.
     #[command(flatten)]
     pub delivery: DeliverySettings,
+
+    /// What may be uploaded, by whom, and how much.
+    #[command(flatten)]
+    pub uploads: UploadSettings,
+
+    /// Where accounts, videos and uploads are kept.
+    #[command(flatten)]
+    pub database: DatabaseSettings,
 
     /// What is logged to stderr: a level, or a filter such as `info,seekway_cache=debug`
     #[arg(long, env = "SEEKWAY_LOG", value_name = "FILTER", default_value = "info")]
@@ -101,11 +113,17 @@ impl Config {
         self.delivery.listing(self.listeners.is_private())
     }
 
+    /// Who may upload.
+    pub fn uploads_open_to(&self) -> Listing {
+        self.uploads.open_to(self.listeners.is_private())
+    }
+
     /// What no setting can know alone.
     fn check(&self, settings: &Settings) -> Result<(), Stop> {
         self.storage.check(settings)?;
         self.listeners.check(settings)?;
         self.clients.check(settings)?;
+        self.uploads.check(settings)?;
         self.cache.check(settings)
     }
 }

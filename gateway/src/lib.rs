@@ -26,6 +26,7 @@ pub mod routes;
 mod server;
 mod store;
 mod tracked;
+mod upload;
 
 pub use config::Config;
 pub use server::{Gateway, StartError, TlsError};

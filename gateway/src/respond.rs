@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::delivery::range::content_range_unsatisfied;
 use crate::framing::BadHead;
 use crate::routes::{BadKey, BadQuery};
+use crate::upload::Refusal;
 
 /// What a client is told to wait before it asks again. Short, since a player's buffer is: the causes pass
 /// within seconds, or another replica is better placed.
@@ -57,6 +58,10 @@ pub enum Problem {
     Changing,
     /// The store failed.
     Storage(seekway_storage::Error),
+    /// The catalog failed.
+    Catalog(seekway_catalog::Error),
+    /// An upload is not taken.
+    Upload(Refusal),
     /// The operator has switched listing off.
     ListingOff,
     /// Our own mistake.
@@ -70,6 +75,12 @@ impl From<seekway_cache::Error> for Problem {
             seekway_cache::Error::Busy => Self::Busy,
             seekway_cache::Error::ShuttingDown => Self::NotReady,
         }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self::Upload(refusal)
     }
 }
 
@@ -99,6 +110,7 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
         Problem::BadKey(why) => why.to_string(),
         Problem::BadQuery(why) => why.to_string(),
         Problem::BadHead(why) => why.to_string(),
+        Problem::Upload(why) => why.to_string(),
         _ => String::new(),
     };
     let shown = shown(problem, &bad_request);
@@ -121,6 +133,10 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
             // RFC 9110 §15.5.6: a 405 says what is allowed.
             headers.insert(header::ALLOW, allow(methods));
         }
+        Problem::Upload(Refusal::Offset { committed }) => {
+            // So that a client goes on without asking.
+            headers.insert("upload-offset", HeaderValue::from(*committed));
+        }
         Problem::RangeNotSatisfiable { size: Some(size) }
         | Problem::Storage(seekway_storage::Error::RangeNotSatisfiable { size: Some(size) }) => {
             // RFC 9110 §15.5.17: so that the client can ask again.
@@ -134,6 +150,9 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
 /// Tells the operator what the client is not told: which object it was about, and what the store said.
 pub fn report(problem: &Problem, path: &str) {
     use seekway_storage::Error;
+    if let Problem::Catalog(error) = problem {
+        tracing::error!(path, error = error.chain(), "the database failed");
+    }
     let Problem::Storage(error) = problem else { return };
     let text = error.chain();
     match error {
@@ -189,6 +208,11 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
         },
         Problem::NotReady => later("The gateway is starting or stopping. Try again shortly."),
         Problem::Changing => later("The object is being replaced. Try again shortly."),
+        Problem::Catalog(error) if error.is_retryable() => {
+            later("The database does not serve at the moment. Try again shortly.")
+        }
+        Problem::Catalog(_) => is(StatusCode::INTERNAL_SERVER_ERROR, "The database failed."),
+        Problem::Upload(why) => is(why.status(), bad_request),
         Problem::Storage(error) => shown_storage(error),
         Problem::Panicked => is(StatusCode::INTERNAL_SERVER_ERROR, "The gateway made a mistake."),
     }
@@ -225,7 +249,8 @@ fn document(shown: &Shown<'_>, request_id: Option<&str>) -> Bytes {
     let document = Document {
         r#type: "about:blank",
         // RFC 9457 §4.2.1: with about:blank the title is the status code's name.
-        title: shown.status.canonical_reason().expect("only codes with names are used"),
+        // The one code without a name is tus' own for a checksum.
+        title: shown.status.canonical_reason().unwrap_or("Checksum Mismatch"),
         status: shown.status.as_u16(),
         detail: shown.detail,
         request_id,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use http::Method;
 use http::header::{self, HeaderMap};
 use http::uri::Authority;
+use seekway_catalog::UploadId;
 use seekway_storage::{InvalidKey, ObjectKey};
 
 use crate::framing::is_host;
@@ -20,6 +21,10 @@ pub enum Route {
     Ready,
     /// `/api/objects`: a page of the store's keys.
     Objects,
+    /// `/api/uploads`: where uploads are created.
+    Uploads,
+    /// `/api/uploads/{id}`: an upload.
+    Upload(UploadId),
     /// `/`: the console page.
     Console,
     /// `/assets/{name}`: a file of the console page. The name is one path segment of letters, digits, `.`,
@@ -88,19 +93,32 @@ pub fn decode(path: &str) -> Route {
         "/api/health" => Route::Health,
         "/api/ready" => Route::Ready,
         "/api/objects" => Route::Objects,
-        _ => match path.strip_prefix("/assets/") {
-            Some(name) if is_asset_name(name) => Route::ConsoleAsset(name.into()),
-            _ => Route::NotFound,
-        },
+        "/api/uploads" | "/api/uploads/" => Route::Uploads,
+        _ => decode_named(path).unwrap_or(Route::NotFound),
     }
+}
+
+/// A path with a name at its end.
+fn decode_named(path: &str) -> Option<Route> {
+    if let Some(id) = path.strip_prefix("/api/uploads/") {
+        return UploadId::parse(id).map(Route::Upload);
+    }
+    path.strip_prefix("/assets/")
+        .filter(|name| is_asset_name(name))
+        .map(|name| Route::ConsoleAsset(name.into()))
 }
 
 /// The methods that a route answers (for `Allow`); empty where there is nothing to ask.
 pub fn allowed_methods(route: &Route) -> &'static [Method] {
     static MEDIA: [Method; 3] = [Method::GET, Method::HEAD, Method::OPTIONS];
     static PAGES: [Method; 2] = [Method::GET, Method::HEAD];
+    static UPLOADS: [Method; 2] = [Method::POST, Method::OPTIONS];
+    // With `X-HTTP-Method-Override`, POST is any of them.
+    static UPLOAD: [Method; 5] = [Method::HEAD, Method::PATCH, Method::DELETE, Method::POST, Method::OPTIONS];
     match route {
         Route::Media(_) | Route::BadKey(_) => &MEDIA,
+        Route::Uploads => &UPLOADS,
+        Route::Upload(_) => &UPLOAD,
         Route::Health | Route::Ready | Route::Objects | Route::Console | Route::ConsoleAsset(_) => &PAGES,
         Route::NotFound => &[],
     }
@@ -123,6 +141,15 @@ pub fn names_this_machine(headers: &HeaderMap) -> bool {
         name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     });
     is_local && !forwarded.iter().any(|name| headers.contains_key(*name))
+}
+
+/// Whether a request that a browser sends for a page comes from a page of ours: without an `Origin`, or with one whose
+/// host and port are those that are asked. Another site's page could reach a loopback address, too.
+pub fn is_same_site(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    origin.zip(host).is_some_and(|((_, origin), host)| origin.eq_ignore_ascii_case(host))
 }
 
 /// Whether a media request's query asks for a download: `download=1`.

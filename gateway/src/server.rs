@@ -28,14 +28,16 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use seekway_cache::Cache;
+use seekway_catalog::Catalog;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::app::{App, Surface};
-use crate::config::Config;
+use crate::config::{Config, Listing};
 use crate::metrics::Metrics;
 use crate::store::{self, StoreError};
+use crate::upload::Uploads;
 use accept::{Lane, Listener, accept, bind};
 use connection::Worker;
 
@@ -87,6 +89,14 @@ pub enum StartError {
     /// The shared tier's address cannot be used.
     #[error("{0}")]
     Redis(String),
+    /// The database could not be opened.
+    #[error("--database-url (DATABASE_URL) is \"{url}\": {source}")]
+    Database {
+        /// What it says, without a password.
+        url: String,
+        /// What is wrong.
+        source: seekway_catalog::Error,
+    },
     /// There is no certificate to serve with.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -140,6 +150,9 @@ impl Gateway {
                 let (lane, receiver) = Lane::new();
                 let cache = accepting.cache.clone();
                 tokio::spawn(async move { cache.serve_redis().await });
+                if let Some(uploads) = accepting.uploads.clone() {
+                    tokio::spawn(async move { uploads.serve().await });
+                }
                 let admin_done = tokio::spawn(admin.run(receiver));
                 let permits = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
                 let (stop, metrics) = (accepting.drained.clone(), accepting.metrics.clone());
@@ -210,7 +223,17 @@ pub(crate) async fn open(config: &Config) -> Result<Arc<App>, StartError> {
         warn!("REDIS_URL is not used with a local folder, which is nearer than Redis");
     }
     let cache = Cache::new(store.clone(), config.cache()).map_err(StartError::Redis)?;
-    Ok(Arc::new(App::new(config, cache, store, metrics)))
+    let uploads = match config.uploads_open_to() {
+        Listing::Nobody => None,
+        _ => Some(Uploads::new(database(config).await?, store.clone(), config.uploads.clone())),
+    };
+    Ok(Arc::new(App::new(config, cache, store, metrics, uploads)))
+}
+
+async fn database(config: &Config) -> Result<Catalog, StartError> {
+    let url = &config.database.database_url;
+    let opened = Catalog::open(url, &seekway_catalog::Options::default()).await;
+    opened.map_err(|source| StartError::Database { url: url.to_string(), source })
 }
 
 /// Accepts until the drain begins, then sees it through.
@@ -231,6 +254,9 @@ async fn supervise(app: Arc<App>, listeners: Vec<Listener>, lanes: Arc<[Lane]>, 
     if !ended {
         let left = connections_max - permits.available_permits();
         warn!(connections = left, "the drain timeout passed; cutting what is left");
+    }
+    if let Some(uploads) = &app.uploads {
+        uploads.shutdown().await;
     }
     app.drained.cancel();
     app.cache.shutdown().await;

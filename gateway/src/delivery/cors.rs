@@ -5,6 +5,35 @@ use std::str::FromStr;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Uri;
 
+/// What scripts of other sites may do with one kind of resource.
+#[derive(Debug)]
+pub struct Shared {
+    methods: HeaderValue,
+    /// Request headers that a page may set.
+    request_headers: HeaderValue,
+    /// Response headers that a page may read beyond the few that it always may.
+    response_headers: HeaderValue,
+}
+
+/// Objects.
+pub static MEDIA: Shared =
+    Shared { methods: ALLOW_METHODS, request_headers: ALLOW_HEADERS, response_headers: EXPOSE_HEADERS };
+
+/// Uploads by tus 1.0 and by resumable uploads of the IETF.
+pub static UPLOADS: Shared = Shared {
+    methods: HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+    request_headers: HeaderValue::from_static(
+        "Authorization, Content-Type, Idempotency-Key, Tus-Resumable, Upload-Checksum, Upload-Complete, Upload-Concat, \
+         Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Length, Upload-Metadata, Upload-Offset, \
+         X-HTTP-Method-Override, X-Request-Id, X-Requested-With",
+    ),
+    response_headers: HeaderValue::from_static(
+        "Content-Location, Location, Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, \
+         Upload-Complete, Upload-Concat, Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Expires, \
+         Upload-Length, Upload-Limit, Upload-Metadata, Upload-Offset, X-Request-Id",
+    ),
+};
+
 const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
 /// Request headers that a page may set. `Range` needs no preflight only in its simplest form; the `CMCD`
@@ -46,22 +75,22 @@ pub struct InvalidOrigins;
 // === impl AllowOrigin ===
 
 impl AllowOrigin {
-    /// Adds what every answer to a media request carries, errors included. Call it once per answer.
-    pub fn apply(&self, request: &HeaderMap, response: &mut HeaderMap) {
+    /// Adds what every answer carries, errors included. Call it once per answer.
+    pub fn apply(&self, shared: &Shared, request: &HeaderMap, response: &mut HeaderMap) {
         response.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
         if let Some(origin) = self.admit(request, response) {
             response.insert(TIMING_ALLOW_ORIGIN, origin);
-            response.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSE_HEADERS);
+            response.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, shared.response_headers.clone());
         }
     }
 
     /// Adds what the answer to `OPTIONS` carries, instead of [`apply`](Self::apply): what may be asked only where
     /// that is the question (Fetch standard, §3.2.2).
-    pub fn preflight(&self, request: &HeaderMap, response: &mut HeaderMap) {
+    pub fn preflight(&self, shared: &Shared, request: &HeaderMap, response: &mut HeaderMap) {
         let is_asked = request.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         if self.admit(request, response).is_some() && is_asked {
-            response.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOW_METHODS);
-            response.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOW_HEADERS);
+            response.insert(header::ACCESS_CONTROL_ALLOW_METHODS, shared.methods.clone());
+            response.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, shared.request_headers.clone());
             response.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
         }
     }
@@ -122,7 +151,7 @@ mod tests {
 
     fn applied(allow: &str, request: &HeaderMap) -> HeaderMap {
         let mut response = HeaderMap::new();
-        cors(allow).apply(request, &mut response);
+        cors(allow).apply(&MEDIA, request, &mut response);
         response
     }
 
@@ -163,7 +192,7 @@ mod tests {
     fn vary_is_added_to_what_is_there() {
         let mut response = HeaderMap::new();
         response.insert(header::VARY, HeaderValue::from_static("Accept"));
-        cors("https://a.example").apply(&HeaderMap::new(), &mut response);
+        cors("https://a.example").apply(&MEDIA, &HeaderMap::new(), &mut response);
         assert_eq!(response.get_all(header::VARY).iter().collect::<Vec<_>>(), ["Accept", "Origin"]);
     }
 
@@ -171,7 +200,7 @@ mod tests {
     fn a_preflight_says_what_a_page_may_send() {
         let mut request = from("https://a.example");
         let mut plain = HeaderMap::new();
-        cors("*").preflight(&request, &mut plain);
+        cors("*").preflight(&MEDIA, &request, &mut plain);
         assert_eq!(
             plain.keys().collect::<Vec<_>>(),
             [header::ACCESS_CONTROL_ALLOW_ORIGIN],
@@ -180,7 +209,7 @@ mod tests {
 
         request.insert(header::ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("GET"));
         let mut response = HeaderMap::new();
-        cors("*").preflight(&request, &mut response);
+        cors("*").preflight(&MEDIA, &request, &mut response);
         assert_eq!(response["access-control-allow-origin"], "*");
         assert_eq!(response["access-control-allow-methods"], "GET, HEAD, OPTIONS");
         assert_eq!(response["access-control-max-age"], "86400");
@@ -188,7 +217,7 @@ mod tests {
         assert_eq!(allowed.split(", ").count(), 12);
         assert!(allowed.split(", ").all(|name| HeaderName::from_str(name).is_ok()), "{allowed}");
         let mut refused = HeaderMap::new();
-        cors("https://b.example").preflight(&request, &mut refused);
+        cors("https://b.example").preflight(&MEDIA, &request, &mut refused);
         assert_eq!(refused.keys().collect::<Vec<_>>(), [header::VARY]);
     }
 

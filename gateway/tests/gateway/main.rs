@@ -28,4 +28,5 @@ mod soak;
 mod startup;
 mod support;
 mod tls;
+mod uploads;
 mod vanished;

@@ -82,7 +82,12 @@ impl Stand {
         [Self::local(env), Self::s3(env)]
     }
 
-    fn start(store: &[(&str, &str)], env: &[(&str, &str)], origin: Option<Origin>, folder: TempDir) -> Self {
+    pub(crate) fn start(
+        store: &[(&str, &str)],
+        env: &[(&str, &str)],
+        origin: Option<Origin>,
+        folder: TempDir,
+    ) -> Self {
         let common = [
             ("SEEKWAY_LISTEN", "127.0.0.1:0"),
             ("SEEKWAY_ADMIN_LISTEN", "127.0.0.1:0"),
@@ -90,6 +95,8 @@ impl Stand {
             ("SEEKWAY_THREADS", "2"),
             // The tests' requests name another host than this machine.
             ("SEEKWAY_LISTING", "on"),
+            // A database is for those who need one.
+            ("SEEKWAY_UPLOADS", "off"),
             ("CACHE_MEMORY_BYTES", "64MiB"),
             ("MEMORY_BUDGET_BYTES", "64MiB"),
         ];

@@ -1,0 +1,230 @@
+//! Uploads: bytes come in by several protocols, and one engine puts them into the store.
+//!
+//! An upload is a record of the catalog and a multipart upload of the store. [`Uploads::append`] runs a [`writer`] for
+//! it, a task of its own that takes bytes as they come and commits them part by part: the catalog knows at any time how
+//! many bytes are safe (the offset), and whoever continues, on this replica or another, begins there. A writer that is
+//! cut off commits what it has; one that is killed loses at most the part it held. Its right to commit is an epoch, which
+//! the next writer takes away, so that nobody waits for a dead connection.
+//!
+//! In the order in which an upload meets them: `tus`, `form`, `resumable` and `direct` (protocols), `names` (its key),
+//! `writer` with `parts`, `sniff` and `digest` (its bytes), `completion` (it becomes a video), `sweep` (it does not).
+//!
+//! **Memory.** A writer holds at most two parts: one that it fills, and one on its way into the store. Both are paid from
+//! a budget of uploads' own, before a byte is read from the socket; whoever waits for it holds no buffer, but perhaps a
+//! part on its way, which ends by itself. A client that is slow while others wait has its bytes committed and gives its
+//! buffer up (`writer`).
+
+mod completion;
+mod digest;
+pub(crate) mod names;
+pub(crate) mod parts;
+mod refusal;
+mod registry;
+mod sniff;
+mod sweep;
+pub(crate) mod tus;
+mod writer;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use seekway_cache::Budget;
+use seekway_catalog::{
+    Catalog, Concat, Finished, NewUpload, Purpose, Quota, Upload, UploadId, UploadState, Via,
+};
+use seekway_storage::ObjectStore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+pub(crate) use refusal::Refusal;
+pub(crate) use sniff::Container;
+
+use crate::config::UploadSettings;
+use crate::respond::Problem;
+use digest::Checksum;
+use registry::Registry;
+use writer::Writer;
+
+/// Bytes of a request, as they come; an error is the end of the connection. Dropping it stops reading.
+pub(crate) type Body = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
+pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Everything uploads share. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Uploads {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    catalog: Catalog,
+    store: Arc<dyn ObjectStore>,
+    limits: UploadSettings,
+    memory: Budget,
+    writers: Registry,
+    tasks: TaskTracker,
+    /// Cancelled when writers are to commit what they have and end.
+    ending: CancellationToken,
+}
+
+/// What is known of a file before its bytes come.
+pub(crate) struct Announced {
+    pub(crate) via: Via,
+    pub(crate) purpose: Purpose,
+    /// The client's name for the file.
+    pub(crate) name: String,
+    /// Empty: the file's name stands for it.
+    pub(crate) title: String,
+    pub(crate) metadata: String,
+    pub(crate) content_type: Option<String>,
+    pub(crate) length: Option<u64>,
+    pub(crate) concat: Option<Concat>,
+    pub(crate) idempotency_key: Option<String>,
+}
+
+/// How bytes are to be appended.
+#[derive(Default)]
+pub(crate) struct Ask {
+    /// Where they are to begin; anywhere else is a conflict.
+    pub(crate) offset: Option<u64>,
+    /// The upload's length, where it is told now.
+    pub(crate) length: Option<u64>,
+    /// How many bytes the client says that it will send now.
+    pub(crate) announced: Option<u64>,
+    /// The upload ends where these bytes do.
+    pub(crate) is_last: bool,
+    /// Nothing is committed unless it holds.
+    pub(crate) checksum: Option<Checksum>,
+}
+
+/// How far an upload came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Appended {
+    pub(crate) offset: u64,
+    /// What it became, if it is complete.
+    pub(crate) finished: Option<Finished>,
+}
+
+// === impl Uploads ===
+
+impl Uploads {
+    pub(crate) fn new(catalog: Catalog, store: Arc<dyn ObjectStore>, limits: UploadSettings) -> Self {
+        let memory = Budget::new(limits.memory_bytes());
+        Self {
+            inner: Arc::new(Inner {
+                catalog,
+                store,
+                limits,
+                memory,
+                writers: Registry::default(),
+                tasks: TaskTracker::new(),
+                ending: CancellationToken::new(),
+            }),
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &UploadSettings {
+        &self.inner.limits
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.inner.catalog
+    }
+
+    /// Makes a record. The length is checked here, where there is one, and the account's quota.
+    pub(crate) async fn create(&self, new: Announced) -> Result<Upload, Problem> {
+        let is_piece = matches!(new.concat, Some(Concat::Partial));
+        let limit = self.inner.limits.bytes_max(new.purpose);
+        if let Some(length) = new.length {
+            if length > limit {
+                return Err(Refusal::TooLarge { limit }.into());
+            }
+            if length == 0 && !is_piece {
+                return Err(Refusal::Empty.into());
+            }
+        }
+        let key = match new.purpose {
+            _ if is_piece => names::piece(),
+            Purpose::Video => names::original(&new.name, std::time::SystemTime::now()),
+            _ => names::asset(&new.name),
+        };
+        let title = if new.title.trim().is_empty() { new.name } else { new.title };
+        let fingerprint = new.idempotency_key.as_ref().map(|_| {
+            format!(
+                "{} {} {:?} {title:?} {:?}",
+                new.via.as_str(),
+                new.purpose.as_str(),
+                new.length,
+                new.metadata
+            )
+        });
+        let record = NewUpload {
+            account: None,
+            via: new.via,
+            purpose: new.purpose,
+            key: key.as_str().to_owned(),
+            title: title.chars().take(TITLE_CHARS_MAX).collect(),
+            metadata: new.metadata,
+            content_type: new.content_type,
+            length: new.length,
+            concat: new.concat,
+            idempotency_key: new.idempotency_key,
+            fingerprint,
+            lifetime_ms: self.inner.limits.expiry().as_millis().try_into().unwrap_or(i64::MAX),
+        };
+        let quota = Quota { bytes: None, uploads: Some(self.inner.limits.in_flight_max()) };
+        Ok(self.inner.catalog.uploads().create(record, quota).await?)
+    }
+
+    /// The upload as it is. One that was left between its last byte and its end is brought to its end first: a client
+    /// that asks must not take for done what may still fail.
+    pub(crate) async fn get(&self, id: UploadId) -> Result<Upload, Problem> {
+        let upload = self.inner.catalog.uploads().get(id).await?;
+        match upload.state {
+            UploadState::Completing => {
+                self.inner.complete_again(id).await?;
+                Ok(self.inner.catalog.uploads().get(id).await?)
+            }
+            UploadState::Aborting => Err(Refusal::Gone.into()),
+            UploadState::Failed => Err(Refusal::Failed(upload.problem.unwrap_or_default()).into()),
+            UploadState::Open if upload.is_expired() => Err(Refusal::Gone.into()),
+            UploadState::Open | UploadState::Complete => Ok(upload),
+        }
+    }
+
+    /// Appends what `body` yields, and completes the upload when all of it is there.
+    ///
+    /// The work is a task of its own: when the client leaves, what came is committed all the same.
+    pub(crate) async fn append(&self, id: UploadId, body: Body, ask: Ask) -> Result<Appended, Problem> {
+        let inner = self.inner.clone();
+        let work = async move { Writer::run(inner, id, body, ask).await };
+        // A task that panicked was printed where it happened.
+        self.inner.tasks.spawn(work.in_current_span()).await.unwrap_or(Err(Problem::Panicked))
+    }
+
+    /// Gives an upload up, because its client says so.
+    pub(crate) async fn terminate(&self, id: UploadId) -> Result<(), Problem> {
+        self.inner.writers.stop(id);
+        self.inner.give_up(id, seekway_catalog::Abort::Terminated).await
+    }
+
+    /// Has writers commit what they have, and waits for them, and no longer than a moment.
+    pub(crate) async fn shutdown(&self) {
+        self.inner.ending.cancel();
+        self.inner.tasks.close();
+        if tokio::time::timeout(SHUTDOWN_PATIENCE, self.inner.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                uploads = self.inner.tasks.len(),
+                "uploads cut; their clients go on from the last commit"
+            );
+        }
+    }
+}
+
+/// What a part may take on its way into the store while everything else has ended.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
+/// Longer titles are cut.
+const TITLE_CHARS_MAX: usize = 300;

@@ -1,0 +1,161 @@
+//! How uploads end: all parts become an object and the object a video, or all that there is of them is deleted.
+//!
+//! The catalog goes first: `completing` says which parts there are before the store is asked, and the video is written
+//! after it has answered. A crash between the two is mended by doing all of it again ([`Inner::complete_again`]), for which
+//! a multipart upload that the store knows no more is no failure if the object is there.
+
+use seekway_catalog::{
+    Abort, AssetKind, Complete, Completing, Concat, Finished, Made, NewAsset, NewVideo, Purpose, Source,
+    Upload, UploadId, Visibility,
+};
+use seekway_storage::{ObjectKey, Page, Part, PartNumber, UploadId as StoreUpload, Version};
+use tracing::{info, warn};
+
+use super::digest::Running;
+use super::sniff::Container;
+use super::{Inner, Refusal, names};
+use crate::respond::Problem;
+
+/// Keys, or uploads, that are asked for at once.
+const PAGE: usize = 1000;
+
+impl Inner {
+    /// Completes an upload whose bytes are all there.
+    pub(super) async fn complete(&self, id: UploadId, who: Complete) -> Result<Finished, Problem> {
+        let begun = self.catalog.uploads().begin_completing(id, who).await?;
+        self.make(begun).await
+    }
+
+    /// Completes an upload that somebody had begun to complete.
+    pub(super) async fn complete_again(&self, id: UploadId) -> Result<Finished, Problem> {
+        // The epoch does not matter in that state.
+        self.complete(id, Complete::Writer(0)).await
+    }
+
+    async fn make(&self, begun: Completing) -> Result<Finished, Problem> {
+        let Completing { upload, parts } = begun;
+        let key = key_of(&upload)?;
+        let size = upload.offset;
+        let version = match self.publish(&upload, &key, &parts).await {
+            Ok(version) => version,
+            // It may have been done before, by somebody who could not say so any more.
+            Err(error) => match self.store.head(&key).await {
+                Ok(object) if object.size == size => object.version,
+                _ if error.is_retryable() || matches!(error, seekway_storage::Error::Forbidden(_)) => {
+                    return Err(Problem::Storage(error));
+                }
+                Ok(_) | Err(seekway_storage::Error::NotFound) => {
+                    let reason = "The store has lost parts of it.".to_owned();
+                    warn!(%key, error = error.chain(), "an upload cannot be completed");
+                    self.refuse(upload.id, reason.clone()).await?;
+                    return Err(Refusal::Failed(reason).into());
+                }
+                Err(head) => return Err(Problem::Storage(head)),
+            },
+        };
+        self.clean(&upload, &key).await?;
+        let made = made(&upload, &key, version, size);
+        let finished = self.catalog.uploads().finish(upload.id, made).await?;
+        info!(%key, size, via = upload.via.as_str(), "uploaded");
+        if let Some(Concat::Final(pieces)) = upload.concat {
+            for piece in pieces {
+                // One that stays expires.
+                if let Err(problem) = self.give_up(piece, Abort::Terminated).await {
+                    warn!(?problem, %piece, "a piece stays for now");
+                }
+            }
+        }
+        Ok(finished)
+    }
+
+    async fn publish(
+        &self,
+        upload: &Upload,
+        key: &ObjectKey,
+        parts: &[seekway_catalog::Part],
+    ) -> Result<Version, seekway_storage::Error> {
+        let Some(store_upload) = upload.store_upload.clone().map(StoreUpload) else {
+            return Err(seekway_storage::Error::NoSuchUpload);
+        };
+        let part = |part: &seekway_catalog::Part| {
+            let number = u16::try_from(part.number).ok().and_then(PartNumber::new)?;
+            Some(Part { number, etag: part.etag.clone(), size: part.bytes })
+        };
+        let parts: Option<Vec<_>> = parts.iter().map(part).collect();
+        let parts = parts.ok_or_else(|| seekway_storage::Error::Protocol("a part's number".to_owned()))?;
+        self.store.complete_multipart(key, &store_upload, &parts).await
+    }
+
+    /// Gives an upload up for a reason that its client is to learn.
+    pub(super) async fn refuse(&self, id: UploadId, reason: String) -> Result<(), Problem> {
+        self.give_up(id, Abort::Refused(reason)).await
+    }
+
+    /// Gives an upload up, and deletes all that there is of it.
+    pub(super) async fn give_up(&self, id: UploadId, why: Abort) -> Result<(), Problem> {
+        let begun = self.catalog.uploads().begin_abort(id, why).await?;
+        let key = key_of(&begun.upload)?;
+        self.clean(&begun.upload, &key).await?;
+        // Its object may be there if it was looked at only then.
+        self.store.delete(&key).await.map_err(Problem::Storage)?;
+        Ok(self.catalog.uploads().ended(id).await?)
+    }
+
+    /// Deletes what only an upload under way needs, also what a crash kept the catalog from knowing. The random bits in
+    /// the key make sure that all of it is this upload's.
+    async fn clean(&self, upload: &Upload, key: &ObjectKey) -> Result<(), Problem> {
+        if let Some(store_upload) = upload.store_upload.clone().map(StoreUpload) {
+            self.store.abort_multipart(key, &store_upload).await.map_err(Problem::Storage)?;
+        }
+        let mut after = None;
+        loop {
+            let page = self.store.list_multipart(key.as_str(), Page { after, limit: PAGE }).await;
+            let page = page.map_err(Problem::Storage)?;
+            for entry in page.entries.iter().filter(|entry| entry.key == *key) {
+                self.store.abort_multipart(key, &entry.upload).await.map_err(Problem::Storage)?;
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        loop {
+            let page = self.store.list(&names::remainders(key), Page { after: None, limit: PAGE }).await;
+            let page = page.map_err(Problem::Storage)?;
+            for entry in &page.entries {
+                self.store.delete(&entry.key).await.map_err(Problem::Storage)?;
+            }
+            if page.next.is_none() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn key_of(upload: &Upload) -> Result<ObjectKey, Problem> {
+    // We have made it ourselves.
+    ObjectKey::new(&upload.key).map_err(|_| Refusal::Gone.into())
+}
+
+/// What the catalog is told of the object.
+fn made(upload: &Upload, key: &ObjectKey, version: Version, size: u64) -> Made {
+    let sha256 = upload.hash_state.as_deref().and_then(Running::resume).map(Running::finish);
+    let container = upload.container.as_deref().and_then(Container::named);
+    let source = Source {
+        key: key.as_str().to_owned(),
+        etag: version.etag.to_string(),
+        version: version.version_id.map(|id| id.to_string()),
+        size,
+        sha256,
+        content_type: container.map(|container| container.media_type().to_owned()),
+        container: upload.container.clone(),
+    };
+    let title = upload.title.clone();
+    let kind = match upload.purpose {
+        Purpose::Video => return Made::Video(NewVideo { title, visibility: Visibility::Private, source }),
+        Purpose::Watermark => AssetKind::Watermark,
+        Purpose::Intro => AssetKind::Intro,
+        Purpose::Outro => AssetKind::Outro,
+    };
+    Made::Asset(NewAsset { kind, title, source })
+}
