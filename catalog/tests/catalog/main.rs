@@ -1,8 +1,10 @@
 //! What the catalog promises, tried on both engines, and what only one of them can get wrong.
 
+mod accounts;
 mod stand;
 mod suite;
 mod uploads;
+mod videos;
 
 use stand::Stand;
 
