@@ -1,6 +1,8 @@
 //! What the catalog promises, tried on both engines, and what only one of them can get wrong.
 
 mod accounts;
+mod away;
+mod crashes;
 mod stand;
 mod suite;
 mod uploads;
