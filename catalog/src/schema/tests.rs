@@ -44,10 +44,16 @@ async fn from_every_schema(empty: Empty<'_>) {
         let before = database(&url).await;
         migrate(&before, number).await.expect("migrates");
         let rows = [
-            (1, "INSERT INTO accounts (id, address, name, password_hash, role, created_ms) \
-                 VALUES ($1, 'ann@example.org', 'Ann', '', 'admin', now_ms())"),
-            (2, "INSERT INTO videos (id, title, title_folded, visibility, state, source_key, source_etag, size_bytes, \
-                 created_ms, updated_ms) VALUES ($1, 'T', 't', 'public', 'ready', 'key', 'etag', 1, now_ms(), now_ms())"),
+            (
+                1,
+                "INSERT INTO accounts (id, address, name, password_hash, role, created_ms) \
+                 VALUES ($1, 'ann@example.org', 'Ann', '', 'admin', now_ms())",
+            ),
+            (
+                2,
+                "INSERT INTO videos (id, title, title_folded, visibility, state, source_key, source_etag, size_bytes, \
+                 created_ms, updated_ms) VALUES ($1, 'T', 't', 'public', 'ready', 'key', 'etag', 1, now_ms(), now_ms())",
+            ),
         ];
         for ((since, sql), id) in rows.into_iter().zip([ACCOUNT, VIDEO]) {
             if number >= since {
@@ -72,7 +78,8 @@ async fn all_at_once(empty: Empty<'_>) {
         catalog.expect("opens").close().await;
     }
     let database = database(&url).await;
-    let applied = database.rows("SELECT number FROM migrations ORDER BY number", args![]).await.expect("lists");
+    let applied =
+        database.rows("SELECT number FROM migrations ORDER BY number", args![]).await.expect("lists");
     assert_eq!(applied.len(), MIGRATIONS.len(), "each once");
 }
 

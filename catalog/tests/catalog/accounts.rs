@@ -13,7 +13,10 @@ pub(crate) async fn an_address_has_one_account(stand: &Stand) {
         password_hash: "$argon2id$1".to_owned(),
         role: Role::Viewer,
     };
-    let made = join_all(["One@example.org", "one@EXAMPLE.org", " one@example.org"].map(|address| accounts.create(new(address))));
+    let made = join_all(
+        ["One@example.org", "one@EXAMPLE.org", " one@example.org"]
+            .map(|address| accounts.create(new(address))),
+    );
     let (made, refused): (Vec<_>, Vec<_>) = made.await.into_iter().partition(Result::is_ok);
     assert_eq!((made.len(), refused.len()), (1, 2));
     assert!(refused.iter().all(|outcome| matches!(outcome, Err(Error::Conflict(_)))), "{refused:?}");
@@ -65,18 +68,26 @@ pub(crate) async fn api_keys_can_be_revoked(stand: &Stand) {
 
 pub(crate) async fn one_replica_makes_the_next_signing_key(stand: &Stand) {
     let catalogs = [stand.another().await, stand.another().await];
-    let make = |name: String| NewSigningKey { public_key: format!("public {name}"), private_key: String::new(), id: name };
-    let made = join_all((0..10).map(|index| {
-        let keys = catalogs[index % 2].signing_keys();
-        async move { keys.valid(600_000, 900_000, || make(format!("first {index}"))).await.expect("there is one") }
-    }));
+    let make = |name: String| NewSigningKey {
+        public_key: format!("public {name}"),
+        private_key: String::new(),
+        id: name,
+    };
+    let made =
+        join_all((0..10).map(|index| {
+            let keys = catalogs[index % 2].signing_keys();
+            async move {
+                keys.valid(600_000, 900_000, || make(format!("first {index}"))).await.expect("there is one")
+            }
+        }));
     let made = made.await;
     assert!(made.iter().all(|keys| keys.len() == 1 && keys[0].id == made[0][0].id), "{made:?}");
     // It retires at once, and is believed all the same.
     let keys = stand.catalog.signing_keys();
     assert!(made[0][0].may_sign());
     let rotated = async |name: &str, signs_for, believed_for| {
-        let valid = keys.valid(signs_for, believed_for, || make(name.to_owned())).await.expect("there is one");
+        let valid =
+            keys.valid(signs_for, believed_for, || make(name.to_owned())).await.expect("there is one");
         valid.into_iter().map(|key| key.id).collect::<Vec<_>>()
     };
     assert_eq!(rotated("second", 0, 900_000).await.len(), 1, "the first still signs");

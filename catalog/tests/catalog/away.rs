@@ -28,9 +28,7 @@ async fn all_is_refused(catalog: &Catalog) {
 }
 
 async fn works_again(catalog: &Catalog) {
-    let asked = async {
-        while catalog.outbox().add("back", "").await.is_err() {}
-    };
+    let asked = async { while catalog.outbox().add("back", "").await.is_err() {} };
     tokio::time::timeout(HANGS_AFTER, asked).await.expect("it is back");
 }
 

@@ -2,8 +2,8 @@
 
 use futures_util::future::join_all;
 use seekway_catalog::{
-    AccountId, AssetKind, Assets, Catalog, Complete, Error, Filter, Finished, Made, NewAsset, NewVideo, Patch, Tally,
-    Video, VideoId, VideoState, Videos, Viewer, Visibility, Vote,
+    AccountId, AssetKind, Assets, Catalog, Complete, Error, Filter, Finished, Made, NewAsset, NewVideo,
+    Patch, Tally, Video, VideoId, VideoState, Videos, Viewer, Visibility, Vote,
 };
 
 use crate::stand::{Stand, account, new_upload, new_video};
@@ -95,7 +95,9 @@ pub(crate) async fn pages_stay_the_same_while_others_are_added(stand: &Stand) {
     let owner = account(catalog, "pages").await.id;
     let mut made = Vec::new();
     for index in 0..7 {
-        made.push(video(catalog, Some(owner), titled(&format!("pages/{index}"), "Page", Visibility::Private)).await);
+        made.push(
+            video(catalog, Some(owner), titled(&format!("pages/{index}"), "Page", Visibility::Private)).await,
+        );
     }
     let filter = Filter { owner: Some(owner), ..Filter::of(Viewer::Account(owner)) };
     let mut seen = Vec::new();
@@ -136,9 +138,15 @@ pub(crate) async fn a_video_tells_what_happened_to_it(stand: &Stand) {
     let rest: Vec<_> = rest.iter().map(|event| (event.kind.as_str(), event.payload.as_str())).collect();
     assert_eq!(rest, [("probed", ""), ("failed", "broken")]);
     let now = videos.get(id).await.expect("there is one");
-    assert_eq!((now.state, now.problem.as_deref(), now.duration_ms), (VideoState::Failed, Some("broken"), Some(1500)));
+    assert_eq!(
+        (now.state, now.problem.as_deref(), now.duration_ms),
+        (VideoState::Failed, Some("broken"), Some(1500))
+    );
     let illegal = videos.set_state(id, VideoState::Ready, None).await;
-    assert!(matches!(illegal, Err(Error::IllegalTransition { from: "failed", to: "ready", .. })), "{illegal:?}");
+    assert!(
+        matches!(illegal, Err(Error::IllegalTransition { from: "failed", to: "ready", .. })),
+        "{illegal:?}"
+    );
 }
 
 pub(crate) async fn a_deleted_video_is_gone_when_its_objects_are(stand: &Stand) {
@@ -230,7 +238,8 @@ pub(crate) async fn what_is_to_be_done_is_claimed_by_one(stand: &Stand) {
         }
     }))
     .await;
-    let mut payloads: Vec<usize> = claimed.iter().flatten().map(|row| row.payload.parse().expect("ours")).collect();
+    let mut payloads: Vec<usize> =
+        claimed.iter().flatten().map(|row| row.payload.parse().expect("ours")).collect();
     payloads.sort_unstable();
     assert_eq!(payloads, (0..ROWS).collect::<Vec<_>>(), "each once");
     assert!(claimed.iter().flatten().all(|row| row.attempts == 1));
