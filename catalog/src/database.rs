@@ -48,7 +48,7 @@ pub(crate) struct Write {
 }
 
 /// For what happens once: an index over many rows takes minutes.
-const PATIENCE: Duration = Duration::from_secs(1800);
+const PATIENCE: Duration = Duration::from_mins(30);
 
 #[derive(Debug)]
 enum Engine {
@@ -207,7 +207,8 @@ impl Write {
 }
 
 async fn within<T>(limit: Duration, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::time::timeout(limit, asked).await.unwrap_or(Err(Error::Timeout(limit)))
+    // Boxed, because every caller's future holds this one.
+    tokio::time::timeout(limit, Box::pin(asked)).await.unwrap_or(Err(Error::Timeout(limit)))
 }
 
 async fn postgres(server: &PgConnectOptions, options: &Options) -> Result<Pools, Error> {

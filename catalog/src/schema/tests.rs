@@ -13,13 +13,13 @@ const VIDEO: &str = "00000000-0000-7000-8000-000000000002";
 /// Asks for an empty database with a name, by its URL.
 type Empty<'a> = &'a dyn Fn(&str) -> String;
 
-fn on_sqlite(check: impl AsyncFn(Empty<'_>)) {
+fn on_sqlite(check: &impl AsyncFn(Empty<'_>)) {
     let folder = tempfile::tempdir().expect("a folder");
     let empty = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
     run(check(&empty));
 }
 
-fn on_postgres(check: impl AsyncFn(Empty<'_>)) {
+fn on_postgres(check: &impl AsyncFn(Empty<'_>)) {
     let server = Postgres::start().expect("PostgreSQL starts");
     run(check(&|name: &str| server.database(name).expect("a database")));
 }
@@ -108,10 +108,10 @@ async fn a_newer_schema_is_left_alone(empty: Empty<'_>) {
 macro_rules! on_both {
     ($($check:ident),+ $(,)?) => {
         mod sqlite {
-            $(#[test] fn $check() { super::on_sqlite(super::$check); })+
+            $(#[test] fn $check() { super::on_sqlite(&super::$check); })+
         }
         mod postgres {
-            $(#[test] fn $check() { super::on_postgres(super::$check); })+
+            $(#[test] fn $check() { super::on_postgres(&super::$check); })+
         }
     };
 }
