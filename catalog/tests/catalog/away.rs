@@ -2,18 +2,14 @@
 
 use std::time::Duration;
 
-use seekway_catalog::{Catalog, Error, Options};
+use seekway_catalog::{Catalog, Error};
 use seekway_loadtests::postgres::Postgres;
 use sqlx::{Connection as _, SqliteConnection};
 
-use crate::stand::{Engine, Stand, upload};
+use crate::stand::{Engine, Stand, impatient, upload};
 
 /// What must not hang ends long before this.
 const HANGS_AFTER: Duration = Duration::from_mins(1);
-
-fn impatient() -> Options {
-    Options { connections_max: 2, answer_within: Duration::from_millis(500) }
-}
 
 async fn refused<T>(asked: impl Future<Output = Result<T, Error>>) {
     let outcome = tokio::time::timeout(HANGS_AFTER, Box::pin(asked)).await.expect("it does not hang");

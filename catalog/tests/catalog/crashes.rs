@@ -9,7 +9,7 @@ use seekway_catalog::{
     Catalog, Complete, Error, Finished, Made, Quota, Remainder, Upload, UploadId, UploadState, Videos,
 };
 
-use crate::stand::{Engine, Stand, new_upload, new_video, open, upload};
+use crate::stand::{Engine, Stand, impatient, new_upload, new_video, open, upload};
 use crate::uploads::commit;
 
 /// Where the writer that is to be killed finds its database.
@@ -144,7 +144,8 @@ async fn check_all(catalog: &Catalog, acknowledged: &[UploadId]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_killed_in_the_middle_leaves_nothing_half_done() {
     let mut stand = Stand::postgres().await;
-    let catalog = stand.catalog.clone();
+    // Otherwise writers would look for a new connection for long.
+    let catalog = Catalog::open(&stand.url.parse().expect("a URL"), &impatient()).await.expect("opens");
     let (told, mut hears) = tokio::sync::mpsc::channel(1024);
     let writers = (0..4).map(|index| {
         let (catalog, told) = (catalog.clone(), told.clone());
@@ -154,6 +155,7 @@ async fn postgres_killed_in_the_middle_leaves_nothing_half_done() {
         })
     });
     let writers: Vec<_> = writers.collect();
+    drop(told);
     let mut acknowledged = Vec::new();
     while acknowledged.len() < 10 {
         acknowledged.push(hears.recv().await.expect("writers go on"));
@@ -168,7 +170,7 @@ async fn postgres_killed_in_the_middle_leaves_nothing_half_done() {
     while let Ok(id) = hears.try_recv() {
         acknowledged.push(id);
     }
-    check_all(&catalog, &acknowledged).await;
+    check_all(&stand.catalog, &acknowledged).await;
 }
 
 /// The other process of the test below: it writes until it is killed.
