@@ -98,7 +98,8 @@ impl Appetite {
         let taken = position - self.before.position;
         let waited = self.before.waited || self.current.waited;
         // Who need not wait is as fast as it wants to be.
-        let more = if waited { taken / 2 + taken.saturating_mul(taken) / BURST_BYTES } else { taken / SATED_SHARE };
+        let more =
+            if waited { taken / 2 + taken.saturating_mul(taken) / BURST_BYTES } else { taken / SATED_SHARE };
         APPETITE_BYTES_MIN + more.saturating_mul(1 << self.hungry_spans)
     }
 }
@@ -164,7 +165,11 @@ mod tests {
         let mut at = |millis, position| appetite.bytes(began + Duration::from_millis(millis), position);
         assert_eq!(at(0, 100), APPETITE_BYTES_MIN);
         assert_eq!(at(100, 100 + 3 * mib), APPETITE_BYTES_MIN + 3 * mib, "a burst: half, and 9 / 6 MiB");
-        assert_eq!(at(300, 100 + 3 * mib), APPETITE_BYTES_MIN + 6 * mib, "the first span is over, and it waited");
+        assert_eq!(
+            at(300, 100 + 3 * mib),
+            APPETITE_BYTES_MIN + 6 * mib,
+            "the first span is over, and it waited"
+        );
         assert_eq!(at(560, 100 + 4 * mib), APPETITE_BYTES_MIN + mib / 2, "now it does not wait");
         assert_eq!(at(9000, 100 + 4 * mib), APPETITE_BYTES_MIN, "a pause");
     }
@@ -187,7 +192,10 @@ mod tests {
     fn a_cold_sequential_read_gets_three_connections_worth() {
         let (taken_us, runs) = read_through(31_000);
         let one_connection_us = 31_000 + TOTAL / BYTES_PER_US;
-        assert!(taken_us * 34 <= one_connection_us * 10, "took {taken_us} us; one connection {one_connection_us} us");
+        assert!(
+            taken_us * 34 <= one_connection_us * 10,
+            "took {taken_us} us; one connection {one_connection_us} us"
+        );
         assert!(TOTAL / runs >= 4 << 20, "{runs} requests");
         // Some round trips to widen the window, and from then on the window's worth in each.
         for latency_us in [300_000, 1_000_000] {
