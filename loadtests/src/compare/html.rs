@@ -232,7 +232,7 @@ impl ScenarioReport {
             memory,
             memory_of_crowds,
         ));
-        let (seconds, share) = (linear("seconds"), linear("of the bytes delivered"));
+        let (seconds, share) = (linear("seconds"), linear("share"));
         plots.extend(self.lines("hit ratio of the last 5 seconds", seconds, share, hit_ratio_over_time));
         plots
     }
