@@ -118,6 +118,12 @@ impl Config {
         self.uploads.open_to(self.listeners.is_private())
     }
 
+    /// Whether there are accounts, videos and uploads. A replica that only delivers needs them, too, to know who may see
+    /// what.
+    pub fn has_catalog(&self) -> bool {
+        self.database.is_chosen() || self.uploads_open_to() != Listing::Nobody
+    }
+
     /// What no setting can know alone.
     fn check(&self, settings: &Settings) -> Result<(), Stop> {
         self.storage.check(settings)?;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::delivery::range::content_range_unsatisfied;
 use crate::framing::BadHead;
@@ -28,6 +29,18 @@ pub enum Problem {
     BadKey(BadKey),
     /// The query makes no sense.
     BadQuery(BadQuery),
+    /// A body that should be JSON is not said to be.
+    NotJson,
+    /// A body is longer than any document.
+    BodyTooLarge,
+    /// A body is no document of the wanted kind, and why.
+    BadBody(String),
+    /// `Last-Event-ID` is no number of an event.
+    BadEventId,
+    /// There is no such video, or none that may be known of.
+    NoVideo,
+    /// It is somebody else's.
+    NotYours,
     /// What came is no request.
     BadHead(BadHead),
     /// The request names no host, or several.
@@ -93,12 +106,19 @@ struct Shown<'a> {
 
 /// The document itself (RFC 9457 §3.1). `request_id` is an extension member: it is no URI, as `instance`
 /// would have to be.
-#[derive(Serialize)]
-struct Document<'a> {
-    r#type: &'static str,
-    title: &'static str,
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemDocument<'a> {
+    /// `about:blank`.
+    r#type: &'a str,
+    /// The status code's name.
+    title: &'a str,
+    /// The status code.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What is wrong, and what the client can do about it.
     detail: &'a str,
+    /// What the log calls the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
 }
@@ -110,6 +130,7 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
         Problem::BadKey(why) => why.to_string(),
         Problem::BadQuery(why) => why.to_string(),
         Problem::BadHead(why) => why.to_string(),
+        Problem::BadBody(why) => format!("The body is not what is wanted here: {why}."),
         Problem::Upload(why) => why.to_string(),
         _ => String::new(),
     };
@@ -183,7 +204,20 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
         Problem::NoRoute => is(StatusCode::NOT_FOUND, "There is nothing at this path."),
         Problem::ListingOff => is(StatusCode::NOT_FOUND, "Listing is switched off here (--listing)."),
         Problem::NoObject => is(StatusCode::NOT_FOUND, "There is no such object."),
-        Problem::BadKey(_) | Problem::BadQuery(_) => is(StatusCode::BAD_REQUEST, bad_request),
+        Problem::BadKey(_) | Problem::BadQuery(_) | Problem::BadBody(_) => {
+            is(StatusCode::BAD_REQUEST, bad_request)
+        }
+        Problem::NotJson => is(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "The body must be JSON; send Content-Type: application/json.",
+        ),
+        Problem::BodyTooLarge => is(StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than 64 KiB."),
+        Problem::BadEventId => is(
+            StatusCode::BAD_REQUEST,
+            "Last-Event-ID must be the id of an event of this stream, a number.",
+        ),
+        Problem::NoVideo => is(StatusCode::NOT_FOUND, "There is no such video."),
+        Problem::NotYours => is(StatusCode::FORBIDDEN, "Only its owner and admins may do that."),
         Problem::BadHead(why) => is(why.status(), bad_request),
         Problem::BadHost => is(StatusCode::BAD_REQUEST, "The request must name exactly one host."),
         Problem::TooManyHeaders => {
@@ -246,7 +280,7 @@ fn shown_storage<'a>(error: &seekway_storage::Error) -> Shown<'a> {
 }
 
 fn document(shown: &Shown<'_>, request_id: Option<&str>) -> Bytes {
-    let document = Document {
+    let document = ProblemDocument {
         r#type: "about:blank",
         // RFC 9457 §4.2.1: with about:blank the title is the status code's name.
         // The one code without a name is tus' own for a checksum.
