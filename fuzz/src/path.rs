@@ -38,6 +38,7 @@ fn check_path(path: &str) {
         Route::ConsoleAsset(name) => {
             assert!(!name.contains(['/', '%']) && !name.starts_with('.'), "{path:?}");
         }
+        Route::Account(_) => assert!(path.starts_with("/api/auth/"), "{path:?}"),
         Route::Health | Route::Ready | Route::Objects | Route::Console | Route::NotFound => {
             assert!(!path.starts_with("/media/"), "{path:?}");
         }

@@ -17,6 +17,7 @@ use tower::{Service, service_fn};
 use tracing::Instrument;
 
 use crate::access_log::Entry;
+use crate::accounts::{self, Accounts, Asked};
 use crate::admission::{Admission, Admitted};
 use crate::config::{AccessLog, Config, Listing};
 use crate::delivery::body::Payload;
@@ -41,6 +42,9 @@ pub(crate) struct App {
     delivery: Delivery,
     cors: AllowOrigin,
     listing: Listing,
+    /// `None` where nobody may log in.
+    accounts: Option<Accounts>,
+    accounts_open_to: Listing,
     pub(crate) admission: Admission,
     access_log: AccessLog,
     headers_max: usize,
@@ -53,6 +57,8 @@ pub(crate) struct App {
     /// Cancelled when the drain is over, or is not waited for.
     pub(crate) drained: CancellationToken,
 }
+
+type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Which listener a request came in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +86,7 @@ impl App {
         cache: Cache,
         store: Arc<dyn ObjectStore>,
         metrics: Arc<Metrics>,
+        accounts: Option<Accounts>,
     ) -> Self {
         Self {
             cache,
@@ -88,6 +95,8 @@ impl App {
             delivery: Delivery { cache_control: config.delivery.cache_control() },
             cors: config.delivery.cors_allow_origin.clone(),
             listing: config.listing(),
+            accounts,
+            accounts_open_to: config.accounts_open_to(),
             admission: Admission::new(&config.clients),
             access_log: config.access_log,
             // And the one that we add: a host's.
@@ -121,10 +130,11 @@ impl App {
         self.is_ready.load(Ordering::Acquire)
     }
 
-    async fn public<B: Sync>(
+    async fn public<B: RequestBody>(
         &self,
         known: &Known<'_>,
-        request: &Request<B>,
+        request: &Request<()>,
+        body: &mut Option<B>,
     ) -> Result<Response<Payload>, Problem> {
         let route = routes::decode(request.uri().path());
         let (method, query) = (request.method(), request.uri().query());
@@ -146,7 +156,8 @@ impl App {
             }
             Route::Health => Ok(json(StatusCode::OK, r#"{"status":"ok"}"#)),
             Route::Ready => Ok(self.readiness()),
-            Route::Objects if self.may_list(known.client, request) => {
+            Route::Account(action) => self.account(action, known, request, body).await,
+            Route::Objects if is_open_to(self.listing, known.client, request) => {
                 objects::list(self.store.as_ref(), query).await
             }
             Route::Objects => Err(Problem::ListingOff),
@@ -157,12 +168,25 @@ impl App {
         }
     }
 
-    fn may_list<B>(&self, client: IpAddr, request: &Request<B>) -> bool {
-        match self.listing {
-            Listing::Everybody => true,
-            Listing::ThisMachine => client.is_loopback() && routes::names_this_machine(request.headers()),
-            Listing::Nobody => false,
-        }
+    async fn account<B: RequestBody>(
+        &self,
+        action: accounts::Action,
+        known: &Known<'_>,
+        request: &Request<()>,
+        body: &mut Option<B>,
+    ) -> Result<Response<Payload>, Problem> {
+        let is_open = is_open_to(self.accounts_open_to, known.client, request);
+        let accounts = self.accounts.as_ref().filter(|_| is_open).ok_or(accounts::Refusal::Off)?;
+        let headers = request.headers();
+        let asked = Asked {
+            method: request.method(),
+            headers,
+            client: known.client,
+            is_secure: self.admission.is_secure(known.peer, headers),
+            is_from_here: is_open_to(Listing::ThisMachine, known.client, request),
+        };
+        // Boxed, because few requests are this one, and all have room for it.
+        Box::pin(accounts.answer(action, &asked, body)).await
     }
 
     /// What may be asked of a media path, and by whom.
@@ -174,7 +198,7 @@ impl App {
         response
     }
 
-    fn admin<B>(&self, request: &Request<B>) -> Result<Response<Payload>, Problem> {
+    fn admin(&self, request: &Request<()>) -> Result<Response<Payload>, Problem> {
         let allowed = routes::allowed_methods(&Route::Health);
         if !allowed.contains(request.method()) {
             return Err(Problem::MethodNotAllowed(allowed));
@@ -195,10 +219,11 @@ impl App {
         }
     }
 
-    async fn answer<B: Sync>(
+    async fn answer<B: RequestBody>(
         &self,
         known: &Known<'_>,
-        request: &Request<B>,
+        request: &Request<()>,
+        body: &mut Option<B>,
     ) -> (Response<Payload>, Admitted) {
         let surface = known.surface;
         let mut admitted = Admitted::default();
@@ -218,7 +243,7 @@ impl App {
                     if !routes::is_probe(request.uri().path()) {
                         admitted = self.admission.admit(known.client)?;
                     }
-                    self.public(known, request).await
+                    self.public(known, request, body).await
                 }
                 Surface::Admin => self.admin(request),
             }
@@ -255,8 +280,25 @@ impl App {
     }
 }
 
-/// The request path of one connection, outermost first. No request's body is read.
-pub(crate) fn service<B: Send + Sync + 'static>(
+/// A request's body. Only uploads read it.
+pub(crate) trait RequestBody:
+    http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static
+{
+}
+
+impl<B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static> RequestBody for B {}
+
+/// Whether something that is open to `whom` is open to this request.
+fn is_open_to(whom: Listing, client: IpAddr, request: &Request<()>) -> bool {
+    match whom {
+        Listing::Everybody => true,
+        Listing::ThisMachine => client.is_loopback() && routes::names_this_machine(request.headers()),
+        Listing::Nobody => false,
+    }
+}
+
+/// The request path of one connection, outermost first.
+pub(crate) fn service<B: RequestBody>(
     app: Arc<App>,
     phase: Arc<Phase>,
     peer: Peer,
@@ -269,7 +311,9 @@ pub(crate) fn service<B: Send + Sync + 'static>(
 > + Clone
 + Send
 + 'static {
-    service_fn(move |mut request: Request<B>| {
+    service_fn(move |request: Request<B>| {
+        let (head, body) = request.into_parts();
+        let mut request = Request::from_parts(head, ());
         host::take_from_target(&mut request);
         let answering = phase.begin();
         let (app, peer) = (app.clone(), peer.clone());
@@ -282,7 +326,9 @@ pub(crate) fn service<B: Send + Sync + 'static>(
             let entry = Entry::new(&request, &id, client, app.access_log, begun);
             let span = entry.span();
             let known = Known { surface, peer: &peer, client, id, refusal };
-            let (response, admitted) = app.answer(&known, &request).instrument(span).await;
+            // One that nobody reads lives as long as its answer is made.
+            let mut body = Some(body);
+            let (response, admitted) = app.answer(&known, &request, &mut body).instrument(span).await;
             Ok(Tracked::response(response, entry, meter, answering, admitted))
         }
     })

@@ -4,10 +4,12 @@ use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use http_body_util::Empty;
 use seekway_cache::Cache;
-use tower::Service;
+use tower::{Service, ServiceExt};
 
 use crate::app::{self, Surface};
 use crate::delivery::body::BodyError;
@@ -31,6 +33,9 @@ pub async fn open(
     StartError,
 > {
     let app = server::open(config).await?;
-    let peer = Peer { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), share: Arc::default() };
-    Ok((app.cache.clone(), app::service(app, Arc::default(), peer, Surface::Public)))
+    let peer =
+        Peer { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), share: Arc::default(), is_tls: false };
+    let cache = app.cache.clone();
+    let service = app::service::<Empty<Bytes>>(app, Arc::default(), peer, Surface::Public);
+    Ok((cache, service.map_request(|request: Request<()>| request.map(|()| Empty::new()))))
 }

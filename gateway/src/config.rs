@@ -1,8 +1,10 @@
 //! What an operator can set: every setting is a flag with an environment variable, checked at the start.
 
+mod accounts;
 mod cache;
 mod clients;
 mod command_line;
+mod database;
 mod delivery;
 mod listeners;
 mod storage;
@@ -14,8 +16,10 @@ use cache::CacheSettings;
 use command_line::Settings;
 use values::log_filter;
 
+pub use accounts::AccountSettings;
 pub use clients::ClientSettings;
 pub use command_line::Stop;
+pub use database::DatabaseSettings;
 pub use delivery::{DeliverySettings, Listing};
 pub use listeners::ListenerSettings;
 pub(crate) use storage::FALLBACKS_MAX;
@@ -50,6 +54,14 @@ pub struct Config {
     /// What responses say of objects, and to whom.
     #[command(flatten)]
     pub delivery: DeliverySettings,
+
+    /// Where accounts, videos and uploads are kept.
+    #[command(flatten)]
+    pub database: DatabaseSettings,
+
+    /// Who may have an account, and what proves it.
+    #[command(flatten)]
+    pub accounts: AccountSettings,
 
     /// What is logged to stderr: a level, or a filter such as `info,seekway_cache=debug`
     #[arg(long, env = "SEEKWAY_LOG", value_name = "FILTER", default_value = "info")]
@@ -99,6 +111,16 @@ impl Config {
     /// Who may list keys.
     pub fn listing(&self) -> Listing {
         self.delivery.listing(self.listeners.is_private())
+    }
+
+    /// Who may log in.
+    pub fn accounts_open_to(&self) -> Listing {
+        self.accounts.open_to(self.listeners.is_private())
+    }
+
+    /// Who may sign up.
+    pub fn sign_up_open_to(&self) -> Listing {
+        self.accounts.sign_up(self.listeners.is_private())
     }
 
     /// What no setting can know alone.

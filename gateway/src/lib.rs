@@ -7,6 +7,7 @@
 //! store that it names.
 
 mod access_log;
+mod accounts;
 mod admission;
 mod app;
 #[doc(hidden)]
@@ -27,5 +28,6 @@ mod server;
 mod store;
 mod tracked;
 
+pub use accounts::admin::run as run_command;
 pub use config::Config;
 pub use server::{Gateway, StartError, TlsError};

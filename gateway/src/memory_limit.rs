@@ -5,7 +5,8 @@
 
 use seekway_cache::{METADATA_BYTES_MAX, RedisConfig};
 
-use crate::config::{Config, StorageBackend};
+use crate::accounts::PASSWORD_BYTES;
+use crate::config::{Config, Listing, StorageBackend};
 use crate::server::{
     BLOCKING_THREADS_MAX, RECEIVE_BYTES, SOCKET_FLOOR_BYTES, STREAMS_PER_CONNECTION, TLS_BUFFER_BYTES,
 };
@@ -46,7 +47,12 @@ pub(crate) fn bytes(config: &Config) -> u64 {
         StorageBackend::Local => (config.listeners.threads() * BLOCKING_THREADS_MAX) as u64 * LOCAL_READ,
         StorageBackend::S3 => config.s3_connections_max() as u64 * S3_CONNECTION,
     };
+    let passwords = match config.accounts_open_to() {
+        Listing::Nobody => 0,
+        _ => PASSWORD_BYTES,
+    };
     [
+        passwords,
         buffers + buffers / SLACK_FRACTION,
         config.socket_memory_bytes() as u64,
         (config.listeners.max_connections as u64).saturating_mul(connection),

@@ -8,6 +8,7 @@ use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
 use serde::Serialize;
 
+use crate::accounts::Refusal;
 use crate::delivery::range::content_range_unsatisfied;
 use crate::framing::BadHead;
 use crate::routes::{BadKey, BadQuery};
@@ -57,6 +58,10 @@ pub enum Problem {
     Changing,
     /// The store failed.
     Storage(seekway_storage::Error),
+    /// The catalog failed.
+    Catalog(seekway_catalog::Error),
+    /// Somebody is refused.
+    Account(Refusal),
     /// The operator has switched listing off.
     ListingOff,
     /// Our own mistake.
@@ -99,6 +104,7 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
         Problem::BadKey(why) => why.to_string(),
         Problem::BadQuery(why) => why.to_string(),
         Problem::BadHead(why) => why.to_string(),
+        Problem::Account(why) => why.to_string(),
         _ => String::new(),
     };
     let shown = shown(problem, &bad_request);
@@ -121,6 +127,14 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
             // RFC 9110 §15.5.6: a 405 says what is allowed.
             headers.insert(header::ALLOW, allow(methods));
         }
+        Problem::Account(why) => {
+            if let Some(challenge) = why.challenge() {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
+            if let Refusal::TooManyAttempts { retry_after_secs } = why {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_secs));
+            }
+        }
         Problem::RangeNotSatisfiable { size: Some(size) }
         | Problem::Storage(seekway_storage::Error::RangeNotSatisfiable { size: Some(size) }) => {
             // RFC 9110 §15.5.17: so that the client can ask again.
@@ -134,6 +148,9 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
 /// Tells the operator what the client is not told: which object it was about, and what the store said.
 pub fn report(problem: &Problem, path: &str) {
     use seekway_storage::Error;
+    if let Problem::Catalog(error) = problem {
+        tracing::error!(path, error = error.chain(), "the database failed");
+    }
     let Problem::Storage(error) = problem else { return };
     let text = error.chain();
     match error {
@@ -189,6 +206,11 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
         },
         Problem::NotReady => later("The gateway is starting or stopping. Try again shortly."),
         Problem::Changing => later("The object is being replaced. Try again shortly."),
+        Problem::Catalog(error) if error.is_retryable() => {
+            later("The database does not serve at the moment. Try again shortly.")
+        }
+        Problem::Catalog(_) => is(StatusCode::INTERNAL_SERVER_ERROR, "The database failed."),
+        Problem::Account(why) => is(why.status(), bad_request),
         Problem::Storage(error) => shown_storage(error),
         Problem::Panicked => is(StatusCode::INTERNAL_SERVER_ERROR, "The gateway made a mistake."),
     }

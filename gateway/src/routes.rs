@@ -7,6 +7,7 @@ use http::header::{self, HeaderMap};
 use http::uri::Authority;
 use seekway_storage::{InvalidKey, ObjectKey};
 
+use crate::accounts::Action;
 use crate::framing::is_host;
 
 /// What a path names.
@@ -20,6 +21,8 @@ pub enum Route {
     Ready,
     /// `/api/objects`: a page of the store's keys.
     Objects,
+    /// `/api/auth/…`: accounts.
+    Account(Action),
     /// `/`: the console page.
     Console,
     /// `/assets/{name}`: a file of the console page. The name is one path segment of letters, digits, `.`,
@@ -88,11 +91,18 @@ pub fn decode(path: &str) -> Route {
         "/api/health" => Route::Health,
         "/api/ready" => Route::Ready,
         "/api/objects" => Route::Objects,
-        _ => match path.strip_prefix("/assets/") {
-            Some(name) if is_asset_name(name) => Route::ConsoleAsset(name.into()),
-            _ => Route::NotFound,
-        },
+        _ => decode_named(path).unwrap_or(Route::NotFound),
     }
+}
+
+/// A path with a name at its end.
+fn decode_named(path: &str) -> Option<Route> {
+    if let Some(action) = path.strip_prefix("/api/auth/") {
+        return Action::decode(action).map(Route::Account);
+    }
+    path.strip_prefix("/assets/")
+        .filter(|name| is_asset_name(name))
+        .map(|name| Route::ConsoleAsset(name.into()))
 }
 
 /// The methods that a route answers (for `Allow`); empty where there is nothing to ask.
@@ -101,6 +111,7 @@ pub fn allowed_methods(route: &Route) -> &'static [Method] {
     static PAGES: [Method; 2] = [Method::GET, Method::HEAD];
     match route {
         Route::Media(_) | Route::BadKey(_) => &MEDIA,
+        Route::Account(action) => action.methods(),
         Route::Health | Route::Ready | Route::Objects | Route::Console | Route::ConsoleAsset(_) => &PAGES,
         Route::NotFound => &[],
     }

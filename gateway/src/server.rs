@@ -28,12 +28,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use seekway_cache::Cache;
+use seekway_catalog::Catalog;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::accounts::Accounts;
 use crate::app::{App, Surface};
-use crate::config::Config;
+use crate::config::{Config, Listing};
 use crate::metrics::Metrics;
 use crate::store::{self, StoreError};
 use accept::{Lane, Listener, accept, bind};
@@ -87,6 +89,14 @@ pub enum StartError {
     /// The shared tier's address cannot be used.
     #[error("{0}")]
     Redis(String),
+    /// The database could not be opened.
+    #[error("--database-url (DATABASE_URL) is \"{url}\": {source}")]
+    Database {
+        /// What it says, without a password.
+        url: String,
+        /// What is wrong.
+        source: seekway_catalog::Error,
+    },
     /// There is no certificate to serve with.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -210,7 +220,17 @@ pub(crate) async fn open(config: &Config) -> Result<Arc<App>, StartError> {
         warn!("REDIS_URL is not used with a local folder, which is nearer than Redis");
     }
     let cache = Cache::new(store.clone(), config.cache()).map_err(StartError::Redis)?;
-    Ok(Arc::new(App::new(config, cache, store, metrics)))
+    let accounts = match config.accounts_open_to() {
+        Listing::Nobody => None,
+        _ => Some(Accounts::new(database(config).await?, config)),
+    };
+    Ok(Arc::new(App::new(config, cache, store, metrics, accounts)))
+}
+
+async fn database(config: &Config) -> Result<Catalog, StartError> {
+    let url = &config.database.database_url;
+    let opened = Catalog::open(url, &seekway_catalog::Options::default()).await;
+    opened.map_err(|source| StartError::Database { url: url.to_string(), source })
 }
 
 /// Accepts until the drain begins, then sees it through.

@@ -155,6 +155,8 @@ impl Gateway {
             .env("SEEKWAY_LISTEN", address.to_string())
             .env("SEEKWAY_ADMIN_LISTEN", admin_address.to_string())
             .env("SEEKWAY_ACCESS_LOG", "off")
+            // A database is for those who need one.
+            .env("SEEKWAY_ACCOUNTS", "off")
             // No load balancer has to look elsewhere first.
             .env("SEEKWAY_DRAIN_DELAY", "0s")
             .env("STORAGE_BACKEND", "s3")

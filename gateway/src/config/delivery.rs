@@ -27,7 +27,7 @@ pub struct DeliverySettings {
     listing: ListingMode,
 }
 
-/// Who may list keys.
+/// Who may list keys, or upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listing {
     /// Whoever can connect.
@@ -38,12 +38,24 @@ pub enum Listing {
     Nobody,
 }
 
-/// Whether keys can be listed.
+/// Whether keys can be listed, or videos uploaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ListingMode {
+pub(super) enum ListingMode {
     Auto,
     On,
     Off,
+}
+
+// === impl ListingMode ===
+
+impl ListingMode {
+    pub(super) fn resolve(self, is_private: bool) -> Listing {
+        match self {
+            Self::Auto if is_private => Listing::ThisMachine,
+            Self::On => Listing::Everybody,
+            Self::Auto | Self::Off => Listing::Nobody,
+        }
+    }
 }
 
 // === impl DeliverySettings ===
@@ -51,11 +63,7 @@ enum ListingMode {
 impl DeliverySettings {
     /// Who may list keys, where only this machine can connect (`is_private`) or others can.
     pub(super) fn listing(&self, is_private: bool) -> Listing {
-        match self.listing {
-            ListingMode::Auto if is_private => Listing::ThisMachine,
-            ListingMode::On => Listing::Everybody,
-            ListingMode::Auto | ListingMode::Off => Listing::Nobody,
-        }
+        self.listing.resolve(is_private)
     }
 
     /// `Cache-Control` by key prefix, for objects that bring none.

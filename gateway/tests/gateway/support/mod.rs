@@ -90,6 +90,8 @@ impl Stand {
             ("SEEKWAY_THREADS", "2"),
             // The tests' requests name another host than this machine.
             ("SEEKWAY_LISTING", "on"),
+            // A database is for those who need one.
+            ("SEEKWAY_ACCOUNTS", "off"),
             ("CACHE_MEMORY_BYTES", "64MiB"),
             ("MEMORY_BUDGET_BYTES", "64MiB"),
         ];
