@@ -20,6 +20,7 @@ use tracing::Instrument;
 
 use crate::access::{Access, Verdict};
 use crate::access_log::Entry;
+use crate::accounts::{self, Accounts, Asked};
 use crate::admission::{Admission, Admitted};
 use crate::caller::Caller;
 use crate::config::{AccessLog, Config, Listing};
@@ -33,7 +34,7 @@ use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
 use crate::server::{Peer, Phase, REFUSED_METHOD, SocketMemory};
 use crate::tracked::Tracked;
-use crate::upload::{BodyError, Refusal, Uploads, tus};
+use crate::upload::{self, BodyError, Uploads, tus};
 use crate::{console, host, memory_limit, objects, openapi, videos};
 
 static SERVER: HeaderValue = HeaderValue::from_static("seekway");
@@ -53,6 +54,9 @@ pub(crate) struct App {
     /// `None` where nobody may upload.
     pub(crate) uploads: Option<Uploads>,
     uploads_open_to: Listing,
+    /// `None` where nobody may log in.
+    accounts: Option<Accounts>,
+    accounts_open_to: Listing,
     pub(crate) admission: Admission,
     access_log: AccessLog,
     headers_max: usize,
@@ -65,6 +69,8 @@ pub(crate) struct App {
     /// Cancelled when the drain is over, or is not waited for.
     pub(crate) drained: CancellationToken,
 }
+
+type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Which listener a request came in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +101,8 @@ impl App {
         catalog: Option<Catalog>,
     ) -> Self {
         let access = catalog.clone().map(Access::new);
+        let accounts = catalog.clone().filter(|_| config.accounts_open_to() != Listing::Nobody);
+        let accounts = accounts.map(|catalog| Accounts::new(catalog, config));
         let uploads = catalog.clone().filter(|_| config.uploads_open_to() != Listing::Nobody);
         let uploads = uploads.map(|catalog| Uploads::new(catalog, store.clone(), config.uploads.clone()));
         Self {
@@ -108,6 +116,8 @@ impl App {
             access,
             uploads,
             uploads_open_to: config.uploads_open_to(),
+            accounts,
+            accounts_open_to: config.accounts_open_to(),
             admission: Admission::new(&config.clients),
             access_log: config.access_log,
             // And the one that we add: a host's.
@@ -187,6 +197,7 @@ impl App {
                 Box::pin(self.videos(&route, known, request, body)).await
             }
             Route::OpenApi => Ok(openapi::document()),
+            Route::Account(action) => self.account(action, known, request, body).await,
             Route::Objects if is_open_to(self.listing, known.client, request) => {
                 objects::list(self.store.as_ref(), query).await
             }
@@ -211,16 +222,41 @@ impl App {
         let Some(access) = &self.access else { return Ok(false) };
         match access.of(key).await? {
             Verdict::Anybody => Ok(false),
-            Verdict::Owner(owner) if self.caller(known, request).await?.owns(owner) => Ok(true),
+            Verdict::Owner(owner) if Box::pin(self.caller(known, request)).await?.owns(owner) => Ok(true),
             Verdict::Owner(_) | Verdict::Nobody => Err(Problem::NoObject),
         }
     }
 
-    /// Who asks.
-    #[expect(clippy::unused_async, reason = "sessions and keys are looked up in the catalog")]
+    async fn account<B: RequestBody>(
+        &self,
+        action: accounts::Action,
+        known: &Known<'_>,
+        request: &Request<()>,
+        body: &mut Option<B>,
+    ) -> Result<Response<Payload>, Problem> {
+        let is_open = is_open_to(self.accounts_open_to, known.client, request);
+        let accounts = self.accounts.as_ref().filter(|_| is_open).ok_or(accounts::Refusal::Off)?;
+        let headers = request.headers();
+        let asked = Asked {
+            method: request.method(),
+            headers,
+            client: known.client,
+            is_secure: self.admission.is_secure(known.peer, headers),
+            is_from_here: is_open_to(Listing::ThisMachine, known.client, request),
+        };
+        // Boxed, because few requests are this one, and all have room for it.
+        Box::pin(accounts.answer(action, &asked, body)).await
+    }
+
+    /// Who asks. Without an account, somebody at this machine is more than a stranger where nobody else may upload.
     async fn caller(&self, known: &Known<'_>, request: &Request<()>) -> Result<Caller, Problem> {
+        if let Some(accounts) = &self.accounts
+            && let Some(principal) = accounts.principal(request.method(), request.headers()).await?
+        {
+            return Ok(Caller::Account { account: principal.account, role: principal.role });
+        }
         let is_local = self.uploads_open_to == Listing::ThisMachine
-            && is_open_to(self.uploads_open_to, known.client, request)
+            && is_open_to(Listing::ThisMachine, known.client, request)
             && routes::is_same_site(request.headers());
         Ok(if is_local { Caller::Local } else { Caller::Stranger })
     }
@@ -261,7 +297,7 @@ impl App {
         let is_open = is_open_to(self.uploads_open_to, known.client, request)
             && routes::is_same_site(headers)
             || self.uploads_open_to == Listing::Everybody;
-        let uploads = self.uploads.as_ref().filter(|_| is_open).ok_or(Refusal::NotAllowed)?;
+        let uploads = self.uploads.as_ref().filter(|_| is_open).ok_or(upload::Refusal::NotAllowed)?;
         if method == Method::OPTIONS {
             let mut response = self.options(&cors::UPLOADS, headers, routes::allowed_methods(route));
             tus::options(uploads, response.headers_mut());

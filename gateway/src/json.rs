@@ -1,5 +1,7 @@
 //! JSON in and out of the API.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -13,6 +15,8 @@ use crate::upload::Body;
 
 /// No request of the API says more than this.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Enough for a slow phone.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// An answer that no cache keeps.
 pub(crate) fn response(status: StatusCode, document: &impl Serialize) -> Response<Payload> {
@@ -36,13 +40,18 @@ pub(crate) async fn read<T: DeserializeOwned>(headers: &HeaderMap, mut body: Bod
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err(Problem::NotJson);
     }
-    let mut text = Vec::new();
-    let interrupted = |_| Problem::BadBody("it ended early".to_owned());
-    while let Some(bytes) = body.try_next().await.map_err(interrupted)? {
-        if text.len() + bytes.len() > BODY_BYTES_MAX {
-            return Err(Problem::BodyTooLarge);
+    let reading = async {
+        let mut text = Vec::new();
+        let interrupted = |_| Problem::BadBody("it ended early".to_owned());
+        while let Some(bytes) = body.try_next().await.map_err(interrupted)? {
+            if text.len() + bytes.len() > BODY_BYTES_MAX {
+                return Err(Problem::BodyTooLarge);
+            }
+            text.extend_from_slice(&bytes);
         }
-        text.extend_from_slice(&bytes);
-    }
+        Ok(text)
+    };
+    let slow = |_| Problem::BadBody("it did not come within ten seconds".to_owned());
+    let text = tokio::time::timeout(BODY_WITHIN, reading).await.map_err(slow)??;
     serde_json::from_slice(&text).map_err(|error| Problem::BadBody(error.to_string()))
 }

@@ -8,6 +8,7 @@
 
 mod access;
 mod access_log;
+mod accounts;
 mod admission;
 mod app;
 #[doc(hidden)]
@@ -33,5 +34,6 @@ mod tracked;
 mod upload;
 mod videos;
 
+pub use accounts::admin::run as run_command;
 pub use config::Config;
 pub use server::{Gateway, StartError, TlsError};

@@ -9,10 +9,11 @@ use http::{Method, Response, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::accounts;
 use crate::delivery::range::content_range_unsatisfied;
 use crate::framing::BadHead;
 use crate::routes::{BadKey, BadQuery};
-use crate::upload::Refusal;
+use crate::upload;
 
 /// What a client is told to wait before it asks again. Short, since a player's buffer is: the causes pass
 /// within seconds, or another replica is better placed.
@@ -74,7 +75,9 @@ pub enum Problem {
     /// The catalog failed.
     Catalog(seekway_catalog::Error),
     /// An upload is not taken.
-    Upload(Refusal),
+    Upload(upload::Refusal),
+    /// Somebody is refused.
+    Account(accounts::Refusal),
     /// The operator has switched listing off.
     ListingOff,
     /// Our own mistake.
@@ -91,8 +94,8 @@ impl From<seekway_cache::Error> for Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
+impl From<upload::Refusal> for Problem {
+    fn from(refusal: upload::Refusal) -> Self {
         Self::Upload(refusal)
     }
 }
@@ -132,6 +135,7 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
         Problem::BadHead(why) => why.to_string(),
         Problem::BadBody(why) => format!("The body is not what is wanted here: {why}."),
         Problem::Upload(why) => why.to_string(),
+        Problem::Account(why) => why.to_string(),
         _ => String::new(),
     };
     let shown = shown(problem, &bad_request);
@@ -154,9 +158,17 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
             // RFC 9110 §15.5.6: a 405 says what is allowed.
             headers.insert(header::ALLOW, allow(methods));
         }
-        Problem::Upload(Refusal::Offset { committed }) => {
+        Problem::Upload(upload::Refusal::Offset { committed }) => {
             // So that a client goes on without asking.
             headers.insert("upload-offset", HeaderValue::from(*committed));
+        }
+        Problem::Account(why) => {
+            if let Some(challenge) = why.challenge() {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
+            if let accounts::Refusal::TooManyAttempts { retry_after_secs } = why {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_secs));
+            }
         }
         Problem::RangeNotSatisfiable { size: Some(size) }
         | Problem::Storage(seekway_storage::Error::RangeNotSatisfiable { size: Some(size) }) => {
@@ -247,6 +259,7 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
         }
         Problem::Catalog(_) => is(StatusCode::INTERNAL_SERVER_ERROR, "The database failed."),
         Problem::Upload(why) => is(why.status(), bad_request),
+        Problem::Account(why) => is(why.status(), bad_request),
         Problem::Storage(error) => shown_storage(error),
         Problem::Panicked => is(StatusCode::INTERNAL_SERVER_ERROR, "The gateway made a mistake."),
     }

@@ -8,6 +8,7 @@ use http::uri::Authority;
 use seekway_catalog::{UploadId, VideoId};
 use seekway_storage::{InvalidKey, ObjectKey};
 
+use crate::accounts::Action;
 use crate::framing::is_host;
 
 /// What a path names.
@@ -33,6 +34,8 @@ pub enum Route {
     VideoEvents(VideoId),
     /// `/api/openapi.json`: what the API is.
     OpenApi,
+    /// `/api/auth/…`: accounts.
+    Account(Action),
     /// `/`: the console page.
     Console,
     /// `/assets/{name}`: a file of the console page. The name is one path segment of letters, digits, `.`,
@@ -138,6 +141,9 @@ fn decode_named(path: &str) -> Option<Route> {
             Some(_) => None,
         };
     }
+    if let Some(action) = path.strip_prefix("/api/auth/") {
+        return Action::decode(action).map(Route::Account);
+    }
     path.strip_prefix("/assets/")
         .filter(|name| is_asset_name(name))
         .map(|name| Route::ConsoleAsset(name.into()))
@@ -156,6 +162,7 @@ pub fn allowed_methods(route: &Route) -> &'static [Method] {
         Route::Video(_) => &VIDEO,
         Route::Uploads => &UPLOADS,
         Route::Upload(_) => &UPLOAD,
+        Route::Account(action) => action.methods(),
         Route::Health
         | Route::Ready
         | Route::Objects
