@@ -1,4 +1,4 @@
-//! The console: one page that lists objects and plays them.
+//! The console: one page that takes videos, lists them and all other objects, and plays them.
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -10,6 +10,8 @@ use crate::delivery::body::Payload;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     media-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
 /// The page itself.
 pub(crate) fn page(request: &HeaderMap) -> Response<Payload> {
     file("text/html; charset=utf-8", include_str!("../console/index.html"), request)
@@ -18,7 +20,11 @@ pub(crate) fn page(request: &HeaderMap) -> Response<Payload> {
 /// One of the page's files by its name.
 pub(crate) fn asset(name: &str, request: &HeaderMap) -> Option<Response<Payload>> {
     let (media_type, text) = match name {
-        "console.js" => ("text/javascript; charset=utf-8", include_str!("../console/console.js")),
+        "account.js" => (SCRIPT, include_str!("../console/account.js")),
+        "console.js" => (SCRIPT, include_str!("../console/console.js")),
+        "tus.js" => (SCRIPT, include_str!("../console/tus.js")),
+        "videos.js" => (SCRIPT, include_str!("../console/videos.js")),
+        "words.js" => (SCRIPT, include_str!("../console/words.js")),
         "console.css" => ("text/css; charset=utf-8", include_str!("../console/console.css")),
         _ => return None,
     };
