@@ -48,6 +48,7 @@ fn check_path(path: &str) {
         | Route::Uploads
         | Route::Videos
         | Route::OpenApi
+        | Route::ConsoleState
         | Route::Console
         | Route::NotFound => {
             assert!(!path.starts_with("/media/"), "{path:?}");

@@ -1,9 +1,9 @@
 // Who is logged in. Hidden where the gateway has no accounts.
 
-import { at, inWords, note } from "/assets/words.js";
+import { at, consoleState, inWords, note } from "/assets/words.js";
 
 /** Shows who is logged in, and calls `onChange` whenever that changes. */
-export async function beginAccount(onChange) {
+export async function beginAccount(state, onChange) {
   at("log-in").addEventListener("click", () => {
     note("account-note", "");
     at("account-dialog").showModal();
@@ -24,7 +24,7 @@ export async function beginAccount(onChange) {
     await show();
     await onChange();
   });
-  await show();
+  await show(state);
 }
 
 async function post(action, given) {
@@ -34,10 +34,9 @@ async function post(action, given) {
   return response.ok;
 }
 
-async function show() {
-  const response = await fetch("/api/auth/me");
-  at("account").hidden = response.status === 404;
-  const me = response.ok ? await response.json() : null;
+async function show(state = null) {
+  const { accounts, account: me } = state ?? (await consoleState());
+  at("account").hidden = !accounts;
   at("who").textContent = me ? me.name || me.address : "";
   at("log-in").hidden = me !== null;
   at("log-out").hidden = me === null;

@@ -4,7 +4,7 @@
 
 import { beginAccount } from "/assets/account.js";
 import { beginVideos, listVideos } from "/assets/videos.js";
-import { at, bytesInWords, dateInWords, element, inWords, note } from "/assets/words.js";
+import { at, bytesInWords, consoleState, dateInWords, element, inWords, note } from "/assets/words.js";
 
 const PAGE_OBJECTS = 100;
 const SEEK_S = 5;
@@ -352,6 +352,7 @@ function onKey(event) {
 document.addEventListener("keydown", onKey, { capture: true });
 window.addEventListener("hashchange", openFromAddress);
 
-beginVideos();
-await Promise.all([list({ after: null }), beginAccount(listVideos), listVideos()]);
+const state = await consoleState();
+const again = () => Promise.all([state.listing && list({ after: null }), state.videos && listVideos()]);
+await Promise.all([list({ after: null }), beginVideos(state), beginAccount(state, again)]);
 await openFromAddress();

@@ -10,7 +10,7 @@ const VISIBILITIES = [["private", "only me"], ["unlisted", "who has the address"
 let next = null;
 let listing = null;
 
-/** Reads the first page; whether there is a catalog at all. */
+/** Reads a page, the first one or the one after. */
 export async function listVideos({ after = null } = {}) {
   listing?.abort();
   const mine = new AbortController();
@@ -19,8 +19,6 @@ export async function listVideos({ after = null } = {}) {
   if (after) query.set("after", after);
   try {
     const response = await fetch(`/api/videos?${query}`, { signal: mine.signal });
-    at("videos-section").hidden = response.status === 404;
-    if (response.status === 404) return;
     if (!response.ok) return note("videos-note", `Videos could not be read: ${await inWords(response)}`, { wrong: true });
     const page = await response.json();
     if (!after) at("videos").replaceChildren();
@@ -107,7 +105,10 @@ async function take(file) {
   }
 }
 
-export function beginVideos() {
+export async function beginVideos(state) {
+  at("videos-section").hidden = !state.videos;
+  at("drop").hidden = !state.uploads;
+  if (!state.videos) return;
   let timer = null;
   at("search").addEventListener("input", () => {
     clearTimeout(timer);
@@ -129,4 +130,5 @@ export function beginVideos() {
     event.preventDefault();
     for (const file of event.dataTransfer.files) take(file);
   });
+  await listVideos();
 }

@@ -2,6 +2,12 @@
 
 export const at = (id) => document.getElementById(id);
 
+/** What this page can show to whoever looks at it. */
+export async function consoleState() {
+  const response = await fetch("/api/console", { cache: "no-store" });
+  return response.ok ? response.json() : { listing: true, videos: false, uploads: false, accounts: false, account: null };
+}
+
 export function note(id, words, { wrong = false } = {}) {
   at(id).textContent = words;
   at(id).classList.toggle("wrong", wrong);

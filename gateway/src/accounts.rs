@@ -36,7 +36,7 @@ use passwords::Passwords;
 use tokens::Tokens;
 
 pub(crate) use handlers::Action;
-pub(crate) use handlers::Asked;
+pub(crate) use handlers::{Asked, Me};
 pub(crate) use passwords::MEMORY_BYTES as PASSWORD_BYTES;
 pub(crate) use refusal::Refusal;
 
@@ -107,6 +107,16 @@ impl Accounts {
                 let (account, role) = (session.account, session.role);
                 Ok(Some(Principal { account, role, proof: Proof::Session }))
             }
+            Err(Error::NotFound) => Ok(None),
+            Err(error) => Err(Problem::Catalog(error)),
+        }
+    }
+
+    /// The account that a request is for, as it is shown to its owner.
+    pub(crate) async fn shown(&self, method: &Method, headers: &HeaderMap) -> Result<Option<Me>, Problem> {
+        let Some(principal) = self.principal(method, headers).await? else { return Ok(None) };
+        match self.inner.catalog.accounts().get(principal.account).await {
+            Ok(account) => Ok(Some(Me::from(account))),
             Err(Error::NotFound) => Ok(None),
             Err(error) => Err(Problem::Catalog(error)),
         }

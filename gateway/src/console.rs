@@ -4,6 +4,9 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 
+use serde::Serialize;
+
+use crate::accounts::Me;
 use crate::delivery::body::Payload;
 
 /// Nothing from elsewhere, nothing inline: objects are played by the page, but can never script it.
@@ -11,6 +14,21 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
     media-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// What the page can show.
+#[derive(Serialize)]
+pub(crate) struct State {
+    /// Whether it may list keys.
+    pub(crate) listing: bool,
+    /// Whether there are videos.
+    pub(crate) videos: bool,
+    /// Whether it may upload.
+    pub(crate) uploads: bool,
+    /// Whether one can log in.
+    pub(crate) accounts: bool,
+    /// Who is logged in.
+    pub(crate) account: Option<Me>,
+}
 
 /// The page itself.
 pub(crate) fn page(request: &HeaderMap) -> Response<Payload> {

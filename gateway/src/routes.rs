@@ -36,6 +36,8 @@ pub enum Route {
     OpenApi,
     /// `/api/auth/…`: accounts.
     Account(Action),
+    /// `/api/console`: what the console page can show to whom asks.
+    ConsoleState,
     /// `/`: the console page.
     Console,
     /// `/assets/{name}`: a file of the console page. The name is one path segment of letters, digits, `.`,
@@ -125,6 +127,7 @@ pub fn decode(path: &str) -> Route {
         "/api/uploads" | "/api/uploads/" => Route::Uploads,
         "/api/videos" => Route::Videos,
         "/api/openapi.json" => Route::OpenApi,
+        "/api/console" => Route::ConsoleState,
         _ => decode_named(path).unwrap_or(Route::NotFound),
     }
 }
@@ -169,6 +172,7 @@ pub fn allowed_methods(route: &Route) -> &'static [Method] {
         | Route::Videos
         | Route::VideoEvents(_)
         | Route::OpenApi
+        | Route::ConsoleState
         | Route::Console
         | Route::ConsoleAsset(_) => &PAGES,
         Route::NotFound => &[],
