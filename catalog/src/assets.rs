@@ -75,6 +75,15 @@ impl Assets<'_> {
         Asset::from_row(&self.0.row("SELECT * FROM assets WHERE id = $1", args![id]).await?)
     }
 
+    /// Whose the asset is whose object has that key.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], also when it is being deleted.
+    pub async fn owner_of(&self, key: &str) -> Result<Option<AccountId>, Error> {
+        let sql = "SELECT owner FROM assets WHERE source_key = $1 AND state = 'ready'";
+        self.0.row(sql, args![key]).await?.get("owner")
+    }
+
     /// What can be used of an account's, newest first, at most `limit`; the next page is `after` the last of this one.
     pub async fn of_account(
         &self,
@@ -152,5 +161,6 @@ pub(crate) async fn insert(
         now,
     ];
     write.rows(sql, args).await?;
+    changes::tell(write, &new.source.key).await?;
     Ok(id)
 }

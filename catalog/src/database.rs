@@ -47,6 +47,9 @@ pub(crate) struct Write {
     answer_within: Duration,
 }
 
+/// For what happens once: an index over many rows takes minutes.
+const PATIENCE: Duration = Duration::from_mins(30);
+
 #[derive(Debug)]
 enum Engine {
     Postgres(Transaction<'static, Postgres>),
@@ -159,19 +162,35 @@ impl Write {
         }
     }
 
-    /// Several statements without arguments, such as a migration's.
-    pub(crate) async fn script(&mut self, sql: &'static str) -> Result<(), Error> {
+    /// Takes as long as it takes, for this transaction.
+    pub(crate) async fn be_patient(&mut self) -> Result<(), Error> {
+        self.answer_within = PATIENCE;
         match &mut self.transaction {
             Engine::Postgres(transaction) => {
-                let script = sqlx::raw_sql(AssertSqlSafe(Dialect::Postgres.schema(sql)));
-                transaction.execute(script).await?;
+                let limits = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0";
+                transaction.execute(sqlx::raw_sql(limits)).await?;
+                Ok(())
             }
-            Engine::Sqlite(transaction) => {
-                let script = sqlx::raw_sql(AssertSqlSafe(Dialect::Sqlite.schema(sql)));
-                transaction.execute(script).await?;
-            }
+            Engine::Sqlite(_) => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Several statements without arguments, such as a migration's.
+    pub(crate) async fn script(&mut self, sql: &'static str) -> Result<(), Error> {
+        within(self.answer_within, async {
+            match &mut self.transaction {
+                Engine::Postgres(transaction) => {
+                    let script = sqlx::raw_sql(AssertSqlSafe(Dialect::Postgres.schema(sql)));
+                    transaction.execute(script).await?;
+                }
+                Engine::Sqlite(transaction) => {
+                    let script = sqlx::raw_sql(AssertSqlSafe(Dialect::Sqlite.schema(sql)));
+                    transaction.execute(script).await?;
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Makes all of it so.
@@ -188,7 +207,8 @@ impl Write {
 }
 
 async fn within<T>(limit: Duration, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::time::timeout(limit, asked).await.unwrap_or(Err(Error::Timeout(limit)))
+    // Boxed, because every caller's future holds this one.
+    tokio::time::timeout(limit, Box::pin(asked)).await.unwrap_or(Err(Error::Timeout(limit)))
 }
 
 async fn postgres(server: &PgConnectOptions, options: &Options) -> Result<Pools, Error> {

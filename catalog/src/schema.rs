@@ -22,6 +22,8 @@ pub(crate) fn latest() -> usize {
 /// Applies what is missing up to migration `to`.
 pub(crate) async fn migrate(database: &Database, to: usize) -> Result<(), Error> {
     let mut write = database.write().await?;
+    // Another replica may be migrating much data, or this one may have to.
+    write.be_patient().await?;
     write.lock("schema").await?;
     write
         .script("CREATE TABLE IF NOT EXISTS migrations (\n  number BIGINT PRIMARY KEY,\n  applied_ms BIGINT NOT NULL\n);")
@@ -41,3 +43,6 @@ pub(crate) async fn migrate(database: &Database, to: usize) -> Result<(), Error>
     }
     write.commit().await
 }
+
+#[cfg(test)]
+mod tests;

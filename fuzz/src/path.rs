@@ -39,7 +39,17 @@ fn check_path(path: &str) {
             assert!(!name.contains(['/', '%']) && !name.starts_with('.'), "{path:?}");
         }
         Route::Upload(id) => assert_eq!(path, format!("/api/uploads/{id}")),
-        Route::Health | Route::Ready | Route::Objects | Route::Uploads | Route::Console | Route::NotFound => {
+        Route::Video(id) => assert_eq!(path, format!("/api/videos/{id}")),
+        Route::VideoEvents(id) => assert_eq!(path, format!("/api/videos/{id}/events")),
+        Route::Account(_) => assert!(path.starts_with("/api/auth/"), "{path:?}"),
+        Route::Health
+        | Route::Ready
+        | Route::Objects
+        | Route::Uploads
+        | Route::Videos
+        | Route::OpenApi
+        | Route::Console
+        | Route::NotFound => {
             assert!(!path.starts_with("/media/"), "{path:?}");
         }
     }

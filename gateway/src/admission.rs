@@ -16,6 +16,7 @@ use crate::clients::pacing::Pace;
 use crate::clients::{TrustedProxies, forwarded, proxy_protocol};
 use crate::config::ClientSettings;
 use crate::respond::Problem;
+use crate::server::Peer;
 
 /// The limits that are set, and what is left of them.
 pub(crate) struct Admission {
@@ -79,6 +80,11 @@ impl Admission {
     /// Who asks.
     pub(crate) fn client_address(&self, connected: SocketAddr, headers: &HeaderMap) -> IpAddr {
         forwarded::client_address(connected.ip(), headers, &self.trusted)
+    }
+
+    /// Whether the client came by TLS: to us, or to a trusted proxy that says so.
+    pub(crate) fn is_secure(&self, peer: &Peer, headers: &HeaderMap) -> bool {
+        peer.is_tls || self.trusted.contains(peer.address.ip()) && forwarded::says_https(headers)
     }
 
     /// A place for a request of `client`, or why there is none.

@@ -12,13 +12,17 @@ use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use seekway_cache::Cache;
-use seekway_storage::ObjectStore;
+use seekway_catalog::Catalog;
+use seekway_storage::{ObjectKey, ObjectStore};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, service_fn};
 use tracing::Instrument;
 
+use crate::access::{Access, Verdict};
 use crate::access_log::Entry;
+use crate::accounts::{self, Accounts, Asked};
 use crate::admission::{Admission, Admitted};
+use crate::caller::Caller;
 use crate::config::{AccessLog, Config, Listing};
 use crate::delivery::body::Payload;
 use crate::delivery::cors::{self, AllowOrigin};
@@ -30,8 +34,8 @@ use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
 use crate::server::{Peer, Phase, REFUSED_METHOD, SocketMemory};
 use crate::tracked::Tracked;
-use crate::upload::{BodyError, Refusal, Uploads, tus};
-use crate::{console, host, memory_limit, objects};
+use crate::upload::{self, BodyError, Uploads, tus};
+use crate::{console, host, memory_limit, objects, openapi, videos};
 
 static SERVER: HeaderValue = HeaderValue::from_static("seekway");
 
@@ -43,9 +47,16 @@ pub(crate) struct App {
     delivery: Delivery,
     cors: AllowOrigin,
     listing: Listing,
+    /// `None` without a catalog: then there are no videos, and nobody may upload.
+    pub(crate) catalog: Option<Catalog>,
+    /// Who may see what, where there is a catalog.
+    pub(crate) access: Option<Access>,
     /// `None` where nobody may upload.
     pub(crate) uploads: Option<Uploads>,
     uploads_open_to: Listing,
+    /// `None` where nobody may log in.
+    accounts: Option<Accounts>,
+    accounts_open_to: Listing,
     pub(crate) admission: Admission,
     access_log: AccessLog,
     headers_max: usize,
@@ -58,6 +69,8 @@ pub(crate) struct App {
     /// Cancelled when the drain is over, or is not waited for.
     pub(crate) drained: CancellationToken,
 }
+
+type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Which listener a request came in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,8 +98,13 @@ impl App {
         cache: Cache,
         store: Arc<dyn ObjectStore>,
         metrics: Arc<Metrics>,
-        uploads: Option<Uploads>,
+        catalog: Option<Catalog>,
     ) -> Self {
+        let access = catalog.clone().map(Access::new);
+        let accounts = catalog.clone().filter(|_| config.accounts_open_to() != Listing::Nobody);
+        let accounts = accounts.map(|catalog| Accounts::new(catalog, config));
+        let uploads = catalog.clone().filter(|_| config.uploads_open_to() != Listing::Nobody);
+        let uploads = uploads.map(|catalog| Uploads::new(catalog, store.clone(), config.uploads.clone()));
         Self {
             cache,
             metrics,
@@ -94,8 +112,12 @@ impl App {
             delivery: Delivery { cache_control: config.delivery.cache_control() },
             cors: config.delivery.cors_allow_origin.clone(),
             listing: config.listing(),
+            catalog,
+            access,
             uploads,
             uploads_open_to: config.uploads_open_to(),
+            accounts,
+            accounts_open_to: config.accounts_open_to(),
             admission: Admission::new(&config.clients),
             access_log: config.access_log,
             // And the one that we add: a host's.
@@ -107,6 +129,10 @@ impl App {
             draining: CancellationToken::new(),
             drained: CancellationToken::new(),
         }
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn ObjectStore> {
+        self.store.clone()
     }
 
     /// Says that clients can be served.
@@ -151,15 +177,27 @@ impl App {
                 Ok(self.options(&cors::MEDIA, request.headers(), allowed))
             }
             Route::Media(key) => {
+                let owned = self.may_see(&key, known, request).await?;
                 let download = routes::wants_download(query);
                 let (headers, share) = (request.headers(), &known.peer.share);
                 let request = MediaRequest { method, headers, key: &key, download, share };
-                self.delivery.answer(&self.cache, request).await
+                let mut response = self.delivery.answer(&self.cache, request).await?;
+                if owned {
+                    // Shared caches would show it to others.
+                    let private = HeaderValue::from_static("private, no-cache");
+                    response.headers_mut().insert(header::CACHE_CONTROL, private);
+                }
+                Ok(response)
             }
             Route::Health => Ok(json(StatusCode::OK, r#"{"status":"ok"}"#)),
             Route::Ready => Ok(self.readiness()),
             // What all other requests need not carry along.
             Route::Uploads | Route::Upload(_) => Box::pin(self.upload(&route, known, request, body)).await,
+            Route::Videos | Route::Video(_) | Route::VideoEvents(_) => {
+                Box::pin(self.videos(&route, known, request, body)).await
+            }
+            Route::OpenApi => Ok(openapi::document()),
+            Route::Account(action) => self.account(action, known, request, body).await,
             Route::Objects if is_open_to(self.listing, known.client, request) => {
                 objects::list(self.store.as_ref(), query).await
             }
@@ -168,6 +206,83 @@ impl App {
             Route::ConsoleAsset(name) => console::asset(&name, request.headers()).ok_or(Problem::NoRoute),
             Route::BadKey(why) => Err(Problem::BadKey(why)),
             Route::NotFound => Err(Problem::NoRoute),
+        }
+    }
+
+    /// Whether the object is shown only because the caller owns it.
+    ///
+    /// # Errors
+    /// [`Problem::NoObject`] when it is not shown.
+    async fn may_see(
+        &self,
+        key: &ObjectKey,
+        known: &Known<'_>,
+        request: &Request<()>,
+    ) -> Result<bool, Problem> {
+        let Some(access) = &self.access else { return Ok(false) };
+        match access.of(key).await? {
+            Verdict::Anybody => Ok(false),
+            Verdict::Owner(owner) if Box::pin(self.caller(known, request)).await?.owns(owner) => Ok(true),
+            Verdict::Owner(_) | Verdict::Nobody => Err(Problem::NoObject),
+        }
+    }
+
+    async fn account<B: RequestBody>(
+        &self,
+        action: accounts::Action,
+        known: &Known<'_>,
+        request: &Request<()>,
+        body: &mut Option<B>,
+    ) -> Result<Response<Payload>, Problem> {
+        let is_open = is_open_to(self.accounts_open_to, known.client, request);
+        let accounts = self.accounts.as_ref().filter(|_| is_open).ok_or(accounts::Refusal::Off)?;
+        let headers = request.headers();
+        let asked = Asked {
+            method: request.method(),
+            headers,
+            client: known.client,
+            is_secure: self.admission.is_secure(known.peer, headers),
+            is_from_here: is_open_to(Listing::ThisMachine, known.client, request),
+        };
+        // Boxed, because few requests are this one, and all have room for it.
+        Box::pin(accounts.answer(action, &asked, body)).await
+    }
+
+    /// Who asks. Without an account, somebody at this machine is more than a stranger where nobody else may upload.
+    async fn caller(&self, known: &Known<'_>, request: &Request<()>) -> Result<Caller, Problem> {
+        if let Some(accounts) = &self.accounts
+            && let Some(principal) = accounts.principal(request.method(), request.headers()).await?
+        {
+            return Ok(Caller::Account { account: principal.account, role: principal.role });
+        }
+        let is_local = self.uploads_open_to == Listing::ThisMachine
+            && is_open_to(Listing::ThisMachine, known.client, request)
+            && routes::is_same_site(request.headers());
+        Ok(if is_local { Caller::Local } else { Caller::Stranger })
+    }
+
+    async fn videos<B: RequestBody>(
+        &self,
+        route: &Route,
+        known: &Known<'_>,
+        request: &Request<()>,
+        body: &mut Option<B>,
+    ) -> Result<Response<Payload>, Problem> {
+        let catalog = self.catalog.as_ref().ok_or(Problem::NoRoute)?;
+        let caller = self.caller(known, request).await?;
+        let headers = request.headers();
+        match (route, request.method()) {
+            (Route::Video(id), &Method::PATCH) => {
+                let body = body.take().expect("a request is answered once");
+                let body = Box::pin(body.into_data_stream().map_err(Into::into));
+                videos::patch(catalog, caller, *id, headers, body).await
+            }
+            (Route::Video(id), &Method::DELETE) => videos::delete(catalog, caller, *id).await,
+            (Route::Video(id), _) => videos::get(catalog, caller, *id).await,
+            (Route::VideoEvents(id), _) => {
+                videos::events(catalog, caller, *id, headers, self.draining.clone()).await
+            }
+            _ => videos::list(catalog, caller, request.uri().query()).await,
         }
     }
 
@@ -182,7 +297,7 @@ impl App {
         let is_open = is_open_to(self.uploads_open_to, known.client, request)
             && routes::is_same_site(headers)
             || self.uploads_open_to == Listing::Everybody;
-        let uploads = self.uploads.as_ref().filter(|_| is_open).ok_or(Refusal::NotAllowed)?;
+        let uploads = self.uploads.as_ref().filter(|_| is_open).ok_or(upload::Refusal::NotAllowed)?;
         if method == Method::OPTIONS {
             let mut response = self.options(&cors::UPLOADS, headers, routes::allowed_methods(route));
             tus::options(uploads, response.headers_mut());

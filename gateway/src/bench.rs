@@ -33,7 +33,8 @@ pub async fn open(
     StartError,
 > {
     let app = server::open(config).await?;
-    let peer = Peer { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), share: Arc::default() };
+    let peer =
+        Peer { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), share: Arc::default(), is_tls: false };
     let cache = app.cache.clone();
     let service = app::service::<Empty<Bytes>>(app, Arc::default(), peer, Surface::Public);
     Ok((cache, service.map_request(|request: Request<()>| request.map(|()| Empty::new()))))

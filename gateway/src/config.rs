@@ -1,5 +1,6 @@
 //! What an operator can set: every setting is a flag with an environment variable, checked at the start.
 
+mod accounts;
 mod cache;
 mod clients;
 mod command_line;
@@ -16,6 +17,7 @@ use cache::CacheSettings;
 use command_line::Settings;
 use values::log_filter;
 
+pub use accounts::AccountSettings;
 pub use clients::ClientSettings;
 pub use command_line::Stop;
 pub use database::DatabaseSettings;
@@ -62,6 +64,10 @@ pub struct Config {
     /// Where accounts, videos and uploads are kept.
     #[command(flatten)]
     pub database: DatabaseSettings,
+
+    /// Who may have an account, and what proves it.
+    #[command(flatten)]
+    pub accounts: AccountSettings,
 
     /// What is logged to stderr: a level, or a filter such as `info,seekway_cache=debug`
     #[arg(long, env = "SEEKWAY_LOG", value_name = "FILTER", default_value = "info")]
@@ -116,6 +122,23 @@ impl Config {
     /// Who may upload.
     pub fn uploads_open_to(&self) -> Listing {
         self.uploads.open_to(self.listeners.is_private())
+    }
+
+    /// Who may log in.
+    pub fn accounts_open_to(&self) -> Listing {
+        self.accounts.open_to(self.listeners.is_private())
+    }
+
+    /// Who may sign up.
+    pub fn sign_up_open_to(&self) -> Listing {
+        self.accounts.sign_up(self.listeners.is_private())
+    }
+
+    /// Whether there are accounts, videos and uploads. A replica that only delivers needs them, too, to know who may see
+    /// what.
+    pub fn has_catalog(&self) -> bool {
+        let is_open = |whom| whom != Listing::Nobody;
+        self.database.is_chosen() || is_open(self.uploads_open_to()) || is_open(self.accounts_open_to())
     }
 
     /// What no setting can know alone.

@@ -6,20 +6,25 @@
 //! [`respond`] (problems), `access_log`. [`config`] is what an operator can set, `store` opens the object
 //! store that it names.
 
+mod access;
 mod access_log;
+mod accounts;
 mod admission;
 mod app;
 #[doc(hidden)]
 pub mod bench;
+mod caller;
 pub mod clients;
 pub mod config;
 mod console;
 pub mod delivery;
 pub mod framing;
 mod host;
+mod json;
 mod memory_limit;
 mod metrics;
 mod objects;
+mod openapi;
 mod request_ids;
 pub mod respond;
 pub mod routes;
@@ -27,6 +32,8 @@ mod server;
 mod store;
 mod tracked;
 mod upload;
+mod videos;
 
+pub use accounts::admin::run as run_command;
 pub use config::Config;
 pub use server::{Gateway, StartError, TlsError};

@@ -15,6 +15,9 @@ const EXIT_USAGE: u8 = 64;
 const EXIT_CUT: i32 = 1;
 
 fn main() -> ExitCode {
+    if let Some(ended) = seekway_gateway::run_command() {
+        return ended;
+    }
     let config = match Config::from_process() {
         Ok(config) => config,
         Err(message) => return message.exit(),

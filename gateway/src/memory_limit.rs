@@ -5,6 +5,7 @@
 
 use seekway_cache::{METADATA_BYTES_MAX, RedisConfig};
 
+use crate::accounts::PASSWORD_BYTES;
 use crate::config::{Config, Listing, StorageBackend};
 use crate::server::{
     BLOCKING_THREADS_MAX, RECEIVE_BYTES, SOCKET_FLOOR_BYTES, STREAMS_PER_CONNECTION, TLS_BUFFER_BYTES,
@@ -50,8 +51,13 @@ pub(crate) fn bytes(config: &Config) -> u64 {
         Listing::Nobody => 0,
         _ => config.uploads.memory_bytes() as u64,
     };
+    let passwords = match config.accounts_open_to() {
+        Listing::Nobody => 0,
+        _ => PASSWORD_BYTES,
+    };
     [
         uploads + uploads / SLACK_FRACTION,
+        passwords,
         buffers + buffers / SLACK_FRACTION,
         config.socket_memory_bytes() as u64,
         (config.listeners.max_connections as u64).saturating_mul(connection),

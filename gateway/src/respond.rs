@@ -7,11 +7,13 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::accounts;
 use crate::delivery::range::content_range_unsatisfied;
 use crate::framing::BadHead;
 use crate::routes::{BadKey, BadQuery};
-use crate::upload::Refusal;
+use crate::upload;
 
 /// What a client is told to wait before it asks again. Short, since a player's buffer is: the causes pass
 /// within seconds, or another replica is better placed.
@@ -28,6 +30,18 @@ pub enum Problem {
     BadKey(BadKey),
     /// The query makes no sense.
     BadQuery(BadQuery),
+    /// A body that should be JSON is not said to be.
+    NotJson,
+    /// A body is longer than any document.
+    BodyTooLarge,
+    /// A body is no document of the wanted kind, and why.
+    BadBody(String),
+    /// `Last-Event-ID` is no number of an event.
+    BadEventId,
+    /// There is no such video, or none that may be known of.
+    NoVideo,
+    /// It is somebody else's.
+    NotYours,
     /// What came is no request.
     BadHead(BadHead),
     /// The request names no host, or several.
@@ -61,7 +75,9 @@ pub enum Problem {
     /// The catalog failed.
     Catalog(seekway_catalog::Error),
     /// An upload is not taken.
-    Upload(Refusal),
+    Upload(upload::Refusal),
+    /// Somebody is refused.
+    Account(accounts::Refusal),
     /// The operator has switched listing off.
     ListingOff,
     /// Our own mistake.
@@ -78,8 +94,8 @@ impl From<seekway_cache::Error> for Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
+impl From<upload::Refusal> for Problem {
+    fn from(refusal: upload::Refusal) -> Self {
         Self::Upload(refusal)
     }
 }
@@ -93,12 +109,19 @@ struct Shown<'a> {
 
 /// The document itself (RFC 9457 §3.1). `request_id` is an extension member: it is no URI, as `instance`
 /// would have to be.
-#[derive(Serialize)]
-struct Document<'a> {
-    r#type: &'static str,
-    title: &'static str,
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemDocument<'a> {
+    /// `about:blank`.
+    r#type: &'a str,
+    /// The status code's name.
+    title: &'a str,
+    /// The status code.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What is wrong, and what the client can do about it.
     detail: &'a str,
+    /// What the log calls the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
 }
@@ -110,7 +133,9 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
         Problem::BadKey(why) => why.to_string(),
         Problem::BadQuery(why) => why.to_string(),
         Problem::BadHead(why) => why.to_string(),
+        Problem::BadBody(why) => format!("The body is not what is wanted here: {why}."),
         Problem::Upload(why) => why.to_string(),
+        Problem::Account(why) => why.to_string(),
         _ => String::new(),
     };
     let shown = shown(problem, &bad_request);
@@ -133,9 +158,17 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
             // RFC 9110 §15.5.6: a 405 says what is allowed.
             headers.insert(header::ALLOW, allow(methods));
         }
-        Problem::Upload(Refusal::Offset { committed }) => {
+        Problem::Upload(upload::Refusal::Offset { committed }) => {
             // So that a client goes on without asking.
             headers.insert("upload-offset", HeaderValue::from(*committed));
+        }
+        Problem::Account(why) => {
+            if let Some(challenge) = why.challenge() {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
+            if let accounts::Refusal::TooManyAttempts { retry_after_secs } = why {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_secs));
+            }
         }
         Problem::RangeNotSatisfiable { size: Some(size) }
         | Problem::Storage(seekway_storage::Error::RangeNotSatisfiable { size: Some(size) }) => {
@@ -183,7 +216,20 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
         Problem::NoRoute => is(StatusCode::NOT_FOUND, "There is nothing at this path."),
         Problem::ListingOff => is(StatusCode::NOT_FOUND, "Listing is switched off here (--listing)."),
         Problem::NoObject => is(StatusCode::NOT_FOUND, "There is no such object."),
-        Problem::BadKey(_) | Problem::BadQuery(_) => is(StatusCode::BAD_REQUEST, bad_request),
+        Problem::BadKey(_) | Problem::BadQuery(_) | Problem::BadBody(_) => {
+            is(StatusCode::BAD_REQUEST, bad_request)
+        }
+        Problem::NotJson => is(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "The body must be JSON; send Content-Type: application/json.",
+        ),
+        Problem::BodyTooLarge => is(StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than 64 KiB."),
+        Problem::BadEventId => is(
+            StatusCode::BAD_REQUEST,
+            "Last-Event-ID must be the id of an event of this stream, a number.",
+        ),
+        Problem::NoVideo => is(StatusCode::NOT_FOUND, "There is no such video."),
+        Problem::NotYours => is(StatusCode::FORBIDDEN, "Only its owner and admins may do that."),
         Problem::BadHead(why) => is(why.status(), bad_request),
         Problem::BadHost => is(StatusCode::BAD_REQUEST, "The request must name exactly one host."),
         Problem::TooManyHeaders => {
@@ -213,6 +259,7 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
         }
         Problem::Catalog(_) => is(StatusCode::INTERNAL_SERVER_ERROR, "The database failed."),
         Problem::Upload(why) => is(why.status(), bad_request),
+        Problem::Account(why) => is(why.status(), bad_request),
         Problem::Storage(error) => shown_storage(error),
         Problem::Panicked => is(StatusCode::INTERNAL_SERVER_ERROR, "The gateway made a mistake."),
     }
@@ -246,7 +293,7 @@ fn shown_storage<'a>(error: &seekway_storage::Error) -> Shown<'a> {
 }
 
 fn document(shown: &Shown<'_>, request_id: Option<&str>) -> Bytes {
-    let document = Document {
+    let document = ProblemDocument {
         r#type: "about:blank",
         // RFC 9457 §4.2.1: with about:blank the title is the status code's name.
         // The one code without a name is tus' own for a checksum.

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use http::Method;
 use http::header::{self, HeaderMap};
 use http::uri::Authority;
-use seekway_catalog::UploadId;
+use seekway_catalog::{UploadId, VideoId};
 use seekway_storage::{InvalidKey, ObjectKey};
 
+use crate::accounts::Action;
 use crate::framing::is_host;
 
 /// What a path names.
@@ -25,6 +26,16 @@ pub enum Route {
     Uploads,
     /// `/api/uploads/{id}`: an upload.
     Upload(UploadId),
+    /// `/api/videos`: pages of videos.
+    Videos,
+    /// `/api/videos/{id}`: a video.
+    Video(VideoId),
+    /// `/api/videos/{id}/events`: what happens to a video.
+    VideoEvents(VideoId),
+    /// `/api/openapi.json`: what the API is.
+    OpenApi,
+    /// `/api/auth/…`: accounts.
+    Account(Action),
     /// `/`: the console page.
     Console,
     /// `/assets/{name}`: a file of the console page. The name is one path segment of letters, digits, `.`,
@@ -69,6 +80,21 @@ pub enum BadQuery {
     /// `limit` is not a number in range.
     #[error("`limit` must be a number from 1 to {OBJECTS_LIMIT_MAX}")]
     Limit,
+    /// The same of videos.
+    #[error("`limit` must be a number from 1 to {VIDEOS_LIMIT_MAX}")]
+    VideosLimit,
+    /// `owner` names no account.
+    #[error("`owner` must be an account's id, or `me` once you are logged in")]
+    Owner,
+    /// `visibility` is no word of ours.
+    #[error("`visibility` must be private, unlisted or public")]
+    Visibility,
+    /// `state` is no word of ours.
+    #[error("`state` must be uploaded, processing, ready, failed or deleting")]
+    State,
+    /// `after` is no video's id.
+    #[error("`after` must be the `next` of the page before")]
+    After,
     /// A parameter does not decode to text.
     #[error("the query is not percent-encoded UTF-8")]
     Encoding,
@@ -76,6 +102,9 @@ pub enum BadQuery {
 
 /// As many keys as a store gives in one page.
 pub const OBJECTS_LIMIT_MAX: usize = 1000;
+
+/// A page of videos has no more.
+pub const VIDEOS_LIMIT_MAX: usize = 100;
 
 /// Without a `limit`: a screenful or two.
 const OBJECTS_LIMIT_DEFAULT: usize = 100;
@@ -94,6 +123,8 @@ pub fn decode(path: &str) -> Route {
         "/api/ready" => Route::Ready,
         "/api/objects" => Route::Objects,
         "/api/uploads" | "/api/uploads/" => Route::Uploads,
+        "/api/videos" => Route::Videos,
+        "/api/openapi.json" => Route::OpenApi,
         _ => decode_named(path).unwrap_or(Route::NotFound),
     }
 }
@@ -102,6 +133,16 @@ pub fn decode(path: &str) -> Route {
 fn decode_named(path: &str) -> Option<Route> {
     if let Some(id) = path.strip_prefix("/api/uploads/") {
         return UploadId::parse(id).map(Route::Upload);
+    }
+    if let Some(rest) = path.strip_prefix("/api/videos/") {
+        return match rest.split_once('/') {
+            None => VideoId::parse(rest).map(Route::Video),
+            Some((id, "events")) => VideoId::parse(id).map(Route::VideoEvents),
+            Some(_) => None,
+        };
+    }
+    if let Some(action) = path.strip_prefix("/api/auth/") {
+        return Action::decode(action).map(Route::Account);
     }
     path.strip_prefix("/assets/")
         .filter(|name| is_asset_name(name))
@@ -115,11 +156,21 @@ pub fn allowed_methods(route: &Route) -> &'static [Method] {
     static UPLOADS: [Method; 2] = [Method::POST, Method::OPTIONS];
     // With `X-HTTP-Method-Override`, POST is any of them.
     static UPLOAD: [Method; 5] = [Method::HEAD, Method::PATCH, Method::DELETE, Method::POST, Method::OPTIONS];
+    static VIDEO: [Method; 4] = [Method::GET, Method::HEAD, Method::PATCH, Method::DELETE];
     match route {
         Route::Media(_) | Route::BadKey(_) => &MEDIA,
+        Route::Video(_) => &VIDEO,
         Route::Uploads => &UPLOADS,
         Route::Upload(_) => &UPLOAD,
-        Route::Health | Route::Ready | Route::Objects | Route::Console | Route::ConsoleAsset(_) => &PAGES,
+        Route::Account(action) => action.methods(),
+        Route::Health
+        | Route::Ready
+        | Route::Objects
+        | Route::Videos
+        | Route::VideoEvents(_)
+        | Route::OpenApi
+        | Route::Console
+        | Route::ConsoleAsset(_) => &PAGES,
         Route::NotFound => &[],
     }
 }
@@ -161,24 +212,25 @@ pub fn wants_download(query: Option<&str>) -> bool {
 /// are ignored.
 pub fn objects_query(query: Option<&str>) -> Result<ObjectsQuery, BadQuery> {
     let query = query.unwrap_or_default();
-    let limit = match parameter(query, "limit")? {
-        None => OBJECTS_LIMIT_DEFAULT,
-        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            let limit = text.parse().map_err(|_| BadQuery::Limit)?;
-            if !(1..=OBJECTS_LIMIT_MAX).contains(&limit) {
-                return Err(BadQuery::Limit);
-            }
-            limit
-        }
-        Some(_) => return Err(BadQuery::Limit),
-    };
+    let limit = limit(query, OBJECTS_LIMIT_DEFAULT, OBJECTS_LIMIT_MAX)?.ok_or(BadQuery::Limit)?;
     let prefix = parameter(query, "prefix")?.unwrap_or_default();
     Ok(ObjectsQuery { prefix, after: parameter(query, "after")?, limit })
 }
 
+/// The parameter `limit`; inner `None` when it is no number from 1 to `max`.
+pub(crate) fn limit(query: &str, default: usize, max: usize) -> Result<Option<usize>, BadQuery> {
+    Ok(match parameter(query, "limit")? {
+        None => Some(default),
+        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            text.parse().ok().filter(|limit| (1..=max).contains(limit))
+        }
+        Some(_) => None,
+    })
+}
+
 /// A query parameter, decoded as forms are written: unlike in a path, `+` is a space (WHATWG URL §5.1), which
 /// is what `URLSearchParams` sends.
-fn parameter(query: &str, name: &str) -> Result<Option<String>, BadQuery> {
+pub(crate) fn parameter(query: &str, name: &str) -> Result<Option<String>, BadQuery> {
     let found = query.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name));
     let Some((_, encoded)) = found.filter(|(_, value)| !value.is_empty()) else { return Ok(None) };
     let spaced = encoded.replace('+', " ");

@@ -34,10 +34,10 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::app::{App, Surface};
-use crate::config::{Config, Listing};
+use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::store::{self, StoreError};
-use crate::upload::Uploads;
+use crate::videos::Deletions;
 use accept::{Lane, Listener, accept, bind};
 use connection::Worker;
 
@@ -150,6 +150,15 @@ impl Gateway {
                 let (lane, receiver) = Lane::new();
                 let cache = accepting.cache.clone();
                 tokio::spawn(async move { cache.serve_redis().await });
+                if let Some(catalog) = accepting.catalog.clone() {
+                    let (follower, stop) = (accepting.clone(), accepting.drained.clone());
+                    tokio::spawn(async move {
+                        let access = follower.access.as_ref().expect("where there is a catalog");
+                        access.follow(stop).await;
+                    });
+                    let (deletions, stop) = (Deletions::new(catalog, accepting.store()), accepting.drained.clone());
+                    tokio::spawn(async move { deletions.serve(stop).await });
+                }
                 if let Some(uploads) = accepting.uploads.clone() {
                     tokio::spawn(async move { uploads.serve().await });
                 }
@@ -223,16 +232,13 @@ pub(crate) async fn open(config: &Config) -> Result<Arc<App>, StartError> {
         warn!("REDIS_URL is not used with a local folder, which is nearer than Redis");
     }
     let cache = Cache::new(store.clone(), config.cache()).map_err(StartError::Redis)?;
-    let uploads = match config.uploads_open_to() {
-        Listing::Nobody => None,
-        _ => Some(Uploads::new(database(config).await?, store.clone(), config.uploads.clone())),
-    };
-    Ok(Arc::new(App::new(config, cache, store, metrics, uploads)))
+    let catalog = if config.has_catalog() { Some(database(config).await?) } else { None };
+    Ok(Arc::new(App::new(config, cache, store, metrics, catalog)))
 }
 
 async fn database(config: &Config) -> Result<Catalog, StartError> {
-    let url = &config.database.database_url;
-    let opened = Catalog::open(url, &seekway_catalog::Options::default()).await;
+    let url = config.database.url();
+    let opened = Catalog::open(&url, &seekway_catalog::Options::default()).await;
     opened.map_err(|source| StartError::Database { url: url.to_string(), source })
 }
 

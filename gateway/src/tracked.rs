@@ -37,7 +37,8 @@ impl Tracked {
         admitted: Admitted,
     ) -> Response<Self> {
         meter.answered(response.status(), response.body().source());
-        entry.answered(response.status(), response.body().remaining());
+        // Of what is made while it is sent, nothing was announced.
+        entry.answered(response.status(), response.body().remaining().unwrap_or(0));
         response.map(|payload| Self { payload, entry, meter, answering, admitted, broken: None })
     }
 
@@ -89,11 +90,14 @@ impl http_body::Body for Tracked {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.held() == 0 && self.payload.remaining() == 0
+        self.held() == 0 && self.payload.remaining() == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.held() + self.payload.remaining())
+        match self.payload.remaining() {
+            Some(remaining) => SizeHint::with_exact(self.held() + remaining),
+            None => SizeHint::default(),
+        }
     }
 }
 

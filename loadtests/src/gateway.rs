@@ -157,6 +157,7 @@ impl Gateway {
             .env("SEEKWAY_ACCESS_LOG", "off")
             // A database is for those who need one.
             .env("SEEKWAY_UPLOADS", "off")
+            .env("SEEKWAY_ACCOUNTS", "off")
             // No load balancer has to look elsewhere first.
             .env("SEEKWAY_DRAIN_DELAY", "0s")
             .env("STORAGE_BACKEND", "s3")

@@ -25,6 +25,8 @@ const VERSIONS: &str = "/usr/lib/postgresql";
 /// Who runs it where we are root, and who owns every database.
 const USER: &str = "postgres";
 const READY_WITHIN: Duration = Duration::from_secs(30);
+/// After this a process whose server has been killed has ended, too.
+const NOTICED_WITHIN: Duration = Duration::from_millis(200);
 
 /// One running server. Dropping it ends it.
 #[derive(Debug)]
@@ -87,8 +89,17 @@ impl Postgres {
     /// When it does not come up.
     pub fn restart(&mut self) -> Result<(), Error> {
         self.kill();
-        self.child.respawn(&server(&self.binaries, self.address, self.child.folder()))?;
-        self.wait_until_ready()
+        let mut attempts = Attempts::default();
+        loop {
+            self.child.respawn(&server(&self.binaries, self.address, self.child.folder()))?;
+            let outcome = self.wait_until_ready();
+            if !attempts.another(&outcome) {
+                return outcome;
+            }
+            // A connection that was just beginning when the others were killed notices by itself, and holds the port
+            // or the shared memory until then.
+            thread::sleep(NOTICED_WITHIN);
+        }
     }
 
     fn start_once() -> Result<Self, Error> {

@@ -10,6 +10,8 @@ use super::{Video, VideoState, Videos, Visibility};
 pub enum Viewer {
     /// Somebody unknown: what is public.
     Anybody,
+    /// Who works at the machine of a gateway without accounts: what is public, and what is nobody's.
+    Unowned,
     /// Somebody known: what is public, and their own.
     Account(AccountId),
     /// Who sees all.
@@ -51,19 +53,20 @@ impl Videos<'_> {
         after: Option<VideoId>,
         limit: u32,
     ) -> Result<Vec<Video>, Error> {
-        let sql = "SELECT * FROM videos WHERE ($1 = 1 OR visibility = 'public' OR owner = $2) \
+        let sql = "SELECT * FROM videos WHERE ($1 = 2 OR visibility = 'public' OR owner = $2 OR ($1 = 1 AND owner IS NULL)) \
                    AND ($3 IS NULL OR owner = $3) AND ($4 IS NULL OR visibility = $4) \
                    AND (state = $5 OR ($5 IS NULL AND state <> 'deleting')) \
                    AND ($6 IS NULL OR title_folded LIKE $6 ESCAPE '\\') AND ($7 IS NULL OR id < $7) \
                    ORDER BY id DESC LIMIT $8";
-        let (sees_all, viewer) = match filter.viewer {
+        let (sees_besides, viewer) = match filter.viewer {
             Viewer::Anybody => (0_i64, None),
             Viewer::Account(account) => (0, Some(account)),
-            Viewer::Admin => (1, None),
+            Viewer::Unowned => (1, None),
+            Viewer::Admin => (2, None),
         };
         let pattern = filter.search.as_deref().map(pattern);
         let args = args![
-            sees_all,
+            sees_besides,
             viewer,
             filter.owner,
             filter.visibility,

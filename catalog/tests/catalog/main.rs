@@ -1,8 +1,12 @@
 //! What the catalog promises, tried on both engines, and what only one of them can get wrong.
 
+mod accounts;
+mod away;
+mod crashes;
 mod stand;
 mod suite;
 mod uploads;
+mod videos;
 
 use stand::Stand;
 

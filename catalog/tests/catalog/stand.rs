@@ -46,6 +46,11 @@ pub(crate) fn options() -> Options {
     Options { connections_max: 4, answer_within: Duration::from_secs(20) }
 }
 
+/// For a database that is to be away.
+pub(crate) fn impatient() -> Options {
+    Options { connections_max: 4, answer_within: Duration::from_millis(1500) }
+}
+
 pub(crate) async fn open(url: &str) -> Catalog {
     Catalog::open(&url.parse().expect("a URL"), &options()).await.expect("opens")
 }

@@ -1,7 +1,7 @@
 //! What both engines promise. One function per promise; each keeps to rows of its own.
 
 use crate::stand::Stand;
-use crate::uploads;
+use crate::{accounts, uploads, videos};
 
 /// Tries every promise, in turn, so that a failure names the first one that is broken.
 pub(crate) async fn conformance(stand: &Stand) {
@@ -23,5 +23,19 @@ pub(crate) async fn conformance(stand: &Stand) {
         uploads::the_same_idempotency_key_makes_one_upload,
         uploads::quotas_hold_when_many_ask_at_once,
         uploads::what_was_left_behind_is_swept_once,
+        videos::lists_show_what_somebody_may_see,
+        videos::a_search_takes_words_as_they_are,
+        videos::pages_stay_the_same_while_others_are_added,
+        videos::a_video_tells_what_happened_to_it,
+        videos::a_deleted_video_is_gone_when_its_objects_are,
+        videos::assets_are_kept_beside_videos,
+        videos::an_account_votes_once,
+        videos::what_is_to_be_done_is_claimed_by_one,
+        videos::the_change_feed_skips_nothing,
+        accounts::an_address_has_one_account,
+        accounts::sessions_end,
+        accounts::api_keys_can_be_revoked,
+        accounts::one_replica_makes_the_next_signing_key,
+        accounts::attempts_count_one_by_one,
     ];
 }

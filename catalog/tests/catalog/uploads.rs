@@ -225,7 +225,7 @@ pub(crate) async fn a_refused_upload_says_why(stand: &Stand) {
 pub(crate) async fn illegal_transitions_are_errors(stand: &Stand) {
     let (catalog, uploads) = (&stand.catalog, stand.catalog.uploads());
     let illegal = |outcome: Result<(), Error>| {
-        assert!(matches!(outcome, Err(Error::IllegalTransition { .. })), "{outcome:?}")
+        assert!(matches!(outcome, Err(Error::IllegalTransition { .. })), "{outcome:?}");
     };
     let id = upload(catalog, "illegal", Some(0)).await.id;
     illegal(uploads.finish(id, Made::Video(new_video("illegal", 0))).await.map(drop));

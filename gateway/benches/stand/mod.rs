@@ -41,6 +41,7 @@ pub(crate) fn origin() -> (Origin, Config) {
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("bench"),
         // Nothing is asked again while it is measured.
         "METADATA_TTL" => Some("1h"),
+        "SEEKWAY_ACCOUNTS" => Some("off"),
         _ => None,
     };
     let config = Config::from_args(["gateway"], |name| env(name).map(OsString::from));

@@ -14,6 +14,7 @@ use super::TrustedProxies;
 use crate::framing::is_token;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The client of a request that came from `peer`.
 ///
@@ -29,6 +30,23 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxie
     } else {
         walk(peer, nodes(headers, &X_FORWARDED_FOR, x_forwarded_for_line), trusted)
     }
+}
+
+/// Whether the nearest proxy was asked by TLS: the last `proto` of `Forwarded` (RFC 7239 §5.4), or else of
+/// `X-Forwarded-Proto`, which is no standard. Only a trusted peer's word counts.
+pub fn says_https(headers: &HeaderMap) -> bool {
+    let last =
+        |name: &HeaderName| headers.get_all(name).iter().next_back().and_then(|line| line.to_str().ok());
+    let proto = match last(&FORWARDED) {
+        Some(line) => {
+            line.rsplit(',').next().into_iter().flat_map(|element| element.split(';')).find_map(|pair| {
+                let (name, value) = pair.trim_matches(is_space).split_once('=')?;
+                name.eq_ignore_ascii_case("proto").then(|| value.trim_matches('"'))
+            })
+        }
+        None => last(&X_FORWARDED_PROTO).and_then(|line| line.rsplit(',').next()),
+    };
+    proto.is_some_and(|proto| proto.trim_matches(is_space).eq_ignore_ascii_case("https"))
 }
 
 /// The first address from the right that is not trusted, or the last one that is known.

@@ -153,7 +153,7 @@ impl Clients {
 }
 
 /// What counts as one client: the address, or an IPv6 address's first 64 bits.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

@@ -7,8 +7,25 @@ pub(super) const DATABASE: &str = "Database";
 /// Where accounts, videos and uploads are kept.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DatabaseSettings {
-    /// The database: `sqlite:FILE`, or `postgres://USER:PASSWORD@HOST/NAME`, which replicas share
-    #[arg(long, env = "DATABASE_URL", value_name = "URL", default_value = "sqlite:./data/seekway.db")]
-    #[arg(hide_env_values = true, help_heading = DATABASE)]
-    pub database_url: DatabaseUrl,
+    /// The database: `sqlite:FILE`, or `postgres://USER:PASSWORD@HOST/NAME`, which replicas share; unset:
+    /// `sqlite:./data/seekway.db` where videos can be uploaded, and none elsewhere
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true, help_heading = DATABASE)]
+    database_url: Option<DatabaseUrl>,
+}
+
+/// Beside the media of a gateway that somebody just tries.
+const EMBEDDED: &str = "sqlite:./data/seekway.db";
+
+// === impl DatabaseSettings ===
+
+impl DatabaseSettings {
+    /// Whether somebody has chosen one.
+    pub(super) fn is_chosen(&self) -> bool {
+        self.database_url.is_some()
+    }
+
+    /// The one to use, if one is used.
+    pub(crate) fn url(&self) -> DatabaseUrl {
+        self.database_url.clone().unwrap_or_else(|| EMBEDDED.parse().expect("a URL of ours"))
+    }
 }

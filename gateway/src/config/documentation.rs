@@ -5,8 +5,10 @@ use std::path::Path;
 
 use clap::CommandFactory;
 
+use super::accounts::ACCOUNTS;
 use super::cache::CACHE;
 use super::clients::CLIENTS;
+use super::database::DATABASE;
 use super::delivery::DELIVERY;
 use super::listeners::LISTENERS;
 use super::storage::STORAGE;
@@ -19,7 +21,7 @@ const END: &str = "<!-- /settings -->";
 fn tables() -> String {
     let mut text = String::new();
     let command = Config::command();
-    for heading in [LISTENERS, CLIENTS, STORAGE, CACHE, DELIVERY, LOGS] {
+    for heading in [LISTENERS, CLIENTS, STORAGE, CACHE, DELIVERY, DATABASE, ACCOUNTS, LOGS] {
         write!(text, "\n### {heading}\n\n| flag | variable | default | meaning |\n|---|---|---|---|\n")
             .expect("a String takes all");
         for arg in command.get_arguments().filter(|arg| arg.get_help_heading() == Some(heading)) {

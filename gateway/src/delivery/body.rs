@@ -1,9 +1,11 @@
 //! Response bodies: exactly the announced length, or a visible failure; slices of cached segments, never
 //! copies.
 
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::Stream;
 use seekway_cache::{Error, Reader, Source};
 
 use super::slices::Slices;
@@ -16,6 +18,8 @@ pub enum Payload {
     Small(Bytes),
     /// A range of an object, or several with the heads of their parts between them.
     Ranges(Box<Ranges>),
+    /// What is made while it is sent, until there is no more.
+    Stream(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
 }
 
 /// Pieces sent one after the other; the next reader starts when the one before is done, so that many ranges
@@ -52,7 +56,7 @@ impl Payload {
     /// Where its first byte came from, if it has bytes of an object.
     pub fn source(&self) -> Option<Source> {
         match self {
-            Self::Empty | Self::Small(_) => None,
+            Self::Empty | Self::Small(_) | Self::Stream(_) => None,
             Self::Ranges(ranges) => Some(ranges.source),
         }
     }
@@ -70,15 +74,17 @@ impl Payload {
             Self::Small(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Small(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes).into()))),
             Self::Ranges(ranges) => ranges.poll_next(cx, room),
+            Self::Stream(stream) => stream.as_mut().poll_next(cx).map(|bytes| bytes.map(|bytes| Ok(bytes.into()))),
         }
     }
 
-    /// Bytes that are still to come.
-    pub fn remaining(&self) -> u64 {
+    /// Bytes that are still to come, where that is known.
+    pub fn remaining(&self) -> Option<u64> {
         match self {
-            Self::Empty => 0,
-            Self::Small(bytes) => bytes.len() as u64,
-            Self::Ranges(ranges) => ranges.remaining,
+            Self::Empty => Some(0),
+            Self::Small(bytes) => Some(bytes.len() as u64),
+            Self::Ranges(ranges) => Some(ranges.remaining),
+            Self::Stream(_) => None,
         }
     }
 }

@@ -177,7 +177,7 @@ impl Doors {
         .await?;
         Ok(Accepted {
             stream: stream.into_std()?,
-            peer: Peer { address, share: Arc::default() },
+            peer: Peer { address, share: Arc::default(), is_tls: tls.is_some() },
             tls,
             permit,
         })

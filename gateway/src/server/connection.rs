@@ -56,6 +56,8 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// What all its readers together may have under way.
     pub(crate) share: Arc<Share>,
+    /// The connection is encrypted.
+    pub(crate) is_tls: bool,
 }
 
 /// What a serving runtime needs.

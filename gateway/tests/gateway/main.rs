@@ -30,3 +30,4 @@ mod support;
 mod tls;
 mod uploads;
 mod vanished;
+mod videos;

@@ -1,4 +1,4 @@
 //! Uploads, over real sockets: by every protocol, with SQLite and a local folder, and with PostgreSQL and SeaweedFS.
 
-mod stand;
+pub(crate) mod stand;
 mod tus;

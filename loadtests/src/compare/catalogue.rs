@@ -103,6 +103,8 @@ pub fn catalogue(form: Form) -> Vec<Scenario> {
             about: "64 KiB from memory, at half of the rate that the slowest reaches, however long answers take",
             workload: Workload::Ranges(Ranges { connections: 64, ..hot_ranges(64 * KIB) }),
             pace: Some(0.5),
+            // A closed loop is as late as its own load makes the machine; this one leaves it half of its time.
+            aims: vec![HOT_P95],
             ..hot(form)
         },
         Scenario {

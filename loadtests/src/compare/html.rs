@@ -26,7 +26,19 @@ const COLUMNS: [Column; 11] = [
     ("memory, MiB", |figures| figures.memory_bytes.map(|bytes| bytes / MIB)),
     ("failed or wrong", |figures| Some(figures.failed? + figures.wrong?)),
 ];
+/// What only some scenarios have; a column appears where a peer has it.
+const SPECIAL_COLUMNS: [Column; 7] = [
+    ("last first byte of a herd, ms", |figures| figures.last_ttfb_p50_ms),
+    ("origin GETs/place", |figures| figures.origin_gets_per_place),
+    ("hit ratio", |figures| figures.hit_ratio),
+    ("viewers stalled", |figures| figures.stalled_share),
+    ("longest gap, ms", |figures| figures.longest_gap_ms),
+    ("p95 of the one without crowd", |figures| figures.total_p95_of_first),
+    ("crowd refused", |figures| figures.refused),
+];
 const MIB: f64 = 1_048_576.0;
+/// A hit ratio over time is that of so many seconds.
+const HIT_RATIO_SECONDS: usize = 5;
 const PERCENTILE: Axis = Axis { label: "percentile", scale: Scale::Percentile };
 const MILLIS: Axis = Axis { label: "ms", scale: Scale::Log };
 
@@ -169,14 +181,19 @@ impl ScenarioReport {
     }
 
     fn figures_table(&self) -> String {
+        let has = |figure: fn(&Figures) -> Option<f64>| {
+            self.peers.iter().any(|peer| figure(&peer.median).is_some())
+        };
+        let special = SPECIAL_COLUMNS.into_iter().filter(|(_, figure)| has(*figure));
+        let columns: Vec<Column> = COLUMNS.into_iter().chain(special).collect();
         let mut table = "<div class=\"wide\"><table><tr><th>".to_owned();
-        for (name, _) in COLUMNS {
+        for (name, _) in &columns {
             let _ = write!(table, "<th>{name}");
         }
         table.push_str("</tr>\n");
         for peer in &self.peers {
             let _ = write!(table, "<tr><td>{}", escaped(&peer.name));
-            for (_, figure) in COLUMNS {
+            for (_, figure) in &columns {
                 let _ = write!(table, "<td>{}", figure(&peer.median).map_or_else(|| "–".to_owned(), short));
             }
             table.push_str("</tr>\n");
@@ -208,8 +225,60 @@ impl ScenarioReport {
         plots.extend(bars(self, "memory of server and sockets, MiB", |figures| {
             figures.memory_bytes.map(|bytes| bytes / MIB)
         }));
+        let (clients, memory) = (linear("clients"), linear("MiB"));
+        plots.extend(self.lines(
+            "memory of server and sockets against clients",
+            clients,
+            memory,
+            memory_of_crowds,
+        ));
+        let (seconds, share) = (linear("seconds"), linear("share"));
+        plots.extend(self.lines("hit ratio of the last 5 seconds", seconds, share, hit_ratio_over_time));
         plots
     }
+
+    /// One line for each peer whose last round has points.
+    fn lines(&self, title: &str, x: Axis, y: Axis, points: fn(&Round) -> Vec<(f64, f64)>) -> Option<Plot> {
+        let of = |peer: &PeerReport| Line {
+            name: peer.name.clone(),
+            points: peer.rounds.last().map(points).unwrap_or_default(),
+        };
+        let lines: Vec<Line> = self.peers.iter().map(of).filter(|line| !line.points.is_empty()).collect();
+        (!lines.is_empty()).then(|| Plot::lines(title, x, y, &lines))
+    }
+}
+
+const fn linear(label: &'static str) -> Axis {
+    Axis { label, scale: Scale::Linear }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "clients and bytes of memory are far below 2^52")]
+fn memory_of_crowds(round: &Round) -> Vec<(f64, f64)> {
+    let crowds = round.crowds.iter();
+    crowds
+        .filter_map(|crowd| {
+            let memory = crowd.memory_bytes? + crowd.socket_bytes;
+            Some((crowd.clients as f64, memory as f64 / MIB))
+        })
+        .collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bytes of one run are far below 2^52")]
+fn hit_ratio_over_time(round: &Round) -> Vec<(f64, f64)> {
+    let Some(sessions) = &round.measurement.sessions else { return Vec::new() };
+    if round.rate.is_some() {
+        return Vec::new();
+    }
+    let both = sessions.timeline.iter().zip(&round.origin_timeline);
+    let both: Vec<(u64, u64, u64)> =
+        both.map(|((second, delivered), (_, sent))| (*second, *delivered, *sent)).collect();
+    let ratio = |window: &[(u64, u64, u64)]| {
+        let delivered: u64 = window.iter().map(|(_, delivered, _)| delivered).sum();
+        let sent: u64 = window.iter().map(|(_, _, sent)| sent).sum();
+        let (second, _, _) = window.last()?;
+        (delivered > 0).then(|| (*second as f64 + 1.0, 1.0 - sent as f64 / delivered as f64))
+    };
+    both.windows(HIT_RATIO_SECONDS).filter_map(ratio).collect()
 }
 
 /// The latency curve of a peer's middle round.

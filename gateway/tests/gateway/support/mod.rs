@@ -97,6 +97,7 @@ impl Stand {
             ("SEEKWAY_LISTING", "on"),
             // A database is for those who need one.
             ("SEEKWAY_UPLOADS", "off"),
+            ("SEEKWAY_ACCOUNTS", "off"),
             ("CACHE_MEMORY_BYTES", "64MiB"),
             ("MEMORY_BUDGET_BYTES", "64MiB"),
         ];

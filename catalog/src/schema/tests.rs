@@ -1,0 +1,119 @@
+//! Migrations, from every schema there ever was.
+
+use futures_util::future::join_all;
+use seekway_loadtests::postgres::Postgres;
+
+use super::{MIGRATIONS, latest, migrate};
+use crate::database::{Database, args};
+use crate::{Catalog, Error, Filter, Options, Viewer};
+
+const ACCOUNT: &str = "00000000-0000-7000-8000-000000000001";
+const VIDEO: &str = "00000000-0000-7000-8000-000000000002";
+
+/// Asks for an empty database with a name, by its URL.
+type Empty<'a> = &'a dyn Fn(&str) -> String;
+
+fn on_sqlite(check: &impl AsyncFn(Empty<'_>)) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let empty = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+    run(check(&empty));
+}
+
+fn on_postgres(check: &impl AsyncFn(Empty<'_>)) {
+    let server = Postgres::start().expect("PostgreSQL starts");
+    run(check(&|name: &str| server.database(name).expect("a database")));
+}
+
+fn run(check: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(check);
+}
+
+async fn database(url: &str) -> Database {
+    Database::connect(&url.parse().expect("a URL"), &Options::default()).await.expect("connects")
+}
+
+async fn open(url: &str) -> Result<Catalog, Error> {
+    Catalog::open(&url.parse().expect("a URL"), &Options::default()).await
+}
+
+/// What was there before is there after, and works.
+async fn from_every_schema(empty: Empty<'_>) {
+    for number in 0..=latest() {
+        let url = empty(&format!("from_{number}"));
+        let before = database(&url).await;
+        migrate(&before, number).await.expect("migrates");
+        let rows = [
+            (
+                1,
+                "INSERT INTO accounts (id, address, name, password_hash, role, created_ms) \
+                 VALUES ($1, 'ann@example.org', 'Ann', '', 'admin', now_ms())",
+            ),
+            (
+                2,
+                "INSERT INTO videos (id, title, title_folded, visibility, state, source_key, source_etag, size_bytes, \
+                 created_ms, updated_ms) VALUES ($1, 'T', 't', 'public', 'ready', 'key', 'etag', 1, now_ms(), now_ms())",
+            ),
+        ];
+        for ((since, sql), id) in rows.into_iter().zip([ACCOUNT, VIDEO]) {
+            if number >= since {
+                before.change(sql, args![id]).await.expect("inserts");
+            }
+        }
+        before.close().await;
+        let catalog = open(&url).await.expect("migrates the rest");
+        assert_eq!(catalog.accounts().exist().await.expect("asks"), number >= 1);
+        let videos = catalog.videos().list(&Filter::of(Viewer::Anybody), None, 10).await.expect("lists");
+        assert_eq!(videos.len(), usize::from(number >= 2));
+        assert!(catalog.uploads().of_account(None, None, 10).await.expect("lists").is_empty());
+        catalog.close().await;
+        open(&url).await.expect("there is nothing left to do").close().await;
+    }
+}
+
+async fn all_at_once(empty: Empty<'_>) {
+    let url = empty("at_once");
+    let opened = join_all((0..8).map(|_| open(&url))).await;
+    for catalog in opened {
+        catalog.expect("opens").close().await;
+    }
+    let database = database(&url).await;
+    let applied =
+        database.rows("SELECT number FROM migrations ORDER BY number", args![]).await.expect("lists");
+    assert_eq!(applied.len(), MIGRATIONS.len(), "each once");
+}
+
+async fn a_failed_one_leaves_the_schema(empty: Empty<'_>) {
+    let database = database(&empty("failed")).await;
+    migrate(&database, 1).await.expect("migrates");
+    // Something is in the way of the last statements of the second.
+    database.change("CREATE TABLE outbox (x BIGINT)", args![]).await.expect("creates");
+    migrate(&database, latest()).await.expect_err("there is such a table");
+    let applied = database.rows("SELECT number FROM migrations", args![]).await.expect("lists");
+    assert_eq!(applied.len(), 1);
+    database.rows("SELECT id FROM videos", args![]).await.err().expect("its first statements are undone");
+    database.change("DROP TABLE outbox", args![]).await.expect("drops");
+    migrate(&database, latest()).await.expect("migrates");
+}
+
+async fn a_newer_schema_is_left_alone(empty: Empty<'_>) {
+    let url = empty("newer");
+    open(&url).await.expect("opens").close().await;
+    let newer = database(&url).await;
+    newer.change("INSERT INTO migrations VALUES (1000, now_ms())", args![]).await.expect("inserts");
+    let refused = open(&url).await;
+    assert!(matches!(refused, Err(Error::NewerSchema { found: 1000, .. })), "{refused:?}");
+}
+
+macro_rules! on_both {
+    ($($check:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[test] fn $check() { super::on_sqlite(&super::$check); })+
+        }
+        mod postgres {
+            $(#[test] fn $check() { super::on_postgres(&super::$check); })+
+        }
+    };
+}
+
+on_both! { from_every_schema, all_at_once, a_failed_one_leaves_the_schema, a_newer_schema_is_left_alone }

@@ -1,0 +1,90 @@
+//! A database that is away is a retryable error, soon, and nothing has to be started again when it is back.
+
+use std::time::Duration;
+
+use seekway_catalog::{Catalog, Error};
+use seekway_loadtests::postgres::Postgres;
+use sqlx::{Connection as _, SqliteConnection};
+
+use crate::stand::{Engine, Stand, impatient, upload};
+
+/// What must not hang ends long before this.
+const HANGS_AFTER: Duration = Duration::from_mins(1);
+
+async fn refused<T>(asked: impl Future<Output = Result<T, Error>>) {
+    let outcome = tokio::time::timeout(HANGS_AFTER, Box::pin(asked)).await.expect("it does not hang");
+    let error = outcome.err().expect("the database is away");
+    assert!(error.is_retryable(), "{error:?}");
+}
+
+/// Reads and writes, also when every connection is taken by somebody who waits.
+async fn all_is_refused(catalog: &Catalog) {
+    let reads = futures_util::future::join_all((0..6).map(|_| refused(catalog.ping())));
+    futures_util::future::join(reads, refused(catalog.outbox().add("away", ""))).await;
+}
+
+async fn works_again(catalog: &Catalog) {
+    let asked = async { while catalog.outbox().add("back", "").await.is_err() {} };
+    tokio::time::timeout(HANGS_AFTER, asked).await.expect("it is back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_that_does_not_answer() {
+    let stand = Stand::postgres().await;
+    let catalog = Catalog::open(&stand.url.parse().expect("a URL"), &impatient()).await.expect("opens");
+    let Engine::Postgres(server) = &stand.engine else { unreachable!() };
+    upload(&catalog, "before", None).await;
+    server.pause();
+    all_is_refused(&catalog).await;
+    refused(Catalog::open(&stand.url.parse().expect("a URL"), &impatient())).await;
+    server.resume();
+    works_again(&catalog).await;
+    assert_eq!(catalog.uploads().of_account(None, None, 10).await.expect("lists").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_that_is_gone() {
+    let mut stand = Stand::postgres().await;
+    let catalog = Catalog::open(&stand.url.parse().expect("a URL"), &impatient()).await.expect("opens");
+    let Engine::Postgres(server) = &mut stand.engine else { unreachable!() };
+    server.kill();
+    all_is_refused(&catalog).await;
+    refused(Catalog::open(&stand.url.parse().expect("a URL"), &impatient())).await;
+    server.restart().expect("PostgreSQL starts again");
+    works_again(&catalog).await;
+}
+
+#[tokio::test]
+async fn a_postgres_that_knows_no_such_database_or_user() {
+    let server = Postgres::start().expect("PostgreSQL starts");
+    let url = format!("postgres://postgres@{}/nothing", server.address());
+    let error = Catalog::open(&url.parse().expect("a URL"), &impatient()).await.expect_err("there is none");
+    assert!(!error.is_retryable() && error.to_string().contains("nothing"), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_sqlite_file_that_another_program_holds() {
+    let stand = Stand::sqlite().await;
+    let catalog = Catalog::open(&stand.url.parse().expect("a URL"), &impatient()).await.expect("opens");
+    let mut other = SqliteConnection::connect(&stand.url).await.expect("opens");
+    let held = other.begin_with("BEGIN IMMEDIATE").await.expect("begins");
+    refused(catalog.outbox().add("away", "")).await;
+    catalog.ping().await.expect("who reads waits for nobody");
+    held.rollback().await.expect("ends");
+    works_again(&catalog).await;
+}
+
+#[tokio::test]
+async fn an_sqlite_file_that_cannot_be() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "not a folder").expect("writes");
+    let url = format!("sqlite:{}", file.join("seekway.db").display());
+    let error = Catalog::open(&url.parse().expect("a URL"), &impatient()).await.expect_err("no folder");
+    assert!(!error.is_retryable() && error.to_string().contains(&*file.to_string_lossy()), "{error:?}");
+    // A file that is something else is not written over.
+    let url = format!("sqlite:{}", file.display());
+    let error = Catalog::open(&url.parse().expect("a URL"), &impatient()).await.expect_err("no database");
+    assert!(!error.is_retryable(), "{error:?}");
+    assert_eq!(std::fs::read(&file).expect("reads"), b"not a folder");
+}

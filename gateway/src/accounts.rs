@@ -1,0 +1,148 @@
+//! Accounts: who somebody is, and may they.
+//!
+//! A request proves who it is for in one of three ways, and [`Accounts::principal`] reads them all:
+//!
+//! - a **session**, in a cookie that only the browser sees: an opaque random token, of which the catalog has a hash. It can be
+//!   ended, and begins with a log-in. A browser sends cookies by itself, so what writes must come from a page of ours
+//!   (`origin`).
+//! - a **token** for programs, `Authorization: Bearer`: a JWT that anybody can check with the published keys, and that
+//!   nobody can end, so it lives for minutes (`tokens`).
+//! - an **API key** for machines, sent like a token: opaque, kept as a hash, valid until it is revoked.
+//!
+//! `passwords` are checked off the serving threads, a few at a time; `attempts` limits how often, on all replicas
+//! together. `handlers` answers `/api/auth/…`. Nothing that an answer says, or how long it takes, tells whether an address
+//! has an account.
+
+pub(crate) mod admin;
+mod attempts;
+mod cookies;
+mod handlers;
+mod json;
+mod origin;
+mod passwords;
+mod refusal;
+mod secrets;
+mod tokens;
+
+use std::sync::Arc;
+
+use http::Method;
+use http::header::{self, HeaderMap};
+use seekway_catalog::{AccountId, Catalog, Error, Role};
+
+use crate::config::{AccountSettings, Config, Listing};
+use crate::respond::Problem;
+use passwords::Passwords;
+use tokens::Tokens;
+
+pub(crate) use handlers::Action;
+pub(crate) use handlers::Asked;
+pub(crate) use passwords::MEMORY_BYTES as PASSWORD_BYTES;
+pub(crate) use refusal::Refusal;
+
+/// Everything that accounts share. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Accounts {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    catalog: Catalog,
+    settings: AccountSettings,
+    sign_up_open_to: Listing,
+    passwords: Passwords,
+    tokens: Tokens,
+}
+
+/// Whom a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Principal {
+    /// The account.
+    pub(crate) account: AccountId,
+    /// What it may do.
+    pub(crate) role: Role,
+    /// How that was proved.
+    pub(crate) proof: Proof,
+}
+
+/// How a request proves whom it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// A cookie of the console.
+    Session,
+    /// A signed token.
+    Token,
+    /// A machine's key.
+    ApiKey,
+}
+
+// === impl Accounts ===
+
+impl Accounts {
+    pub(crate) fn new(catalog: Catalog, config: &Config) -> Self {
+        let settings = config.accounts.clone();
+        let tokens = Tokens::new(catalog.clone(), &settings);
+        let (sign_up_open_to, passwords) = (config.sign_up_open_to(), Passwords::default());
+        Self { inner: Arc::new(Inner { catalog, settings, sign_up_open_to, passwords, tokens }) }
+    }
+
+    /// Whom a request with these headers is for; `None` when it does not say.
+    ///
+    /// # Errors
+    /// 401 when a token or key is not valid (a session that has ended is nobody's); 403 when a cookie came along with a
+    /// request that writes and that a page of another site has sent; 503 when the catalog is away.
+    pub(crate) async fn principal(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Option<Principal>, Problem> {
+        if let Some(authorization) = headers.get(header::AUTHORIZATION) {
+            let bearer = authorization.to_str().ok().and_then(bearer).ok_or(Refusal::BadToken)?;
+            return self.bearer(bearer).await.map(Some);
+        }
+        let Some(token) = cookies::session(headers) else { return Ok(None) };
+        match self.inner.catalog.sessions().find(&secrets::hash(&token)).await {
+            Ok(session) => {
+                origin::check(method, headers)?;
+                let (account, role) = (session.account, session.role);
+                Ok(Some(Principal { account, role, proof: Proof::Session }))
+            }
+            Err(Error::NotFound) => Ok(None),
+            Err(error) => Err(Problem::Catalog(error)),
+        }
+    }
+
+    async fn bearer(&self, bearer: &str) -> Result<Principal, Problem> {
+        if !bearer.starts_with(secrets::API_KEY_PREFIX) {
+            return self.inner.tokens.check(bearer).await;
+        }
+        match self.inner.catalog.api_keys().find(&secrets::hash(bearer)).await {
+            Ok(owner) => Ok(Principal { account: owner.account, role: owner.role, proof: Proof::ApiKey }),
+            Err(Error::NotFound) => Err(Refusal::BadToken.into()),
+            Err(error) => Err(Problem::Catalog(error)),
+        }
+    }
+}
+
+// === impl Principal ===
+
+impl Principal {
+    /// Refuses whoever may not do what `role` may.
+    #[expect(dead_code, reason = "uploads and videos ask")]
+    pub(crate) fn must_be(&self, role: Role) -> Result<(), Refusal> {
+        if self.role.is_at_least(role) { Ok(()) } else { Err(Refusal::NotAllowed(role)) }
+    }
+
+    /// Whether it may change what belongs to `owner`: it is its own, or it is an admin. What belongs to nobody is the
+    /// admins'.
+    #[expect(dead_code, reason = "uploads and videos ask")]
+    pub(crate) fn may_change(&self, owner: Option<AccountId>) -> bool {
+        owner == Some(self.account) || self.role == Role::Admin
+    }
+}
+
+/// RFC 6750 §2.1: the scheme is written in any case (RFC 9110 §11.1).
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, rest) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(rest.trim())
+}

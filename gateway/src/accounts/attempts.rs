@@ -1,0 +1,58 @@
+//! How often somebody may try: counted in the catalog, so that replicas do not multiply it.
+
+use std::net::IpAddr;
+
+use seekway_catalog::Catalog;
+
+use super::Refusal;
+use crate::clients::limits::network;
+use crate::respond::Problem;
+
+/// Attempts at one address from everywhere, and of one client at all addresses, for each that one client may make at
+/// one address: a family behind one router forgets more passwords than one person, and somebody who guesses elsewhere
+/// should not lock the owner out.
+const WIDER: u64 = 10;
+
+/// What an attempt is counted for.
+pub(super) struct Attempt {
+    /// One client at one address: forgotten when it succeeds.
+    pub(super) pair: String,
+    subjects: Vec<(String, u64)>,
+}
+
+// === impl Attempt ===
+
+impl Attempt {
+    /// To log in at `address`.
+    pub(super) fn log_in(client: IpAddr, address: &str, allowed: u64) -> Self {
+        let (client, address) = (network(client), address.trim().to_lowercase());
+        let pair = format!("log-in {client} {address}");
+        let wider = allowed.saturating_mul(WIDER);
+        let subjects = vec![
+            (pair.clone(), allowed),
+            (format!("log-in to {address}"), wider),
+            (format!("log-in from {client}"), wider),
+        ];
+        Self { pair, subjects }
+    }
+
+    /// To sign up.
+    pub(super) fn sign_up(client: IpAddr, allowed: u64) -> Self {
+        let pair = format!("sign-up from {}", network(client));
+        Self { subjects: vec![(pair.clone(), allowed)], pair }
+    }
+
+    /// Counts it. It counts whether it succeeds or not, before anybody knows.
+    pub(super) async fn count(&self, catalog: &Catalog, window_ms: i64) -> Result<(), Problem> {
+        let names: Vec<String> = self.subjects.iter().map(|(name, _)| name.clone()).collect();
+        let counts = catalog.login_attempts().count(&names, window_ms).await.map_err(Problem::Catalog)?;
+        let over = counts.iter().zip(&self.subjects).filter(|((count, _), (_, allowed))| count > allowed);
+        match over.map(|((_, ends_in_ms), _)| *ends_in_ms).max() {
+            Some(ends_in_ms) => {
+                let retry_after_secs = u64::try_from(ends_in_ms).unwrap_or(0).div_ceil(1000).max(1);
+                Err(Refusal::TooManyAttempts { retry_after_secs }.into())
+            }
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `GET /api/videos/{id}/events`: what happens to a video, as server-sent events (WHATWG HTML §9.2).
+//!
+//! Events are rows of the catalog with numbers, so any replica goes on after the `Last-Event-ID` of another one, and a
+//! client that was away misses nothing. The stream ends when the video is gone, or the gateway drains; a browser then
+//! asks again by itself.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::Response;
+use seekway_catalog::{Catalog, Error, Event, VideoId};
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::document::timestamp;
+use super::{of_video, seen};
+use crate::caller::Caller;
+use crate::delivery::body::Payload;
+use crate::respond::Problem;
+
+/// Between two looks at the catalog.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A comment goes out when nothing happens for so long: proxies take a silent connection for a dead one.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
+/// Rows of the catalog at a time.
+const BATCH: u32 = 100;
+
+/// What is said of an event.
+#[derive(Serialize)]
+struct EventDocument<'a> {
+    kind: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    detail: &'a str,
+    at: String,
+}
+
+/// One client's place in the events of a video.
+struct Follower {
+    catalog: Catalog,
+    video: VideoId,
+    /// The last one that was sent.
+    number: i64,
+    ready: VecDeque<Event>,
+    heard: Instant,
+    ending: CancellationToken,
+}
+
+/// Streams all events after the one that `Last-Event-ID` names, and then new ones as they happen, until `ending`.
+pub(crate) async fn stream(
+    catalog: &Catalog,
+    caller: Caller,
+    video: VideoId,
+    request: &HeaderMap,
+    ending: CancellationToken,
+) -> Result<Response<Payload>, Problem> {
+    seen(catalog, caller, video).await?;
+    let number = match request.get("last-event-id") {
+        None => 0,
+        Some(value) => {
+            let number = value.to_str().ok().and_then(|text| text.parse().ok());
+            number.filter(|number| *number >= 0).ok_or(Problem::BadEventId)?
+        }
+    };
+    let (catalog, ready) = (catalog.clone(), VecDeque::new());
+    let follower = Follower { catalog, video, number, ready, heard: Instant::now(), ending };
+    let events = stream::unfold(follower, |mut follower| async { Some((follower.next().await?, follower)) });
+    let mut response = Response::new(Payload::Stream(Box::pin(events)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // nginx holds back what it proxies, unless it is told.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+// === impl Follower ===
+
+impl Follower {
+    /// The text of the next event, or of a heartbeat; `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                self.number = event.number;
+                self.heard = Instant::now();
+                return Some(text(&event));
+            }
+            if self.heard.elapsed() >= HEARTBEAT_EVERY {
+                self.heard = Instant::now();
+                return Some(Bytes::from_static(b":\n\n"));
+            }
+            match self.look().await {
+                Ok(()) if self.ready.is_empty() => tokio::select! {
+                    () = sleep(LOOK_EVERY) => {}
+                    () = self.ending.cancelled() => return None,
+                },
+                Ok(()) => {}
+                // What comes after it, its client is told by asking again.
+                Err(_) => return None,
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), Problem> {
+        let videos = self.catalog.videos();
+        self.ready.extend(videos.events_after(self.video, self.number, BATCH).await.map_err(of_video)?);
+        if self.ready.is_empty() {
+            // A video that is gone has no events.
+            match videos.get(self.video).await {
+                Ok(_) => {}
+                Err(Error::NotFound) => return Err(Problem::NoVideo),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn text(event: &Event) -> Bytes {
+    let document = EventDocument {
+        kind: &event.kind,
+        detail: &event.payload,
+        at: timestamp(event.created_ms),
+    };
+    let json = serde_json::to_string(&document).expect("documents have text for keys");
+    Bytes::from(format!("id: {}\nevent: {}\ndata: {json}\n\n", event.number, event.kind))
+}
