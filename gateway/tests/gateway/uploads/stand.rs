@@ -188,9 +188,16 @@ impl Uploading {
 
 impl Servers {
     async fn start() -> Self {
-        let postgres = std::thread::spawn(|| Postgres::start().expect("PostgreSQL starts"));
+        // It ends with the thread that started it, so with one that outlives the tests' own.
+        let (send, postgres) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            send.send(Postgres::start().expect("PostgreSQL starts")).expect("it is waited for");
+            loop {
+                std::thread::park();
+            }
+        });
         let seaweed = SeaweedFs::start().await.expect("SeaweedFS starts");
-        let postgres = postgres.join().expect("no panic");
+        let postgres = postgres.recv().expect("PostgreSQL starts");
         Self { seaweed, postgres, taken: AtomicU32::new(0) }
     }
 }
