@@ -13,7 +13,7 @@
 //! together. `handlers` answers `/api/auth/…`. Nothing that an answer says, or how long it takes, tells whether an address
 //! has an account.
 
-pub(crate) mod admin;
+mod admin;
 mod attempts;
 mod cookies;
 mod handlers;
@@ -36,6 +36,7 @@ use passwords::Passwords;
 use tokens::Tokens;
 
 pub(crate) use handlers::Action;
+pub(crate) use admin::AdminCommand;
 pub(crate) use handlers::{Asked, Me};
 pub(crate) use passwords::MEMORY_BYTES as PASSWORD_BYTES;
 pub(crate) use refusal::Refusal;

@@ -29,6 +29,7 @@ pub(crate) struct Uploading {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) catalog: Catalog,
     pub(crate) is_s3: bool,
+    settings: Vec<(String, String)>,
 }
 
 /// Servers that all tests share; each test has a bucket and a database of its own.
@@ -54,7 +55,7 @@ impl Uploading {
         let env: Vec<_> = store.iter().chain(env).copied().collect();
         let stand = Stand::start(&env, &[], None, folder);
         let store = Arc::new(LocalStore::open(&media).expect("a folder"));
-        Self { stand, store, catalog: open(&url).await, is_s3: false }
+        Self { stand, store, catalog: open(&url).await, is_s3: false, settings: owned(&env) }
     }
 
     /// With PostgreSQL and SeaweedFS.
@@ -88,12 +89,31 @@ impl Uploading {
             ..S3Config::new(&bucket)
         };
         let store = Arc::new(S3Store::connect(config).await);
-        Self { stand, store, catalog: open(&url).await, is_s3: true }
+        Self { stand, store, catalog: open(&url).await, is_s3: true, settings: owned(&env) }
     }
 
     /// One of each.
     pub(crate) async fn both(env: &[(&str, &str)]) -> [Self; 2] {
         [Self::embedded(env).await, Self::served(env).await]
+    }
+
+    /// The settings that say where it has what, for another process.
+    pub(crate) fn settings(&self) -> &[(String, String)] {
+        &self.settings
+    }
+
+    /// What an operator calls the keys below a prefix.
+    pub(crate) fn place(&self, prefix: &str) -> String {
+        let bucket = self.settings.iter().find(|(name, _)| name == "S3_BUCKET");
+        bucket.map_or_else(|| prefix.to_owned(), |(_, bucket)| format!("s3://{bucket}/{prefix}"))
+    }
+
+    /// Uploads all of it in one request.
+    pub(crate) async fn upload(&self, bytes: &[u8]) -> VideoId {
+        let target = self.create(&[("Upload-Length", &bytes.len().to_string())]).await;
+        let answer = self.patch(&target, 0, bytes).await;
+        assert_eq!(answer.status, 204, "{answer:?}");
+        Self::video_of(&answer)
     }
 
     /// One request on a connection of its own.
@@ -200,6 +220,10 @@ impl Servers {
         let postgres = postgres.recv().expect("PostgreSQL starts");
         Self { seaweed, postgres, taken: AtomicU32::new(0) }
     }
+}
+
+fn owned(env: &[(&str, &str)]) -> Vec<(String, String)> {
+    env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 async fn open(url: &str) -> Catalog {
