@@ -35,8 +35,8 @@ use crate::respond::Problem;
 use passwords::Passwords;
 use tokens::Tokens;
 
-pub(crate) use handlers::Action;
 pub(crate) use admin::AdminCommand;
+pub(crate) use handlers::Action;
 pub(crate) use handlers::{Asked, Me};
 pub(crate) use passwords::MEMORY_BYTES as PASSWORD_BYTES;
 pub(crate) use refusal::Refusal;

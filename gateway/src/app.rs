@@ -70,8 +70,6 @@ pub(crate) struct App {
     pub(crate) drained: CancellationToken,
 }
 
-type BodyError = Box<dyn std::error::Error + Send + Sync>;
-
 /// Which listener a request came in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Surface {

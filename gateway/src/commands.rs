@@ -14,7 +14,7 @@ use seekway_catalog::{Catalog, Error, Options, Visibility};
 use seekway_storage::ObjectStore;
 
 use crate::accounts::AdminCommand;
-use crate::config::{Config, StorageBackend, Stop};
+use crate::config::{Config, Stop, StorageBackend};
 use crate::metrics::Metrics;
 use crate::store;
 use doctor::Doctor;
@@ -141,12 +141,14 @@ async fn import(
     visibility: Visibility,
     settings: &[OsString],
 ) -> Result<String, Failure> {
-    let (bucket, prefix) = match place.strip_prefix("s3://").map(|rest| rest.split_once('/').unwrap_or((rest, ""))) {
-        Some((bucket, prefix)) => (Some(bucket), prefix),
-        None => (None, place),
-    };
+    let (bucket, prefix) =
+        match place.strip_prefix("s3://").map(|rest| rest.split_once('/').unwrap_or((rest, ""))) {
+            Some((bucket, prefix)) => (Some(bucket), prefix),
+            None => (None, place),
+        };
     // Its bucket needs not be said twice.
-    let named: Vec<OsString> = bucket.map(|bucket| format!("--s3-bucket={bucket}").into()).into_iter().collect();
+    let named: Vec<OsString> =
+        bucket.map(|bucket| format!("--s3-bucket={bucket}").into()).into_iter().collect();
     let served = std::env::var_os("S3_BUCKET").filter(|served| !served.is_empty());
     if let (Some(bucket), Some(served)) = (bucket, served)
         && served != *bucket
@@ -196,7 +198,9 @@ async fn import(
 
 fn in_words(imported: Imported) -> String {
     let Imported { added, known, no_videos, failed } = imported;
-    format!("{added} videos added, {known} known before, {no_videos} objects are no videos, {failed} could not be read")
+    format!(
+        "{added} videos added, {known} known before, {no_videos} objects are no videos, {failed} could not be read"
+    )
 }
 
 async fn doctor(fix: bool, older_than: Duration, settings: &[OsString]) -> Result<String, Failure> {
@@ -212,7 +216,8 @@ async fn doctor(fix: bool, older_than: Duration, settings: &[OsString]) -> Resul
         .await;
     catalog.close().await;
     let found = found.map_err(Failure::Unavailable)?;
-    let left = if fix { found.iter().filter(|finding| finding.failed.is_some()).count() } else { found.len() };
+    let left =
+        if fix { found.iter().filter(|finding| finding.failed.is_some()).count() } else { found.len() };
     match (found.len(), left) {
         (0, _) => Ok("the database and the store agree".to_owned()),
         (all, 0) => Ok(format!("{all} findings, all mended")),

@@ -61,7 +61,8 @@ impl Doctor {
     async fn videos_without_objects(&self, found: &mut impl FnMut(Finding)) -> Result<(), String> {
         let (videos, mut after) = (self.catalog.videos(), None);
         loop {
-            let page = videos.list(&Filter::of(Viewer::Admin), after, PAGE).await.map_err(|error| error.chain())?;
+            let page =
+                videos.list(&Filter::of(Viewer::Admin), after, PAGE).await.map_err(|error| error.chain())?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.id);
             for video in &page {
@@ -69,7 +70,8 @@ impl Doctor {
                 match self.store.head(&key).await {
                     Ok(_) => {}
                     Err(Error::NotFound) => {
-                        let text = format!("video {} ({:?}): its object {key} is gone", video.id, video.title);
+                        let text =
+                            format!("video {} ({:?}): its object {key} is gone", video.id, video.title);
                         let fix = async { videos.delete(video.id).await.map_err(|error| error.chain()) };
                         found(self.finding(text, fix).await);
                     }
@@ -130,7 +132,8 @@ impl Doctor {
         let mut after = None;
         loop {
             let page = self.store.list_multipart(prefix, Page { after, limit: PAGE as usize }).await;
-            let page = page.map_err(|error| format!("uploads below {prefix} cannot be listed: {}", error.chain()))?;
+            let page =
+                page.map_err(|error| format!("uploads below {prefix} cannot be listed: {}", error.chain()))?;
             for entry in &page.entries {
                 if self.is_young(entry.begun) || known.contains(entry.key.as_str()) {
                     continue;

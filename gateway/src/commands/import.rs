@@ -7,7 +7,7 @@ use seekway_catalog::{AccountId, Catalog, NewVideo, Source, Visibility};
 use seekway_storage::{ListEntry, ObjectStore, Page};
 
 use crate::upload::names::{ASSETS, INCOMING, ORIGINALS};
-use crate::upload::{Container, SNIFF_BYTES, sniff};
+use crate::upload::{SNIFF_BYTES, sniff};
 
 /// Keys of a page of the store's list.
 const PAGE: usize = 1000;
@@ -54,7 +54,8 @@ impl Import {
         let (mut imported, mut after) = (Imported::default(), None);
         loop {
             let page = self.store.list(&self.prefix, Page { after, limit: PAGE }).await;
-            let page = page.map_err(|error| format!("the store's keys cannot be listed: {}", error.chain()))?;
+            let page =
+                page.map_err(|error| format!("the store's keys cannot be listed: {}", error.chain()))?;
             for entry in &page.entries {
                 match self.take(entry).await {
                     Ok(Outcome::Added) => imported.added += 1,
@@ -77,7 +78,8 @@ impl Import {
     async fn take(&self, entry: &ListEntry) -> Result<Outcome, String> {
         let key = &entry.key;
         // What came by uploads is a video already, or is to be none.
-        if [ORIGINALS, ASSETS, INCOMING].iter().any(|ours| key.as_str().starts_with(ours)) || entry.size == 0 {
+        if [ORIGINALS, ASSETS, INCOMING].iter().any(|ours| key.as_str().starts_with(ours)) || entry.size == 0
+        {
             return Ok(Outcome::NoVideo);
         }
         if self.catalog.videos().access(key.as_str()).await.is_ok() {

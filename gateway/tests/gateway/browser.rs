@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::support::tools::{root, run, stdout_of};
-use crate::support::{path_text, until};
 use crate::support::wire::Wire;
+use crate::support::{path_text, until};
 
 /// It makes its sample video first, which takes 9 s on two cores that do nothing else.
 const PRINTED_WITHIN: Duration = Duration::from_mins(3);

@@ -49,14 +49,20 @@ async fn an_existing_bucket_is_taken_in_without_moving_a_byte() {
         let args = ["import", &place, "--owner", "a@example.com", "--visibility", "public"];
         let (code, said) = gateway(&up, &args);
         assert_eq!(code, Some(0), "{said}");
-        assert!(said.contains("2 videos added, 0 known before, 1 objects are no videos, 0 could not"), "{said}");
+        assert!(
+            said.contains("2 videos added, 0 known before, 1 objects are no videos, 0 could not"),
+            "{said}"
+        );
         let (code, said) = gateway(&up, &args);
         assert!(code == Some(0) && said.contains("0 videos added, 2 known before"), "{said}");
 
         let videos = up.catalog.videos().list(&Filter::of(Viewer::Anybody), None, 10).await.expect("a list");
         let film = videos.iter().find(|video| video.title == "The Film").expect("it is there");
         assert_eq!((videos.len(), film.owner, film.source.size), (2, Some(admin.id), MIB as u64));
-        assert_eq!((film.visibility, film.source.key.as_str()), (Visibility::Public, "films/1999/The Film.mp4"));
+        assert_eq!(
+            (film.visibility, film.source.key.as_str()),
+            (Visibility::Public, "films/1999/The Film.mp4")
+        );
         assert_eq!(film.source.container.as_deref(), Some("mp4"));
         assert_eq!(up.stand.get("/media/films/1999/The%20Film.mp4", &[]).await.body, bytes);
 
@@ -101,7 +107,10 @@ async fn the_doctor_finds_what_nobody_has_and_mends_only_what_it_may() {
         }
         let (code, said) = gateway(&up, &["doctor"]);
         assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains("1 findings") && said.contains(&lost.id.to_string()), "the rest is young: {said}");
+        assert!(
+            said.contains("1 findings") && said.contains(&lost.id.to_string()),
+            "the rest is young: {said}"
+        );
         let (code, said) = gateway(&up, &["doctor", "--older-than", "0s"]);
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains("5 findings; gateway doctor --fix mends them"), "{said}");

@@ -20,7 +20,8 @@ struct Local<'a>(&'a Stand);
 impl Local<'_> {
     async fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Wire {
         let mut wire = self.0.connect().await;
-        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n", body.len());
+        let mut head =
+            format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n", body.len());
         for (name, value) in headers {
             write!(head, "{name}: {value}\r\n").expect("a String takes all text");
         }
@@ -76,7 +77,9 @@ async fn videos_are_listed_searched_and_changed() {
     for up in Uploading::both(&LOCAL).await {
         let local = Local(&up.stand);
         let mut ids = Vec::new();
-        for (seed, title) in [(1, "Holiday by the Sea"), (2, "50 % off_road"), (3, "ÜBER Land"), (4, "sea of holidays")] {
+        for (seed, title) in
+            [(1, "Holiday by the Sea"), (2, "50 % off_road"), (3, "ÜBER Land"), (4, "sea of holidays")]
+        {
             ids.push(local.upload(seed, title).await);
         }
         let all = local.get("/api/videos").await;
@@ -114,7 +117,10 @@ async fn videos_are_listed_searched_and_changed() {
         assert_eq!(changed.status, 200, "{changed:?}");
         let one = local.get(&target).await;
         assert_eq!(serde_json::from_slice::<Value>(&changed.body).expect("JSON"), one);
-        assert_eq!((one["title"].as_str(), one["visibility"].as_str()), (Some("At the sea"), Some("unlisted")));
+        assert_eq!(
+            (one["title"].as_str(), one["visibility"].as_str()),
+            (Some("At the sea"), Some("unlisted"))
+        );
         assert_eq!(local.patch(&target, &json!({})).await.status, 200, "nothing is a change, too");
     }
 }
@@ -158,7 +164,9 @@ async fn bad_requests_are_told_what_is_wrong() {
         assert!(detail.contains(said), "{query}: {detail}");
     }
     let nobody = "/api/videos/01930000-0000-7000-8000-000000000000";
-    for (method, target) in [("GET", nobody), ("DELETE", nobody), ("GET", "/api/videos/x"), ("GET", "/api/videos/x/events")] {
+    for (method, target) in
+        [("GET", nobody), ("DELETE", nobody), ("GET", "/api/videos/x"), ("GET", "/api/videos/x/events")]
+    {
         assert_eq!(local.ask(method, target, &[], b"").await.status, 404, "{method} {target}");
     }
     let put = local.ask("PUT", &target, &[], b"").await;
@@ -251,7 +259,8 @@ async fn a_deleted_video_goes_with_its_object() {
         .await;
         let left = up.catalog.videos().get(stays).await.expect("it is there").source.key;
         until("its object and its row go", async || {
-            let is_gone = matches!(up.catalog.videos().get(gone).await, Err(seekway_catalog::Error::NotFound));
+            let is_gone =
+                matches!(up.catalog.videos().get(gone).await, Err(seekway_catalog::Error::NotFound));
             (is_gone && up.keys().await == [left.clone()]).then_some(())
         })
         .await;
@@ -276,12 +285,18 @@ async fn what_happens_to_a_video_is_told_and_told_again_from_any_event_on() {
             text
         };
         let text = read(&mut stream, "uploaded").await;
-        assert!(text.starts_with("HTTP/1.1 200 ") && text.contains("content-type: text/event-stream\r\n"), "{text}");
+        assert!(
+            text.starts_with("HTTP/1.1 200 ") && text.contains("content-type: text/event-stream\r\n"),
+            "{text}"
+        );
         assert!(text.contains("id: 1\nevent: uploaded\ndata: {"), "{text}");
         up.catalog.videos().set_state(id, VideoState::Processing, None).await.expect("allowed");
         up.catalog.videos().tell(id, "progress", "40").await.expect("told");
         let text = read(&mut stream, "progress").await;
-        assert!(text.contains("id: 2\nevent: processing\n") && text.contains("id: 3\nevent: progress\n"), "{text}");
+        assert!(
+            text.contains("id: 2\nevent: processing\n") && text.contains("id: 3\nevent: progress\n"),
+            "{text}"
+        );
 
         let mut later = local.send("GET", &target, &[("Last-Event-ID", "2")], b"").await;
         let text = read(&mut later, "progress").await;
