@@ -77,7 +77,9 @@ impl Access {
         }
         match self.catalog.videos().access(key).await {
             Ok(access) if access.state == VideoState::Deleting => return Ok(Verdict::Nobody),
-            Ok(access) if access.visibility == Visibility::Private => return Ok(Verdict::Owner(access.owner)),
+            Ok(access) if access.visibility == Visibility::Private => {
+                return Ok(Verdict::Owner(access.owner));
+            }
             Ok(_) => return Ok(Verdict::Anybody),
             Err(Error::NotFound) => {}
             Err(error) => return Err(error),

@@ -13,7 +13,8 @@ use crate::respond::Problem;
 use crate::routes::{self, ObjectsQuery};
 
 /// What may stand in a path as it is (RFC 3986 §3.3), slashes among it: they separate, as in the key.
-pub(crate) const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+pub(crate) const PATH: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 #[derive(Serialize)]
 struct Listing<'a> {

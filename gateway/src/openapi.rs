@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
 use http::Response;
+use http::header::{self, HeaderValue};
 use utoipa::OpenApi;
 
 use crate::delivery::body::Payload;

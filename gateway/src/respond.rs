@@ -224,10 +224,9 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
             "The body must be JSON; send Content-Type: application/json.",
         ),
         Problem::BodyTooLarge => is(StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than 64 KiB."),
-        Problem::BadEventId => is(
-            StatusCode::BAD_REQUEST,
-            "Last-Event-ID must be the id of an event of this stream, a number.",
-        ),
+        Problem::BadEventId => {
+            is(StatusCode::BAD_REQUEST, "Last-Event-ID must be the id of an event of this stream, a number.")
+        }
         Problem::NoVideo => is(StatusCode::NOT_FOUND, "There is no such video."),
         Problem::NotYours => is(StatusCode::FORBIDDEN, "Only its owner and admins may do that."),
         Problem::BadHead(why) => is(why.status(), bad_request),

@@ -156,7 +156,8 @@ impl Gateway {
                         let access = follower.access.as_ref().expect("where there is a catalog");
                         access.follow(stop).await;
                     });
-                    let (deletions, stop) = (Deletions::new(catalog, accepting.store()), accepting.drained.clone());
+                    let (deletions, stop) =
+                        (Deletions::new(catalog, accepting.store()), accepting.drained.clone());
                     tokio::spawn(async move { deletions.serve(stop).await });
                 }
                 if let Some(uploads) = accepting.uploads.clone() {

@@ -24,7 +24,11 @@ use crate::upload::Body;
 const TITLE_CHARS_MAX: usize = 300;
 
 /// One video.
-pub(crate) async fn get(catalog: &Catalog, caller: Caller, id: VideoId) -> Result<Response<Payload>, Problem> {
+pub(crate) async fn get(
+    catalog: &Catalog,
+    caller: Caller,
+    id: VideoId,
+) -> Result<Response<Payload>, Problem> {
     let video = seen(catalog, caller, id).await?;
     Ok(json::response(StatusCode::OK, &VideoDocument::from(video)))
 }
@@ -42,7 +46,9 @@ pub(crate) async fn patch(
     if let Some(title) = &title
         && (title.trim().is_empty() || title.chars().count() > TITLE_CHARS_MAX)
     {
-        return Err(Problem::BadBody(format!("`title` must have 1 to {TITLE_CHARS_MAX} characters, and not only spaces")));
+        return Err(Problem::BadBody(format!(
+            "`title` must have 1 to {TITLE_CHARS_MAX} characters, and not only spaces"
+        )));
     }
     let patch = Patch { title, visibility: visibility.map(Into::into) };
     let video = catalog.videos().patch(id, patch).await.map_err(of_video)?;
@@ -50,7 +56,11 @@ pub(crate) async fn patch(
 }
 
 /// Deletes it: nobody sees it from now on, and its objects go soon.
-pub(crate) async fn delete(catalog: &Catalog, caller: Caller, id: VideoId) -> Result<Response<Payload>, Problem> {
+pub(crate) async fn delete(
+    catalog: &Catalog,
+    caller: Caller,
+    id: VideoId,
+) -> Result<Response<Payload>, Problem> {
     owned(catalog, caller, id).await?;
     catalog.videos().delete(id).await.map_err(of_video)?;
     let mut response = Response::new(Payload::Empty);

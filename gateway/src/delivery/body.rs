@@ -74,7 +74,9 @@ impl Payload {
             Self::Small(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Small(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes).into()))),
             Self::Ranges(ranges) => ranges.poll_next(cx, room),
-            Self::Stream(stream) => stream.as_mut().poll_next(cx).map(|bytes| bytes.map(|bytes| Ok(bytes.into()))),
+            Self::Stream(stream) => {
+                stream.as_mut().poll_next(cx).map(|bytes| bytes.map(|bytes| Ok(bytes.into())))
+            }
         }
     }
 

@@ -63,7 +63,12 @@ impl Deletions {
         let told = match self.delete(row).await {
             Ok(()) => outbox.done(row).await,
             Err(problem) => {
-                warn!(topic = row.topic, what = row.payload, ?problem, "cannot be deleted now; it is tried again");
+                warn!(
+                    topic = row.topic,
+                    what = row.payload,
+                    ?problem,
+                    "cannot be deleted now; it is tried again"
+                );
                 let doublings = u32::try_from(row.attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(20);
                 outbox.retry(row, (RETRY_MS << doublings).min(RETRY_MS_MAX)).await
             }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{self, HeaderMap, HeaderValue};
 use http::Response;
+use http::header::{self, HeaderMap, HeaderValue};
 use seekway_catalog::{Catalog, Error, Event, VideoId};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
@@ -120,11 +120,8 @@ impl Follower {
 }
 
 fn text(event: &Event) -> Bytes {
-    let document = EventDocument {
-        kind: &event.kind,
-        detail: &event.payload,
-        at: timestamp(event.created_ms),
-    };
+    let document =
+        EventDocument { kind: &event.kind, detail: &event.payload, at: timestamp(event.created_ms) };
     let json = serde_json::to_string(&document).expect("documents have text for keys");
     Bytes::from(format!("id: {}\nevent: {}\ndata: {json}\n\n", event.number, event.kind))
 }
