@@ -12,7 +12,7 @@ const upload = new Upload(createReadStream(path), {
   parallelUploads,
   // A stream is read in chunks; a file that is sent in parallel is read by its path.
   chunkSize: parallelUploads > 1 ? Infinity : 6 * 1024 * 1024,
-  uploadSize: isTus ? statSync(path).size : undefined,
+  uploadSize: isTus && parallelUploads === 1 ? statSync(path).size : undefined,
   uploadDataDuringCreation: isTus && parallelUploads === 1,
   metadata: { filename: "by tus-js-client.mp4" },
   retryDelays: Array(100).fill(5),

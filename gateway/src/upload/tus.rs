@@ -76,7 +76,7 @@ pub(crate) async fn create(
         (Some(_), None) if is_final => {
             return Err(Refusal::Bad("A final upload has the length of its pieces.").into());
         }
-        (None, None) if is_final => Some(concat::length(uploads, caller, concat.as_ref()).await?),
+        (None, None) if is_final => None,
         (Some(length), None) => Some(length),
         (None, Some("1")) => None,
         _ => {
@@ -86,6 +86,11 @@ pub(crate) async fn create(
         }
     };
     let has_body = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == OFFSET_OCTET_STREAM);
+    let idempotency_key = idempotency_key(headers)?;
+    let joined = concat::length(uploads, caller, concat.as_ref()).await;
+    if idempotency_key.is_none() {
+        joined.clone()?;
+    }
     let announced = Announced {
         via: Via::Tus,
         purpose: metadata.purpose()?,
@@ -95,7 +100,7 @@ pub(crate) async fn create(
         content_type: metadata.media_type().map(str::to_owned),
         length,
         concat: concat.clone(),
-        idempotency_key: idempotency_key(headers)?,
+        idempotency_key,
     };
     let mut upload = uploads.create(caller, announced).await?;
     let id = upload.id;
@@ -105,8 +110,14 @@ pub(crate) async fn create(
     }
     let is_open = upload.state == UploadState::Open;
     let appended = if let (Some(Concat::Final(pieces)), true) = (concat, is_open) {
+        // Of a repeated request that has been done, the pieces are gone; of any other, they must be there.
+        if let Err(problem) = joined {
+            uploads.terminate(caller, id).await?;
+            return Err(problem);
+        }
         let body = concat::body(uploads, caller, pieces, upload.offset).await?;
-        Some(uploads.append(id, body, Ask { offset: Some(upload.offset), ..Ask::default() }).await?)
+        let ask = Ask { offset: Some(upload.offset), length: joined.ok(), ..Ask::default() };
+        Some(uploads.append(id, body, ask).await?)
     } else if has_body && is_open && upload.offset == 0 {
         let ask = Ask {
             announced: number(headers, &header::CONTENT_LENGTH)?,
