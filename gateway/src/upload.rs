@@ -198,12 +198,17 @@ impl Uploads {
     /// The upload as it is. One that was left between its last byte and its end is brought to its end first: a client
     /// that asks must not take for done what may still fail.
     pub(crate) async fn get(&self, caller: Caller, id: UploadId) -> Result<Upload, Problem> {
-        let upload = self.owned(caller, id).await?;
-        match upload.state {
-            UploadState::Completing => {
-                self.inner.complete_again(id).await?;
-                Ok(self.inner.catalog.uploads().get(id).await?)
+        let mut upload = self.owned(caller, id).await?;
+        if upload.state == UploadState::Completing {
+            match self.inner.complete_again(id).await {
+                // Somebody else has brought it to its end meanwhile.
+                Ok(_) | Err(Problem::Upload(Refusal::Complete)) => {}
+                Err(problem) => return Err(problem),
             }
+            upload = self.inner.catalog.uploads().get(id).await?;
+        }
+        match upload.state {
+            UploadState::Completing => Err(Problem::NotReady),
             UploadState::Aborting => Err(Refusal::Gone.into()),
             UploadState::Failed => Err(Refusal::Failed(upload.problem.unwrap_or_default()).into()),
             UploadState::Open if upload.is_expired() => Err(Refusal::Gone.into()),
