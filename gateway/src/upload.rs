@@ -76,6 +76,7 @@ pub(crate) struct Inner {
 }
 
 /// What is known of a file before its bytes come.
+#[derive(Clone)]
 pub(crate) struct Announced {
     pub(crate) via: Via,
     pub(crate) purpose: Purpose,

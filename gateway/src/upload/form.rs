@@ -73,21 +73,17 @@ pub(crate) async fn create(
         concat: None,
         idempotency_key: tus::idempotency_key(headers)?,
     };
-    let mut upload = uploads.create(caller, announced).await?;
+    let mut upload = uploads.create(caller, announced.clone()).await?;
+    if upload.state == UploadState::Aborting || upload.state == UploadState::Open && upload.offset > 0 {
+        // Begun before with the same idempotency key, and cut off so hard that it could not be deleted then.
+        uploads.terminate(caller, upload.id).await?;
+        upload = uploads.create(caller, announced).await?;
+    }
     if upload.state != UploadState::Open {
-        // Begun with the same idempotency key before.
         upload = uploads.get(caller, upload.id).await?;
     }
-    if let (UploadState::Complete, Some(video)) = (upload.state, upload.video) {
-        return Ok(made(Finished::Video(video)));
-    }
-    if upload.offset > 0 {
-        // Begun with the same idempotency key, and cut off so hard that it could not be deleted then.
-        uploads.terminate(caller, upload.id).await?;
-        return Err(Refusal::Conflict(
-            "An earlier try was cut off, and is deleted now. Send the form again.",
-        )
-        .into());
+    if let Some(finished) = upload.video.map(Finished::Video).or(upload.asset.map(Finished::Asset)) {
+        return Ok(made(finished));
     }
     let late = Arc::new(Mutex::new(Fields::default()));
     let body = rest_of(form, file, late.clone());
