@@ -97,6 +97,13 @@ impl Catalog {
         self.database.rows("SELECT 1", Vec::new()).await.map(drop)
     }
 
+    /// Whether a video or an asset has the object with that key, also one that is being deleted.
+    pub async fn knows_key(&self, key: &str) -> Result<bool, Error> {
+        let sql = "SELECT 1 AS known FROM videos WHERE source_key = $1 \
+                   UNION ALL SELECT 1 FROM assets WHERE source_key = $1";
+        Ok(!self.database.rows(sql, database::args![key]).await?.is_empty())
+    }
+
     /// People and what they may do.
     pub fn accounts(&self) -> Accounts<'_> {
         Accounts(&self.database)

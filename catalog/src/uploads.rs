@@ -29,6 +29,13 @@ pub struct Uploads<'c>(pub(crate) &'c Database);
 // === impl Uploads ===
 
 impl Uploads<'_> {
+    /// All uploads, in the order of their names, at most `limit`; the next page is `after` the last of this one.
+    pub async fn page(&self, after: Option<UploadId>, limit: u32) -> Result<Vec<Upload>, Error> {
+        let sql =
+            "SELECT *, now_ms() AS now_ms FROM uploads WHERE ($1 IS NULL OR id > $1) ORDER BY id LIMIT $2";
+        self.0.rows(sql, args![after, i64::from(limit)]).await?.iter().map(Upload::from_row).collect()
+    }
+
     /// A new upload, or the one that was made with the same idempotency key.
     ///
     /// `allowed` is what the account may have where it has no quota of its own; without an account, all that have

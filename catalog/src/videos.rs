@@ -46,6 +46,20 @@ impl Videos<'_> {
         })
     }
 
+    /// Adds a video of an object that is there already; `None` when a video has it.
+    pub async fn add(&self, owner: Option<AccountId>, new: &NewVideo) -> Result<Option<VideoId>, Error> {
+        let mut write = self.0.write().await?;
+        // Two who add the same one wait for each other here.
+        write.lock("videos").await?;
+        let sql = "SELECT id FROM videos WHERE source_key = $1";
+        if !write.rows(sql, args![new.source.key.as_str()]).await?.is_empty() {
+            return Ok(None);
+        }
+        let id = insert(&mut write, owner, new).await?;
+        write.commit().await?;
+        Ok(Some(id))
+    }
+
     /// Changes what people say of it.
     pub async fn patch(&self, id: VideoId, patch: Patch) -> Result<Video, Error> {
         let mut write = self.0.write().await?;

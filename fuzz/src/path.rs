@@ -52,6 +52,7 @@ fn check_path(path: &str) {
         | Route::DirectUploads
         | Route::Videos
         | Route::OpenApi
+        | Route::ConsoleState
         | Route::Console
         | Route::NotFound => {
             assert!(!path.starts_with("/media/"), "{path:?}");

@@ -1,14 +1,16 @@
 // The console: lists what the gateway can play and plays it, with nothing between the browser's own player and
 // the range requests it makes. What the delivery panel shows is measured here or read from a response, never
-// guessed.
+// guessed. Videos and uploads are in videos.js, accounts in account.js.
+
+import { beginAccount } from "/assets/account.js";
+import { beginVideos, listVideos } from "/assets/videos.js";
+import { at, bytesInWords, consoleState, dateInWords, element, inWords, note } from "/assets/words.js";
 
 const PAGE_OBJECTS = 100;
 const SEEK_S = 5;
 const SEEK_FAR_S = 30;
 const PROBE_BYTES = 64 * 1024;
 const FILTER_PAUSE_MS = 200;
-
-const at = (id) => document.getElementById(id);
 
 const listed = new Map(); // key → what the API said about it
 let next = null; // where the following page of the list begins
@@ -282,52 +284,12 @@ function showAnswer(pairs) {
 
 // === Words ===
 
-function note(id, words, { wrong = false } = {}) {
-  at(id).textContent = words;
-  at(id).classList.toggle("wrong", wrong);
-}
-
-async function inWords(response) {
-  // The gateway explains itself (RFC 9457); what stands between may not.
-  if (response.headers.get("content-type")?.startsWith("application/problem+json")) {
-    const problem = await response.json().catch(() => ({}));
-    if (problem.detail) return `${problem.detail} (${response.status})`;
-  }
-  const known = {
-    401: "it asks for a sign-in.",
-    403: "access is refused.",
-    404: "there is no such object.",
-    429: "the gateway is too busy; try again in a moment.",
-    502: "the store behind the gateway failed.",
-    503: "the gateway is too busy or starting; try again in a moment.",
-    504: "the store behind the gateway did not answer in time.",
-  };
-  return `${known[response.status] ?? "the gateway answered"} (${response.status} ${response.statusText})`;
-}
-
 function mediaErrorInWords(error) {
   return {
     [MediaError.MEDIA_ERR_NETWORK]: "The download broke off.",
     [MediaError.MEDIA_ERR_DECODE]: "The file could not be decoded.",
     [MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED]: "This could not be played.",
   }[error.code] ?? "Playing failed.";
-}
-
-function bytesInWords(bytes) {
-  if (!Number.isFinite(bytes)) return "";
-  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-  let unit = 0;
-  let amount = bytes;
-  while (amount >= 1024 && unit < units.length - 1) {
-    amount /= 1024;
-    unit += 1;
-  }
-  return `${unit === 0 ? amount : amount.toFixed(1)} ${units[unit]}`;
-}
-
-function dateInWords(when) {
-  const date = new Date(when ?? NaN);
-  return Number.isNaN(date.getTime()) ? "" : date.toLocaleDateString(undefined, { dateStyle: "medium" });
 }
 
 function shortType(type) {
@@ -360,13 +322,6 @@ function mediaUrl(key) {
   return `/media/${key.split("/").map(encodeURIComponent).join("/")}`;
 }
 
-function element(name, text, className = "") {
-  const made = document.createElement(name);
-  made.textContent = text;
-  made.className = className;
-  return made;
-}
-
 // === What a person does ===
 
 let filterTimer = null;
@@ -397,5 +352,7 @@ function onKey(event) {
 document.addEventListener("keydown", onKey, { capture: true });
 window.addEventListener("hashchange", openFromAddress);
 
-await list({ after: null });
+const state = await consoleState();
+const again = () => Promise.all([state.listing && list({ after: null }), state.videos && listVideos()]);
+await Promise.all([list({ after: null }), beginVideos(state), beginAccount(state, again)]);
 await openFromAddress();

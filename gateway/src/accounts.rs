@@ -13,7 +13,7 @@
 //! together. `handlers` answers `/api/auth/…`. Nothing that an answer says, or how long it takes, tells whether an address
 //! has an account.
 
-pub(crate) mod admin;
+mod admin;
 mod attempts;
 mod cookies;
 mod handlers;
@@ -35,8 +35,9 @@ use crate::respond::Problem;
 use passwords::Passwords;
 use tokens::Tokens;
 
+pub(crate) use admin::AdminCommand;
 pub(crate) use handlers::Action;
-pub(crate) use handlers::Asked;
+pub(crate) use handlers::{Asked, Me};
 pub(crate) use passwords::MEMORY_BYTES as PASSWORD_BYTES;
 pub(crate) use refusal::Refusal;
 
@@ -107,6 +108,16 @@ impl Accounts {
                 let (account, role) = (session.account, session.role);
                 Ok(Some(Principal { account, role, proof: Proof::Session }))
             }
+            Err(Error::NotFound) => Ok(None),
+            Err(error) => Err(Problem::Catalog(error)),
+        }
+    }
+
+    /// The account that a request is for, as it is shown to its owner.
+    pub(crate) async fn shown(&self, method: &Method, headers: &HeaderMap) -> Result<Option<Me>, Problem> {
+        let Some(principal) = self.principal(method, headers).await? else { return Ok(None) };
+        match self.inner.catalog.accounts().get(principal.account).await {
+            Ok(account) => Ok(Some(Me::from(account))),
             Err(Error::NotFound) => Ok(None),
             Err(error) => Err(Problem::Catalog(error)),
         }

@@ -200,6 +200,7 @@ impl App {
                 Box::pin(self.videos(&route, known, request, body)).await
             }
             Route::OpenApi => Ok(openapi::document()),
+            Route::ConsoleState => Box::pin(self.console_state(known, request)).await,
             Route::Account(action) => self.account(action, known, request, body).await,
             Route::Objects if is_open_to(self.listing, known.client, request) => {
                 objects::list(self.store.as_ref(), query).await
@@ -262,6 +263,28 @@ impl App {
             && is_open_to(Listing::ThisMachine, known.client, request)
             && routes::is_same_site(request.headers());
         Ok(if is_local { Caller::Local } else { Caller::Stranger })
+    }
+
+    /// What the console page can show to whom asks, so that it asks for nothing in vain.
+    async fn console_state(
+        &self,
+        known: &Known<'_>,
+        request: &Request<()>,
+    ) -> Result<Response<Payload>, Problem> {
+        let open_to = |whom| is_open_to(whom, known.client, request);
+        let accounts = self.accounts.as_ref().filter(|_| open_to(self.accounts_open_to));
+        let account = match accounts {
+            None => None,
+            Some(accounts) => accounts.shown(request.method(), request.headers()).await?,
+        };
+        let state = console::State {
+            listing: open_to(self.listing),
+            videos: self.catalog.is_some(),
+            uploads: self.uploads.is_some() && open_to(self.uploads_open_to),
+            accounts: accounts.is_some(),
+            account,
+        };
+        Ok(crate::json::response(StatusCode::OK, &state))
     }
 
     async fn videos<B: RequestBody>(

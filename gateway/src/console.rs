@@ -1,14 +1,34 @@
-//! The console: one page that lists objects and plays them.
+//! The console: one page that takes videos, lists them and all other objects, and plays them.
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 
+use serde::Serialize;
+
+use crate::accounts::Me;
 use crate::delivery::body::Payload;
 
 /// Nothing from elsewhere, nothing inline: objects are played by the page, but can never script it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     media-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// What the page can show.
+#[derive(Serialize)]
+pub(crate) struct State {
+    /// Whether it may list keys.
+    pub(crate) listing: bool,
+    /// Whether there are videos.
+    pub(crate) videos: bool,
+    /// Whether it may upload.
+    pub(crate) uploads: bool,
+    /// Whether one can log in.
+    pub(crate) accounts: bool,
+    /// Who is logged in.
+    pub(crate) account: Option<Me>,
+}
 
 /// The page itself.
 pub(crate) fn page(request: &HeaderMap) -> Response<Payload> {
@@ -18,7 +38,11 @@ pub(crate) fn page(request: &HeaderMap) -> Response<Payload> {
 /// One of the page's files by its name.
 pub(crate) fn asset(name: &str, request: &HeaderMap) -> Option<Response<Payload>> {
     let (media_type, text) = match name {
-        "console.js" => ("text/javascript; charset=utf-8", include_str!("../console/console.js")),
+        "account.js" => (SCRIPT, include_str!("../console/account.js")),
+        "console.js" => (SCRIPT, include_str!("../console/console.js")),
+        "tus.js" => (SCRIPT, include_str!("../console/tus.js")),
+        "videos.js" => (SCRIPT, include_str!("../console/videos.js")),
+        "words.js" => (SCRIPT, include_str!("../console/words.js")),
         "console.css" => ("text/css; charset=utf-8", include_str!("../console/console.css")),
         _ => return None,
     };

@@ -15,6 +15,7 @@ mod app;
 pub mod bench;
 mod caller;
 pub mod clients;
+mod commands;
 pub mod config;
 mod console;
 pub mod delivery;
@@ -34,6 +35,6 @@ mod tracked;
 mod upload;
 mod videos;
 
-pub use accounts::admin::run as run_command;
+pub use commands::run as run_command;
 pub use config::Config;
 pub use server::{Gateway, StartError, TlsError};

@@ -41,6 +41,8 @@ pub enum Route {
     OpenApi,
     /// `/api/auth/…`: accounts.
     Account(Action),
+    /// `/api/console`: what the console page can show to whom asks.
+    ConsoleState,
     /// `/`: the console page.
     Console,
     /// `/assets/{name}`: a file of the console page. The name is one path segment of letters, digits, `.`,
@@ -131,6 +133,7 @@ pub fn decode(path: &str) -> Route {
         "/api/uploads/direct" => Route::DirectUploads,
         "/api/videos" => Route::Videos,
         "/api/openapi.json" => Route::OpenApi,
+        "/api/console" => Route::ConsoleState,
         _ => decode_named(path).unwrap_or(Route::NotFound),
     }
 }
@@ -194,6 +197,7 @@ pub fn allowed_methods(route: &Route) -> &'static [Method] {
         | Route::Objects
         | Route::VideoEvents(_)
         | Route::OpenApi
+        | Route::ConsoleState
         | Route::Console
         | Route::ConsoleAsset(_) => &PAGES,
         Route::NotFound => &[],

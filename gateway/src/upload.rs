@@ -45,7 +45,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 pub(crate) use refusal::Refusal;
-pub(crate) use sniff::Container;
+pub(crate) use sniff::{Container, SNIFF_BYTES, sniff};
 
 use crate::caller::Caller;
 use crate::config::UploadSettings;

@@ -86,23 +86,29 @@ fn peer_names() -> PossibleValuesParser {
 
 impl Compare {
     pub(crate) async fn run(&self) -> Result<ExitCode, Error> {
+        let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+        if self.keep {
+            std::fs::create_dir_all(&results)
+                .map_err(|source| Error::File { path: results.clone(), source })?;
+        }
+        let kept = |name: &str| self.keep.then(|| results.join(name));
+        let json: Vec<PathBuf> = self.json.iter().cloned().chain(kept("best.json")).collect();
+        let pages: Vec<PathBuf> = self.html.iter().cloned().chain(kept("best.html")).collect();
+        // Half an hour of measuring is not to be lost for a file that cannot be written.
+        for path in json.iter().chain(&pages).chain(&kept("best.svg")) {
+            can_be_written(path)?;
+        }
         let report = match &self.from {
             Some(path) => read(path)?,
             None => self.compare().await?,
         };
         print!("{}", report.summary());
-        let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
-        let kept = |name: &str| self.keep.then(|| results.join(name));
-        for path in self.json.iter().chain(&kept("best.json")) {
-            crate::write_json(path, &report)?;
+        for path in json {
+            crate::write_json(&path, &report)?;
             println!("written to {}", path.display());
         }
-        for (path, text) in [
-            (self.html.clone(), report.html()),
-            (kept("best.html"), report.html()),
-            (kept("best.svg"), report.picture()),
-        ] {
-            let Some(path) = path else { continue };
+        let pages = pages.into_iter().map(|path| (path, report.html()));
+        for (path, text) in pages.chain(kept("best.svg").map(|path| (path, report.picture()))) {
             std::fs::write(&path, text).map_err(|source| Error::File { path: path.clone(), source })?;
             println!("written to {}", path.display());
         }
@@ -125,6 +131,12 @@ impl Compare {
         };
         compare::run(&plan, &scenarios, &kinds, |scenario| println!("{scenario}")).await
     }
+}
+
+/// Leaves what is in the file as it is.
+fn can_be_written(path: &Path) -> Result<(), Error> {
+    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    opened.map(drop).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
 fn read(path: &Path) -> Result<Report, Error> {

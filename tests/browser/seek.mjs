@@ -5,9 +5,8 @@
 // Prints a line per check; the first one that does not hold ends the run with exit code 1. The video must be larger
 // than a browser reads ahead (scripts/sample-video makes such a one): only then does a seek need a request of its own.
 
-import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
-import { chromium } from "playwright-core";
+import { Failed, STEP_MS, check, ok, startBrowser } from "./browser.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -19,8 +18,6 @@ if (positionals.length !== 1) {
 }
 const home = new URL(positionals[0]);
 
-// One step's patience. A passing run needs a fraction of it; a machine under load needs more than a person would wait.
-const STEP_MS = 30_000;
 // Where to seek, as shares of the duration: 58, 30, 45 and 20.5 s of 60. The end comes first, when nothing near it can
 // have been read ahead; none is near the beginning, which the first request has brought already, and each later one
 // is farther from the ones before than a browser buffers.
@@ -33,42 +30,7 @@ const media = []; // one per media response: what was asked and what was answere
 const troubles = []; // what a person would find in the browser's own console
 const answers = []; // media responses whose headers are still being read
 
-class Failed extends Error {}
-
-function check(holds, what, detail = "") {
-  if (!holds) throw new Failed(detail === "" ? what : `${what}: ${detail}`);
-}
-function ok(what) {
-  console.log(`ok      ${what}`);
-}
-
 // === The browser ===
-
-/** The same names in the same order as scripts/setup. */
-function browserPath() {
-  const names = [process.env.CHROMIUM, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-  for (const name of names.filter(Boolean)) {
-    const found = spawnSync("sh", ["-c", 'command -v "$1"', "sh", name], { encoding: "utf8" });
-    if (found.status === 0) return found.stdout.trim();
-  }
-  throw new Failed("no Chromium here: scripts/setup test installs it, or CHROMIUM names its path");
-}
-
-async function startBrowser() {
-  // Playwright makes a profile folder of its own for each launch and removes it.
-  return chromium.launch({
-    executablePath: browserPath(),
-    timeout: STEP_MS,
-    args: [
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
-}
 
 async function openPage(browser) {
   const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });

@@ -1,36 +1,17 @@
 //! `gateway admin create`: the first admin, whom nobody could let in.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::process::ExitCode;
 
-use clap::Parser;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use seekway_catalog::{Catalog, Error, NewAccount, Options, Role};
 
 use super::{handlers, passwords};
+use crate::commands::Failure;
 use crate::config::DatabaseSettings;
 
-/// What an operator does beside the running gateway.
-///
-/// Every setting is a flag and an environment variable; the flag wins.
-#[derive(Debug, Parser)]
-#[command(name = "gateway", version, max_term_width = 110)]
-struct CommandLine {
-    #[command(subcommand)]
-    subject: Subject,
-}
-
+/// What can be done with admins.
 #[derive(Debug, clap::Subcommand)]
-enum Subject {
-    /// Accounts that may do everything
-    Admin {
-        #[command(subcommand)]
-        command: Command,
-    },
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
+pub(crate) enum AdminCommand {
     /// Make an admin. The password is the first line of the standard input
     Create {
         /// The e-mail address to log in with
@@ -46,38 +27,18 @@ enum Command {
     },
 }
 
-/// `EX_USAGE` and `EX_UNAVAILABLE` of sysexits.h.
-const EXIT_USAGE: u8 = 64;
-const EXIT_UNAVAILABLE: u8 = 69;
+// === impl AdminCommand ===
 
-/// Does what the process was started for, if that is one of these commands.
-pub fn run() -> Option<ExitCode> {
-    if std::env::args_os().nth(1).is_none_or(|word| word != "admin") {
-        return None;
+impl AdminCommand {
+    /// Does it, and says what was done.
+    pub(crate) fn run(&self) -> Result<String, Failure> {
+        let Self::Create { address, name, database } = self;
+        create(address, name, database).map(|address| format!("{address} is an admin"))
     }
-    let line = match CommandLine::try_parse() {
-        Ok(line) => line,
-        Err(error) => {
-            // Whoever closed the output does not want it.
-            let _ = error.print();
-            return Some(ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 }));
-        }
-    };
-    let Subject::Admin { command: Command::Create { address, name, database } } = line.subject;
-    Some(match create(&address, &name, &database) {
-        Ok(address) => {
-            println!("{address} is an admin");
-            ExitCode::SUCCESS
-        }
-        Err((code, why)) => {
-            eprintln!("gateway: {why}");
-            ExitCode::from(code)
-        }
-    })
 }
 
-fn create(address: &str, name: &str, database: &DatabaseSettings) -> Result<String, (u8, String)> {
-    let wrong = |why: String| (EXIT_USAGE, why);
+fn create(address: &str, name: &str, database: &DatabaseSettings) -> Result<String, Failure> {
+    let wrong = Failure::Usage;
     let name = handlers::name(name, address).map_err(|why| wrong(format!("--name: {why}")))?;
     let address = handlers::address(address).map_err(|why| wrong(format!("--address: {why}")))?;
     let password = password().map_err(|error| wrong(format!("the password cannot be read: {error}")))?;
@@ -95,7 +56,9 @@ fn create(address: &str, name: &str, database: &DatabaseSettings) -> Result<Stri
     match made {
         Ok(account) => Ok(account.address),
         Err(Error::Conflict(_)) => Err(wrong("there is an account with this address already".to_owned())),
-        Err(error) => Err((EXIT_UNAVAILABLE, format!("--database-url (DATABASE_URL) is \"{url}\": {error}"))),
+        Err(error) => {
+            Err(Failure::Unavailable(format!("--database-url (DATABASE_URL) is \"{url}\": {error}")))
+        }
     }
 }
 

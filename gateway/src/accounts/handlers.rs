@@ -70,8 +70,9 @@ struct NewKey {
     name: String,
 }
 
+/// An account, as it is shown to its owner.
 #[derive(Serialize)]
-struct Me {
+pub(crate) struct Me {
     id: String,
     address: String,
     name: String,

@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::support::tools::{root, run, stdout_of};
-use crate::support::until;
 use crate::support::wire::Wire;
+use crate::support::{path_text, until};
 
 /// It makes its sample video first, which takes 9 s on two cores that do nothing else.
 const PRINTED_WITHIN: Duration = Duration::from_mins(3);
@@ -48,6 +48,11 @@ async fn a_browser_plays_and_seeks_on_what_make_run_serves() {
     println!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}", output.status);
     assert!(String::from_utf8_lossy(&output.stdout).contains("ok "), "it says what it checked");
+    let script = root().join("tests/browser/upload.mjs");
+    let sample = running.media().join("sample.mp4");
+    let output = run("node", &[script.to_str().expect("a plain path"), &url, path_text(&sample)]);
+    println!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}", output.status);
     // A shell would die of the signal: only the gateway itself ends well.
     let status = running.terminate().await;
     assert_eq!(status.code(), Some(0), "{status}");
@@ -88,6 +93,7 @@ impl MakeRun {
             .env("SEEKWAY_ADMIN_LISTEN", admin_address.to_string())
             .env("SEEKWAY_DRAIN_DELAY", "0s")
             .env("LOCAL_STORAGE_DIR", folder.path().join("media"))
+            .env("DATABASE_URL", format!("sqlite:{}", folder.path().join("seekway.db").display()))
             // The script, and what it runs to make its sample, can be killed together.
             .process_group(0)
             .stdin(Stdio::null())

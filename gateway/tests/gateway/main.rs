@@ -4,6 +4,7 @@
 mod abuse;
 mod access_log;
 mod browser;
+mod commands;
 mod compare;
 mod conditions;
 mod drain;

@@ -58,18 +58,16 @@ async fn kills_lose_nothing_and_leave_nothing() {
     let seed = number("SEEKWAY_KILLS_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
     println!("SEEKWAY_KILLS_SEED={seed}");
     let folder = TempDir::new().expect("a folder");
-    let (embedded, env) = Uploading::embedded_for_another(&folder).await;
-    killed(&embedded, &env, kills / 2, seed).await;
-    let (served, env) = Uploading::served_for_another().await;
-    killed(&served, &env, kills - kills / 2, seed + 1).await;
+    killed(&Uploading::embedded_for_another(&folder).await, kills / 2, seed).await;
+    killed(&Uploading::served_for_another().await, kills - kills / 2, seed + 1).await;
 }
 
-async fn killed(up: &Uploading, env: &[(String, String)], kills: u64, seed: u64) {
+async fn killed(up: &Uploading, kills: u64, seed: u64) {
     let launch = Launch {
         binary: env!("CARGO_BIN_EXE_gateway").into(),
         endpoint: String::new(),
         bucket: String::new(),
-        environment: env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        environment: up.settings().iter().map(|(name, value)| (name.into(), value.into())).collect(),
     };
     let mut gateway = Gateway::start(&launch).await.unwrap_or_else(|error| panic!("{error}"));
     let enough = Arc::new(AtomicBool::new(false));

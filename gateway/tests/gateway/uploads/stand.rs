@@ -31,6 +31,7 @@ pub(crate) struct Uploading {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) catalog: Catalog,
     pub(crate) is_s3: bool,
+    settings: Env,
 }
 
 /// Settings of a gateway.
@@ -51,18 +52,16 @@ impl Uploading {
     /// With SQLite and a local folder.
     pub(crate) async fn embedded(env: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let (up, settings) = Self::embedded_for_another(&folder).await;
-        up.with_gateway(&settings, env, folder)
+        Self::embedded_for_another(&folder).await.with_gateway(env, folder)
     }
 
     /// With PostgreSQL and SeaweedFS.
     pub(crate) async fn served(env: &[(&str, &str)]) -> Self {
-        let (up, settings) = Self::served_for_another().await;
-        up.with_gateway(&settings, env, TempDir::new().expect("a folder"))
+        Self::served_for_another().await.with_gateway(env, TempDir::new().expect("a folder"))
     }
 
-    /// Store and database in `folder`, and what tells a gateway of them.
-    pub(crate) async fn embedded_for_another(folder: &TempDir) -> (Self, Env) {
+    /// Store and database in `folder`, for gateways of the test's own.
+    pub(crate) async fn embedded_for_another(folder: &TempDir) -> Self {
         let media = folder.path().join("media");
         let url = format!("sqlite:{}", folder.path().join("seekway.db").display());
         let settings = [
@@ -72,11 +71,11 @@ impl Uploading {
             ("SEEKWAY_UPLOADS", "on"),
         ];
         let store = Arc::new(LocalStore::open(&media).expect("a folder"));
-        (Self { stand: None, store, catalog: open(&url).await, is_s3: false }, owned(&settings))
+        Self { stand: None, store, catalog: open(&url).await, is_s3: false, settings: owned(&settings) }
     }
 
-    /// A bucket and a database, and what tells a gateway of them.
-    pub(crate) async fn served_for_another() -> (Self, Env) {
+    /// A bucket and a database, for gateways of the test's own.
+    pub(crate) async fn served_for_another() -> Self {
         let servers = SERVERS.get_or_init(Servers::start).await;
         let nth = servers.taken.fetch_add(1, Ordering::Relaxed);
         let (bucket, endpoint) = (format!("uploads-{nth}"), servers.seaweed.endpoint());
@@ -108,13 +107,14 @@ impl Uploading {
             ..S3Config::new(&bucket)
         };
         let store = Arc::new(S3Store::connect(config).await);
-        (Self { stand: None, store, catalog: open(&url).await, is_s3: true }, owned(&settings))
+        Self { stand: None, store, catalog: open(&url).await, is_s3: true, settings: owned(&settings) }
     }
 
-    fn with_gateway(self, settings: &Env, env: &[(&str, &str)], folder: TempDir) -> Self {
-        let settings = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let env: Vec<_> = settings.chain(env.iter().copied()).collect();
-        Self { stand: Some(Stand::start(&env, &[], None, folder)), ..self }
+    fn with_gateway(mut self, env: &[(&str, &str)], folder: TempDir) -> Self {
+        self.settings.extend(owned(env));
+        let env: Vec<_> = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        self.stand = Some(Stand::start(&env, &[], None, folder));
+        self
     }
 
     /// The gateway.
@@ -130,6 +130,25 @@ impl Uploading {
     /// One of each.
     pub(crate) async fn both(env: &[(&str, &str)]) -> [Self; 2] {
         [Self::embedded(env).await, Self::served(env).await]
+    }
+
+    /// The settings that say where it has what, for another process.
+    pub(crate) fn settings(&self) -> &[(String, String)] {
+        &self.settings
+    }
+
+    /// What an operator calls the keys below a prefix.
+    pub(crate) fn place(&self, prefix: &str) -> String {
+        let bucket = self.settings.iter().find(|(name, _)| name == "S3_BUCKET");
+        bucket.map_or_else(|| prefix.to_owned(), |(_, bucket)| format!("s3://{bucket}/{prefix}"))
+    }
+
+    /// Uploads all of it in one request.
+    pub(crate) async fn upload(&self, bytes: &[u8]) -> VideoId {
+        let target = self.create(&[("Upload-Length", &bytes.len().to_string())]).await;
+        let answer = self.patch(&target, 0, bytes).await;
+        assert_eq!(answer.status, 204, "{answer:?}");
+        Self::video_of(&answer)
     }
 
     /// One request on a connection of its own.
