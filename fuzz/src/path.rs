@@ -39,6 +39,9 @@ fn check_path(path: &str) {
             assert!(!name.contains(['/', '%']) && !name.starts_with('.'), "{path:?}");
         }
         Route::Upload(id) => assert_eq!(path, format!("/api/uploads/{id}")),
+        Route::DirectUpload(id, _) => {
+            assert!(path.starts_with(&format!("/api/uploads/direct/{id}")), "{path:?}");
+        }
         Route::Video(id) => assert_eq!(path, format!("/api/videos/{id}")),
         Route::VideoEvents(id) => assert_eq!(path, format!("/api/videos/{id}/events")),
         Route::Account(_) => assert!(path.starts_with("/api/auth/"), "{path:?}"),
@@ -46,6 +49,7 @@ fn check_path(path: &str) {
         | Route::Ready
         | Route::Objects
         | Route::Uploads
+        | Route::DirectUploads
         | Route::Videos
         | Route::OpenApi
         | Route::ConsoleState

@@ -12,7 +12,7 @@ use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use seekway_cache::Cache;
-use seekway_catalog::Catalog;
+use seekway_catalog::{Catalog, Role};
 use seekway_storage::{ObjectKey, ObjectStore};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, service_fn};
@@ -101,7 +101,7 @@ impl App {
         let access = catalog.clone().map(Access::new);
         let accounts = catalog.clone().filter(|_| config.accounts_open_to() != Listing::Nobody);
         let accounts = accounts.map(|catalog| Accounts::new(catalog, config));
-        let uploads = catalog.clone().filter(|_| config.uploads_open_to() != Listing::Nobody);
+        let uploads = catalog.clone().filter(|_| config.takes_uploads());
         let uploads = uploads.map(|catalog| Uploads::new(catalog, store.clone(), config.uploads.clone()));
         Self {
             cache,
@@ -190,7 +190,12 @@ impl App {
             Route::Health => Ok(json(StatusCode::OK, r#"{"status":"ok"}"#)),
             Route::Ready => Ok(self.readiness()),
             // What all other requests need not carry along.
-            Route::Uploads | Route::Upload(_) => Box::pin(self.upload(&route, known, request, body)).await,
+            Route::Uploads | Route::Upload(_) | Route::DirectUploads | Route::DirectUpload(..) => {
+                Box::pin(self.upload(&route, known, request, body)).await
+            }
+            Route::Videos if method == Method::POST => {
+                Box::pin(self.upload(&route, known, request, body)).await
+            }
             Route::Videos | Route::Video(_) | Route::VideoEvents(_) => {
                 Box::pin(self.videos(&route, known, request, body)).await
             }
@@ -315,10 +320,7 @@ impl App {
         body: &mut Option<B>,
     ) -> Result<Response<Payload>, Problem> {
         let (method, headers) = (request.method(), request.headers());
-        let is_open = is_open_to(self.uploads_open_to, known.client, request)
-            && routes::is_same_site(headers)
-            || self.uploads_open_to == Listing::Everybody;
-        let uploads = self.uploads.as_ref().filter(|_| is_open).ok_or(upload::Refusal::NotAllowed)?;
+        let uploads = self.uploads.as_ref().ok_or(upload::Refusal::NotAllowed)?;
         if method == Method::OPTIONS {
             let mut response = self.options(&cors::UPLOADS, headers, routes::allowed_methods(route));
             tus::options(uploads, response.headers_mut());
@@ -326,10 +328,22 @@ impl App {
         }
         let body = body.take().expect("a request is answered once");
         let body = Box::pin(body.into_data_stream().map_err(Into::into));
-        match route {
-            Route::Upload(id) => tus::resource(uploads, *id, method, headers, body).await,
-            _ => tus::create(uploads, headers, body).await,
+        let caller = self.caller(known, request).await?;
+        match caller {
+            Caller::Account { role, .. } if !role.is_at_least(Role::Creator) => {
+                return Err(accounts::Refusal::NotAllowed(Role::Creator).into());
+            }
+            Caller::Stranger if self.uploads_open_to != Listing::Everybody => {
+                let is_known = self.accounts.is_some();
+                return Err(if is_known {
+                    accounts::Refusal::LogInFirst.into()
+                } else {
+                    upload::Refusal::NotAllowed.into()
+                });
+            }
+            _ => {}
         }
+        upload::http::answer(uploads, caller, route, request, body).await
     }
 
     /// What may be asked of a path, and by whom.

@@ -31,6 +31,14 @@ impl Caller {
         }
     }
 
+    /// Whose what they make will be.
+    pub(crate) fn account(self) -> Option<AccountId> {
+        match self {
+            Self::Account { account, .. } => Some(account),
+            Self::Stranger | Self::Local => None,
+        }
+    }
+
     /// Whose lists they see.
     pub(crate) fn viewer(self) -> Viewer {
         match self {

@@ -119,7 +119,12 @@ impl Config {
         self.delivery.listing(self.listeners.is_private())
     }
 
-    /// Who may upload.
+    /// Whether somebody may upload: at least whoever has an account for it.
+    pub fn takes_uploads(&self) -> bool {
+        self.uploads.are_on() && self.has_catalog()
+    }
+
+    /// Who may upload without an account.
     pub fn uploads_open_to(&self) -> Listing {
         self.uploads.open_to(self.listeners.is_private())
     }

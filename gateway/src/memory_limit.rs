@@ -47,10 +47,7 @@ pub(crate) fn bytes(config: &Config) -> u64 {
         StorageBackend::Local => (config.listeners.threads() * BLOCKING_THREADS_MAX) as u64 * LOCAL_READ,
         StorageBackend::S3 => config.s3_connections_max() as u64 * S3_CONNECTION,
     };
-    let uploads = match config.uploads_open_to() {
-        Listing::Nobody => 0,
-        _ => config.uploads.memory_bytes() as u64,
-    };
+    let uploads = if config.takes_uploads() { config.uploads.memory_bytes() as u64 } else { 0 };
     let passwords = match config.accounts_open_to() {
         Listing::Nobody => 0,
         _ => PASSWORD_BYTES,

@@ -10,6 +10,7 @@ use seekway_storage::{InvalidKey, ObjectKey};
 
 use crate::accounts::Action;
 use crate::framing::is_host;
+use crate::upload::direct::DirectAction;
 
 /// What a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,10 @@ pub enum Route {
     Uploads,
     /// `/api/uploads/{id}`: an upload.
     Upload(UploadId),
+    /// `/api/uploads/direct`: where uploads straight to the bucket are created.
+    DirectUploads,
+    /// `/api/uploads/direct/{id}` and below.
+    DirectUpload(UploadId, DirectAction),
     /// `/api/videos`: pages of videos.
     Videos,
     /// `/api/videos/{id}`: a video.
@@ -125,6 +130,7 @@ pub fn decode(path: &str) -> Route {
         "/api/ready" => Route::Ready,
         "/api/objects" => Route::Objects,
         "/api/uploads" | "/api/uploads/" => Route::Uploads,
+        "/api/uploads/direct" => Route::DirectUploads,
         "/api/videos" => Route::Videos,
         "/api/openapi.json" => Route::OpenApi,
         "/api/console" => Route::ConsoleState,
@@ -135,7 +141,20 @@ pub fn decode(path: &str) -> Route {
 /// A path with a name at its end.
 fn decode_named(path: &str) -> Option<Route> {
     if let Some(id) = path.strip_prefix("/api/uploads/") {
-        return UploadId::parse(id).map(Route::Upload);
+        return match id.strip_prefix("direct/") {
+            None => UploadId::parse(id).map(Route::Upload),
+            Some(rest) => {
+                let (id, action) =
+                    rest.split_once('/').map_or((rest, None), |(id, action)| (id, Some(action)));
+                let action = match action {
+                    None => DirectAction::Look,
+                    Some("parts") => DirectAction::Sign,
+                    Some("complete") => DirectAction::Complete,
+                    Some(_) => return None,
+                };
+                UploadId::parse(id).map(|id| Route::DirectUpload(id, action))
+            }
+        };
     }
     if let Some(rest) = path.strip_prefix("/api/videos/") {
         return match rest.split_once('/') {
@@ -158,18 +177,24 @@ pub fn allowed_methods(route: &Route) -> &'static [Method] {
     static PAGES: [Method; 2] = [Method::GET, Method::HEAD];
     static UPLOADS: [Method; 2] = [Method::POST, Method::OPTIONS];
     // With `X-HTTP-Method-Override`, POST is any of them.
-    static UPLOAD: [Method; 5] = [Method::HEAD, Method::PATCH, Method::DELETE, Method::POST, Method::OPTIONS];
+    static UPLOAD: [Method; 6] =
+        [Method::GET, Method::HEAD, Method::PATCH, Method::DELETE, Method::POST, Method::OPTIONS];
+    static DIRECT: [Method; 4] = [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
+    static VIDEOS: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
     static VIDEO: [Method; 4] = [Method::GET, Method::HEAD, Method::PATCH, Method::DELETE];
     match route {
         Route::Media(_) | Route::BadKey(_) => &MEDIA,
         Route::Video(_) => &VIDEO,
-        Route::Uploads => &UPLOADS,
+        Route::Uploads
+        | Route::DirectUploads
+        | Route::DirectUpload(_, DirectAction::Sign | DirectAction::Complete) => &UPLOADS,
+        Route::DirectUpload(_, DirectAction::Look) => &DIRECT,
+        Route::Videos => &VIDEOS,
         Route::Upload(_) => &UPLOAD,
         Route::Account(action) => action.methods(),
         Route::Health
         | Route::Ready
         | Route::Objects
-        | Route::Videos
         | Route::VideoEvents(_)
         | Route::OpenApi
         | Route::ConsoleState

@@ -6,7 +6,7 @@
 //! cut off commits what it has; one that is killed loses at most the part it held. Its right to commit is an epoch, which
 //! the next writer takes away, so that nobody waits for a dead connection.
 //!
-//! In the order in which an upload meets them: `tus`, `form`, `resumable` and `direct` (protocols), `names` (its key),
+//! In the order in which an upload meets them: `http` (which protocol), `tus`, `form`, `resumable` and `direct`, `names` (its key),
 //! `writer` with `parts`, `sniff` and `digest` (its bytes), `completion` (it becomes a video), `sweep` (it does not).
 //!
 //! **Memory.** A writer holds at most two parts: one that it fills, and one on its way into the store. Both are paid from
@@ -16,10 +16,14 @@
 
 mod completion;
 mod digest;
+pub(crate) mod direct;
+mod form;
+pub(crate) mod http;
 pub(crate) mod names;
 pub(crate) mod parts;
 mod refusal;
 mod registry;
+mod resumable;
 mod sniff;
 mod sweep;
 pub(crate) mod tus;
@@ -33,7 +37,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use seekway_cache::Budget;
 use seekway_catalog::{
-    Catalog, Concat, Finished, NewUpload, Purpose, Quota, Upload, UploadId, UploadState, Via,
+    Catalog, Complete, Concat, Finished, NewUpload, Purpose, Quota, Upload, UploadId, UploadState, Via,
 };
 use seekway_storage::ObjectStore;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +47,7 @@ use tracing::Instrument;
 pub(crate) use refusal::Refusal;
 pub(crate) use sniff::{Container, SNIFF_BYTES, sniff};
 
+use crate::caller::Caller;
 use crate::config::UploadSettings;
 use crate::respond::Problem;
 use digest::Checksum;
@@ -71,6 +76,7 @@ pub(crate) struct Inner {
 }
 
 /// What is known of a file before its bytes come.
+#[derive(Clone)]
 pub(crate) struct Announced {
     pub(crate) via: Via,
     pub(crate) purpose: Purpose,
@@ -134,8 +140,12 @@ impl Uploads {
         &self.inner.catalog
     }
 
-    /// Makes a record. The length is checked here, where there is one, and the account's quota.
-    pub(crate) async fn create(&self, new: Announced) -> Result<Upload, Problem> {
+    pub(crate) fn store(&self) -> &dyn ObjectStore {
+        self.inner.store.as_ref()
+    }
+
+    /// Makes a record, which belongs to whoever asks. The length is checked here, where there is one, and the account's quota.
+    pub(crate) async fn create(&self, caller: Caller, new: Announced) -> Result<Upload, Problem> {
         let is_piece = matches!(new.concat, Some(Concat::Partial));
         let limit = self.inner.limits.bytes_max(new.purpose);
         if let Some(length) = new.length {
@@ -162,7 +172,7 @@ impl Uploads {
             )
         });
         let record = NewUpload {
-            account: None,
+            account: caller.account(),
             via: new.via,
             purpose: new.purpose,
             key: key.as_str().to_owned(),
@@ -179,15 +189,27 @@ impl Uploads {
         Ok(self.inner.catalog.uploads().create(record, quota).await?)
     }
 
+    /// The upload, if it is the caller's. One without an account is whoever's who knows its name.
+    async fn owned(&self, caller: Caller, id: UploadId) -> Result<Upload, Problem> {
+        let upload = self.inner.catalog.uploads().get(id).await?;
+        let is_theirs = upload.account.is_none() || caller.owns(upload.account);
+        if is_theirs { Ok(upload) } else { Err(Refusal::Unknown.into()) }
+    }
+
     /// The upload as it is. One that was left between its last byte and its end is brought to its end first: a client
     /// that asks must not take for done what may still fail.
-    pub(crate) async fn get(&self, id: UploadId) -> Result<Upload, Problem> {
-        let upload = self.inner.catalog.uploads().get(id).await?;
-        match upload.state {
-            UploadState::Completing => {
-                self.inner.complete_again(id).await?;
-                Ok(self.inner.catalog.uploads().get(id).await?)
+    pub(crate) async fn get(&self, caller: Caller, id: UploadId) -> Result<Upload, Problem> {
+        let mut upload = self.owned(caller, id).await?;
+        if upload.state == UploadState::Completing {
+            match self.inner.complete_again(id).await {
+                // Somebody else has brought it to its end meanwhile.
+                Ok(_) | Err(Problem::Upload(Refusal::Complete)) => {}
+                Err(problem) => return Err(problem),
             }
+            upload = self.inner.catalog.uploads().get(id).await?;
+        }
+        match upload.state {
+            UploadState::Completing => Err(Problem::NotReady),
             UploadState::Aborting => Err(Refusal::Gone.into()),
             UploadState::Failed => Err(Refusal::Failed(upload.problem.unwrap_or_default()).into()),
             UploadState::Open if upload.is_expired() => Err(Refusal::Gone.into()),
@@ -206,9 +228,17 @@ impl Uploads {
     }
 
     /// Gives an upload up, because its client says so.
-    pub(crate) async fn terminate(&self, id: UploadId) -> Result<(), Problem> {
+    pub(crate) async fn terminate(&self, caller: Caller, id: UploadId) -> Result<(), Problem> {
+        self.owned(caller, id).await?;
         self.inner.writers.stop(id);
         self.inner.give_up(id, seekway_catalog::Abort::Terminated).await
+    }
+
+    /// Completes an upload whose bytes are all in the store.
+    pub(crate) async fn complete(&self, id: UploadId, who: Complete) -> Result<Finished, Problem> {
+        let inner = self.inner.clone();
+        let work = async move { inner.complete(id, who).await };
+        self.inner.tasks.spawn(work.in_current_span()).await.unwrap_or(Err(Problem::Panicked))
     }
 
     /// Has writers commit what they have, and waits for them, and no longer than a moment.

@@ -146,6 +146,14 @@ impl Gateway {
         Ok(status)
     }
 
+    /// Ends it as a power cut does, and starts another one at its addresses.
+    pub async fn kill_and_restart(&mut self, launch: &Launch) -> Result<(), Error> {
+        self.signal(Signal::KILL)?;
+        self.ended(READY_WITHIN).await?;
+        *self = Self::start_once(launch, [self.address, self.admin_address]).await?;
+        Ok(())
+    }
+
     async fn start_once(launch: &Launch, addresses: [SocketAddr; 2]) -> Result<Self, Error> {
         let [address, admin_address] = addresses;
         let binary = fs::canonicalize(&launch.binary)

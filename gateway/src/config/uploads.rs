@@ -20,7 +20,8 @@ const OBJECT_BYTES_MAX: u64 = 5 << 40;
 /// What may be uploaded, by whom, and how much.
 #[derive(Debug, Clone, clap::Args)]
 pub struct UploadSettings {
-    /// Whether videos can be uploaded; auto: only from this machine itself, as localhost or 127.0.0.1
+    /// Whether videos can be uploaded; auto: by creators, and without an account only from this machine itself, as localhost
+    /// or 127.0.0.1; on: by everybody
     #[arg(long, env = "SEEKWAY_UPLOADS", value_name = "WHEN", default_value = "auto", help_heading = UPLOADS)]
     uploads: ListingMode,
 
@@ -64,7 +65,12 @@ pub struct UploadSettings {
 // === impl UploadSettings ===
 
 impl UploadSettings {
-    /// Who may upload, where only this machine can connect (`is_private`) or others can.
+    /// Whether anybody may upload.
+    pub(super) fn are_on(&self) -> bool {
+        self.uploads != ListingMode::Off
+    }
+
+    /// Who may upload without an account, where only this machine can connect (`is_private`) or others can.
     pub(super) fn open_to(&self, is_private: bool) -> Listing {
         self.uploads.resolve(is_private)
     }

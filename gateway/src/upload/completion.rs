@@ -4,6 +4,7 @@
 //! after it has answered. A crash between the two is mended by doing all of it again ([`Inner::complete_again`]), for which
 //! a multipart upload that the store knows no more is no failure if the object is there.
 
+use futures_util::TryStreamExt;
 use seekway_catalog::{
     Abort, AssetKind, Complete, Completing, Concat, Finished, Made, NewAsset, NewVideo, Purpose, Source,
     Upload, UploadId, Visibility,
@@ -12,7 +13,7 @@ use seekway_storage::{ObjectKey, Page, Part, PartNumber, UploadId as StoreUpload
 use tracing::{info, warn};
 
 use super::digest::Running;
-use super::sniff::Container;
+use super::sniff::{Container, SNIFF_BYTES, sniff};
 use super::{Inner, Refusal, names};
 use crate::respond::Problem;
 
@@ -54,18 +55,41 @@ impl Inner {
             },
         };
         self.clean(&upload, &key).await?;
+        let upload = self.sniffed(upload, &key).await?;
+        // Before the upload is known to be complete, so that a crash leaves none of them.
+        for piece in pieces_of(&upload) {
+            match self.give_up(*piece, Abort::Terminated).await {
+                Ok(()) | Err(Problem::Upload(Refusal::Unknown)) => {}
+                Err(problem) => warn!(?problem, %piece, "a piece stays until it expires"),
+            }
+        }
         let made = made(&upload, &key, version, size);
         let finished = self.catalog.uploads().finish(upload.id, made).await?;
         info!(%key, size, via = upload.via.as_str(), "uploaded");
-        if let Some(Concat::Final(pieces)) = upload.concat {
-            for piece in pieces {
-                // One that stays expires.
-                if let Err(problem) = self.give_up(piece, Abort::Terminated).await {
-                    warn!(?problem, %piece, "a piece stays for now");
-                }
+        Ok(finished)
+    }
+
+    /// Looks at the object's first bytes if nobody has before: those that the client stored by itself.
+    async fn sniffed(&self, mut upload: Upload, key: &ObjectKey) -> Result<Upload, Problem> {
+        if upload.container.is_some() {
+            return Ok(upload);
+        }
+        let mut first = Vec::new();
+        let mut got = self.store.get(key, 0..SNIFF_BYTES as u64, None).await.map_err(Problem::Storage)?;
+        while let Some(chunk) = got.body.try_next().await.map_err(Problem::Storage)? {
+            first.extend_from_slice(&chunk);
+        }
+        match sniff(&first).filter(|container| self.limits.takes(*container, upload.purpose)) {
+            Some(container) => {
+                upload.container = Some(container.name().to_owned());
+                Ok(upload)
+            }
+            None => {
+                let refusal = Refusal::Type { allowed: self.limits.types_of(upload.purpose) };
+                self.refuse(upload.id, refusal.to_string()).await?;
+                Err(refusal.into())
             }
         }
-        Ok(finished)
     }
 
     async fn publish(
@@ -129,6 +153,13 @@ impl Inner {
                 return Ok(());
             }
         }
+    }
+}
+
+fn pieces_of(upload: &Upload) -> &[UploadId] {
+    match &upload.concat {
+        Some(Concat::Final(pieces)) => pieces,
+        _ => &[],
     }
 }
 

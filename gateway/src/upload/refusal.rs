@@ -73,6 +73,11 @@ pub enum Refusal {
     /// The protocol's version is another.
     #[error("This is tus 1.0.0: send Tus-Resumable: 1.0.0.")]
     Version,
+    /// Clients cannot reach the store.
+    #[error(
+        "Objects are in a folder of the gateway here, not in a bucket: upload through the gateway, by tus or a form."
+    )]
+    NotHere,
     /// Not for this client.
     #[error("Uploading is not open to you here (--uploads).")]
     NotAllowed,
@@ -119,6 +124,7 @@ impl Refusal {
             Self::Interrupted | Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::Quota(_) | Self::Complete | Self::NotAllowed => StatusCode::FORBIDDEN,
             Self::Version => StatusCode::PRECONDITION_FAILED,
+            Self::NotHere => StatusCode::NOT_IMPLEMENTED,
         }
     }
 }

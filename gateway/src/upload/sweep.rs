@@ -9,7 +9,8 @@ use tracing::{debug, info, warn};
 use super::Uploads;
 use crate::respond::Problem;
 
-/// How often is looked. Each replica looks; the catalog tells each upload to one of them.
+/// How often is looked, or twice in the time after which an upload expires. Each replica looks; the catalog tells each
+/// upload to one of them.
 const INTERVAL: Duration = Duration::from_secs(30);
 /// For so long, whoever completes an upload is left to it.
 const COMPLETING_MS_MAX: i64 = 120_000;
@@ -21,13 +22,14 @@ impl Uploads {
     pub(crate) async fn serve(&self) {
         // At the start nobody else may be left to complete what this process had begun before a crash.
         let mut older_than_ms = 0;
+        let interval = INTERVAL.min(self.inner.limits.expiry() / 2);
         loop {
             if let Err(problem) = self.sweep(older_than_ms).await {
                 warn!(?problem, "cannot look for uploads that were left");
             }
             older_than_ms = COMPLETING_MS_MAX;
             tokio::select! {
-                () = sleep(INTERVAL) => {}
+                () = sleep(interval) => {}
                 () = self.inner.ending.cancelled() => return,
             }
         }

@@ -16,7 +16,9 @@ use http::{Method, Response, StatusCode};
 use seekway_catalog::{Concat, Finished, Upload, UploadId, UploadState, Via};
 
 use super::digest::{CHECKSUM_ALGORITHMS, Checksum};
+use super::http::path_of;
 use super::{Announced, Appended, Ask, Body, Refusal, Uploads};
+use crate::caller::Caller;
 use crate::delivery::body::Payload;
 use crate::respond::Problem;
 pub(crate) use metadata::Metadata;
@@ -62,6 +64,7 @@ pub(crate) fn options(uploads: &Uploads, response: &mut HeaderMap) {
 /// `POST /api/uploads`
 pub(crate) async fn create(
     uploads: &Uploads,
+    caller: Caller,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response<Payload>, Problem> {
@@ -73,7 +76,7 @@ pub(crate) async fn create(
         (Some(_), None) if is_final => {
             return Err(Refusal::Bad("A final upload has the length of its pieces.").into());
         }
-        (None, None) if is_final => Some(concat::length(uploads, concat.as_ref()).await?),
+        (None, None) if is_final => None,
         (Some(length), None) => Some(length),
         (None, Some("1")) => None,
         _ => {
@@ -83,6 +86,11 @@ pub(crate) async fn create(
         }
     };
     let has_body = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == OFFSET_OCTET_STREAM);
+    let idempotency_key = idempotency_key(headers)?;
+    let joined = concat::length(uploads, caller, concat.as_ref()).await;
+    if idempotency_key.is_none() {
+        joined.clone()?;
+    }
     let announced = Announced {
         via: Via::Tus,
         purpose: metadata.purpose()?,
@@ -92,22 +100,34 @@ pub(crate) async fn create(
         content_type: metadata.media_type().map(str::to_owned),
         length,
         concat: concat.clone(),
-        idempotency_key: idempotency_key(headers)?,
+        idempotency_key,
     };
-    let upload = uploads.create(announced).await?;
+    let mut upload = uploads.create(caller, announced).await?;
     let id = upload.id;
-    let appended = if let Some(Concat::Final(pieces)) = concat {
-        let body = concat::body(uploads, pieces).await?;
-        Some(uploads.append(id, body, Ask { offset: Some(0), ..Ask::default() }).await?)
-    } else if has_body {
+    if upload.state != UploadState::Open {
+        // Created before, with the same idempotency key.
+        upload = uploads.get(caller, id).await?;
+    }
+    let is_open = upload.state == UploadState::Open;
+    let appended = if let (Some(Concat::Final(pieces)), true) = (concat, is_open) {
+        // Of a repeated request that has been done, the pieces are gone; of any other, they must be there.
+        if let Err(problem) = joined {
+            uploads.terminate(caller, id).await?;
+            return Err(problem);
+        }
+        let body = concat::body(uploads, caller, pieces, upload.offset).await?;
+        let ask = Ask { offset: Some(upload.offset), length: joined.ok(), ..Ask::default() };
+        Some(uploads.append(id, body, ask).await?)
+    } else if has_body && is_open && upload.offset == 0 {
         let ask = Ask {
             announced: number(headers, &header::CONTENT_LENGTH)?,
             checksum: checksum(headers)?,
             ..Ask::default()
         };
-        Some(uploads.append(id, body, Ask { offset: Some(upload.offset), ..ask }).await?)
+        Some(uploads.append(id, body, Ask { offset: Some(0), ..ask }).await?)
     } else {
-        None
+        let finished = upload.video.map(Finished::Video).or(upload.asset.map(Finished::Asset));
+        (has_body || !is_open).then_some(Appended { offset: upload.offset, finished })
     };
     let mut response = answer(StatusCode::CREATED, &upload);
     let location = HeaderValue::from_str(&location(id)).expect("a path");
@@ -119,6 +139,7 @@ pub(crate) async fn create(
 /// What is asked of `/api/uploads/{id}`.
 pub(crate) async fn resource(
     uploads: &Uploads,
+    caller: Caller,
     id: UploadId,
     method: &Method,
     headers: &HeaderMap,
@@ -126,10 +147,10 @@ pub(crate) async fn resource(
 ) -> Result<Response<Payload>, Problem> {
     check_version(headers)?;
     match meant(method, headers)? {
-        Method::HEAD => head(uploads, id).await,
-        Method::PATCH => append(uploads, id, headers, body).await,
+        Method::HEAD => head(uploads, caller, id).await,
+        Method::PATCH => append(uploads, caller, id, headers, body).await,
         Method::DELETE => {
-            uploads.terminate(id).await?;
+            uploads.terminate(caller, id).await?;
             Ok(empty(StatusCode::NO_CONTENT))
         }
         _ => {
@@ -138,8 +159,8 @@ pub(crate) async fn resource(
     }
 }
 
-async fn head(uploads: &Uploads, id: UploadId) -> Result<Response<Payload>, Problem> {
-    let upload = uploads.get(id).await?;
+async fn head(uploads: &Uploads, caller: Caller, id: UploadId) -> Result<Response<Payload>, Problem> {
+    let upload = uploads.get(caller, id).await?;
     let mut response = answer(StatusCode::OK, &upload);
     let headers = response.headers_mut();
     headers.insert(UPLOAD_OFFSET, HeaderValue::from(upload.offset));
@@ -160,6 +181,7 @@ async fn head(uploads: &Uploads, id: UploadId) -> Result<Response<Payload>, Prob
 
 async fn append(
     uploads: &Uploads,
+    caller: Caller,
     id: UploadId,
     headers: &HeaderMap,
     body: Body,
@@ -178,7 +200,7 @@ async fn append(
         checksum: checksum(headers)?,
     };
     // A client that repeats its last request, because the answer to it was lost, is told what it wants to hear.
-    let known = uploads.get(id).await?;
+    let known = uploads.get(caller, id).await?;
     if known.state == UploadState::Complete && Some(offset) == known.length {
         let mut response = answer(StatusCode::NO_CONTENT, &known);
         response.headers_mut().insert(UPLOAD_OFFSET, HeaderValue::from(known.offset));
@@ -222,13 +244,9 @@ fn tell(appended: Option<Appended>, headers: &mut HeaderMap) {
 }
 
 /// What it became (RFC 9110 §8.7).
-pub(crate) fn tell_finished(finished: Option<Finished>, headers: &mut HeaderMap) {
-    let path = match finished {
-        Some(Finished::Video(id)) => format!("/api/videos/{id}"),
-        Some(Finished::Asset(id)) => format!("/api/assets/{id}"),
-        None => return,
-    };
-    headers.insert(header::CONTENT_LOCATION, HeaderValue::from_str(&path).expect("a path"));
+fn tell_finished(finished: Option<Finished>, headers: &mut HeaderMap) {
+    let Some(finished) = finished else { return };
+    headers.insert(header::CONTENT_LOCATION, HeaderValue::from_str(&path_of(finished)).expect("a path"));
 }
 
 /// Where an upload is. A path alone: what a proxy in front calls us is not ours to know.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use seekway_catalog::{Committed, Complete, Concat, Upload, UploadId};
+use seekway_catalog::{Abort, Committed, Complete, Concat, Upload, UploadId, Via};
 use seekway_storage::{ObjectKey, PART_BYTES_MIN};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::debug;
@@ -79,26 +79,43 @@ impl Writer {
     ) -> Result<Appended, Problem> {
         let appending = inner.catalog.uploads().begin_append(id, ask.offset).await?;
         let place = inner.writers.enter(id, appending.epoch);
-        let mut writer = Self::new(inner, appending.upload, place, ask.checksum)?;
-        if let Some(length) = ask.length {
-            writer.has_length(length).await?;
+        let via = appending.upload.via;
+        let writer = Self::new(inner.clone(), appending.upload, place, ask.checksum)?;
+        let written = writer.write(body, ask.length, ask.announced, ask.is_last).await;
+        // Nobody can go on with a form.
+        if let (Err(why), Via::Form) = (&written, via)
+            && let Err(problem) = inner.give_up(id, Abort::Terminated).await
+        {
+            debug!(%id, ?why, ?problem, "a form's upload stays");
         }
-        if let Some(announced) = ask.announced {
-            writer.has_room(writer.end.saturating_add(announced))?;
+        written
+    }
+
+    async fn write(
+        mut self,
+        body: Body,
+        length: Option<u64>,
+        announced: Option<u64>,
+        is_last: bool,
+    ) -> Result<Appended, Problem> {
+        if let Some(length) = length {
+            self.has_length(length).await?;
         }
-        let end = writer.take_all(body).await?;
-        if let End::Broken(why) = end {
-            debug!(id = %writer.upload.id, end = writer.end, %why, "an upload was interrupted");
-            if writer.checksum.is_none() {
-                writer.flush().await?;
+        if let Some(announced) = announced {
+            self.has_room(self.end.saturating_add(announced))?;
+        }
+        if let End::Broken(why) = self.take_all(body).await? {
+            debug!(id = %self.upload.id, end = self.end, %why, "an upload was interrupted");
+            if self.checksum.is_none() && self.upload.via != Via::Form {
+                self.flush().await?;
             }
             return Err(why.into());
         }
-        writer.verify().await?;
-        if ask.is_last {
-            writer.has_length(writer.end).await?;
+        self.verify().await?;
+        if is_last {
+            self.has_length(self.end).await?;
         }
-        writer.conclude().await
+        self.conclude().await
     }
 
     fn new(

@@ -64,7 +64,7 @@ async fn an_existing_bucket_is_taken_in_without_moving_a_byte() {
             (Visibility::Public, "films/1999/The Film.mp4")
         );
         assert_eq!(film.source.container.as_deref(), Some("mp4"));
-        assert_eq!(up.stand.get("/media/films/1999/The%20Film.mp4", &[]).await.body, bytes);
+        assert_eq!(up.stand().get("/media/films/1999/The%20Film.mp4", &[]).await.body, bytes);
 
         for (args, wanted) in [
             (vec!["import", "s3://another-bucket/films"], "S3_BUCKET"),

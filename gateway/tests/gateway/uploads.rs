@@ -1,4 +1,10 @@
 //! Uploads, over real sockets: by every protocol, with SQLite and a local folder, and with PostgreSQL and SeaweedFS.
 
+mod clients;
+mod direct;
+mod form;
+mod kills;
+mod ownership;
+mod resumable;
 pub(crate) mod stand;
 mod tus;

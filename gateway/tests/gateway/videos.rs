@@ -75,7 +75,7 @@ fn titles(page: &Value) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn videos_are_listed_searched_and_changed() {
     for up in Uploading::both(&LOCAL).await {
-        let local = Local(&up.stand);
+        let local = Local(up.stand());
         let mut ids = Vec::new();
         for (seed, title) in
             [(1, "Holiday by the Sea"), (2, "50 % off_road"), (3, "ÜBER Land"), (4, "sea of holidays")]
@@ -128,7 +128,7 @@ async fn videos_are_listed_searched_and_changed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_requests_are_told_what_is_wrong() {
     let up = Uploading::embedded(&LOCAL).await;
-    let local = Local(&up.stand);
+    let local = Local(up.stand());
     let target = format!("/api/videos/{}", local.upload(1, "one").await);
     let json = [("Content-Type", "application/json")];
     let long = format!(r#"{{"title": "{}"}}"#, "x".repeat(301));
@@ -178,7 +178,7 @@ async fn bad_requests_are_told_what_is_wrong() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_private_video_is_its_owners_and_every_replica_hears_of_a_change() {
     let up = Uploading::embedded(&LOCAL).await;
-    let (local, media) = (Local(&up.stand), up.stand.media());
+    let (local, media) = (Local(up.stand()), up.stand().media());
     let id = local.upload(1, "one").await;
     let bytes = video(1, MIB);
     let made = up.catalog.videos().get(id).await.expect("it is there");
@@ -191,7 +191,7 @@ async fn a_private_video_is_its_owners_and_every_replica_hears_of_a_change() {
     assert_eq!((own.status, own.body == bytes), (200, true));
     assert_eq!(own.header("cache-control"), "private, no-cache");
     let unseen = async |why: &str| {
-        for stand in [&up.stand, &replica] {
+        for stand in [up.stand(), &replica] {
             let answer = stand.get(&media_target, &[]).await;
             assert_eq!(answer.status, 404, "{why}");
             assert_eq!(answer.problem()["detail"], "There is no such object.");
@@ -202,7 +202,7 @@ async fn a_private_video_is_its_owners_and_every_replica_hears_of_a_change() {
     unseen("it is private").await;
     for visibility in ["public", "unlisted"] {
         assert_eq!(local.patch(&video_target, &json!({ "visibility": visibility })).await.status, 200);
-        for stand in [&up.stand, &replica] {
+        for stand in [up.stand(), &replica] {
             let seen = async || {
                 let answer = stand.get(&media_target, &[("Range", "bytes=5-9")]).await;
                 (answer.status == 206).then_some(answer)
@@ -217,7 +217,7 @@ async fn a_private_video_is_its_owners_and_every_replica_hears_of_a_change() {
             assert_eq!(titles(&page).len(), usize::from(visibility == "public"), "unlisted is not listed");
         }
         assert_eq!(local.patch(&video_target, &json!({"visibility": "private"})).await.status, 200);
-        for stand in [&up.stand, &replica] {
+        for stand in [up.stand(), &replica] {
             until("the change is heard of", async || {
                 (stand.get(&media_target, &[]).await.status == 404).then_some(())
             })
@@ -231,11 +231,11 @@ async fn a_private_video_is_its_owners_and_every_replica_hears_of_a_change() {
 async fn what_is_no_video_is_served_or_not_by_where_it_lies() {
     let up = Uploading::embedded(&LOCAL).await;
     for key in ["films/a.mp4", "original/2026/01/01/a.mp4", "assets/a.png", "seekway-incoming/x/1"] {
-        up.stand.put_pattern(key, 1000, 7);
+        up.stand().put_pattern(key, 1000, 7);
         let expected = if key.starts_with("films/") { 200 } else { 404 };
         for _ in 0..2 {
-            assert_eq!(up.stand.get(&format!("/media/{key}"), &[]).await.status, expected, "{key}");
-            let local = Local(&up.stand).ask("GET", &format!("/media/{key}"), &[], b"").await;
+            assert_eq!(up.stand().get(&format!("/media/{key}"), &[]).await.status, expected, "{key}");
+            let local = Local(up.stand()).ask("GET", &format!("/media/{key}"), &[], b"").await;
             assert_eq!(local.status, expected, "{key}");
         }
     }
@@ -244,7 +244,7 @@ async fn what_is_no_video_is_served_or_not_by_where_it_lies() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_video_goes_with_its_object() {
     for up in Uploading::both(&LOCAL).await {
-        let local = Local(&up.stand);
+        let local = Local(up.stand());
         let (gone, stays) = (local.upload(1, "gone").await, local.upload(2, "stays").await);
         let key = up.catalog.videos().get(gone).await.expect("it is there").source.key;
         let target = format!("/api/videos/{gone}");
@@ -271,7 +271,7 @@ async fn a_deleted_video_goes_with_its_object() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_to_a_video_is_told_and_told_again_from_any_event_on() {
     for mut up in Uploading::both(&LOCAL).await {
-        let local = Local(&up.stand);
+        let local = Local(up.stand());
         let id = local.upload(1, "one").await;
         let target = format!("/api/videos/{id}/events");
         let mut stream = local.send("GET", &target, &[], b"").await;
@@ -306,7 +306,7 @@ async fn what_happens_to_a_video_is_told_and_told_again_from_any_event_on() {
             assert_eq!(answer.status, 400, "{bad}");
         }
         // A gateway that drains ends the stream in an orderly way, as a client sees by the last chunk.
-        let gateway = up.stand.take_gateway();
+        let gateway = up.take_gateway();
         gateway.drain();
         let rest = String::from_utf8_lossy(&stream.until_closed().await).into_owned();
         assert!(rest.ends_with("0\r\n\r\n"), "{rest:?}");

@@ -1,5 +1,6 @@
 //! Concatenation: uploads that are pieces of another one.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use seekway_storage::{ObjectKey, ObjectStore};
 
 use super::super::{Body, BodyError, Refusal, Uploads, names};
 use super::location;
+use crate::caller::Caller;
 use crate::respond::Problem;
 
 /// More pieces than this are a mistake.
@@ -39,11 +41,15 @@ pub(super) fn text(concat: &Concat) -> String {
 }
 
 /// Bytes of all pieces together. All of them must be whole.
-pub(super) async fn length(uploads: &Uploads, concat: Option<&Concat>) -> Result<u64, Problem> {
+pub(super) async fn length(
+    uploads: &Uploads,
+    caller: Caller,
+    concat: Option<&Concat>,
+) -> Result<u64, Problem> {
     let Some(Concat::Final(pieces)) = concat else { return Ok(0) };
     let mut sum = 0_u64;
     for id in pieces {
-        let piece = uploads.get(*id).await?;
+        let piece = uploads.get(caller, *id).await?;
         if !matches!(piece.concat, Some(Concat::Partial)) || piece.length != Some(piece.offset) {
             return Err(
                 Refusal::Bad("Only whole uploads that were begun as partial can be concatenated.").into()
@@ -54,28 +60,39 @@ pub(super) async fn length(uploads: &Uploads, concat: Option<&Concat>) -> Result
     Ok(sum)
 }
 
-/// The bytes of all pieces, one after the other, read as they are wanted.
-pub(super) async fn body(uploads: &Uploads, pieces: Vec<UploadId>) -> Result<Body, Problem> {
-    let mut objects: Vec<(ObjectKey, u64)> = Vec::new();
+/// The bytes of all pieces from `offset` on, one piece after the other, read as they are wanted.
+pub(super) async fn body(
+    uploads: &Uploads,
+    caller: Caller,
+    pieces: Vec<UploadId>,
+    offset: u64,
+) -> Result<Body, Problem> {
+    let mut objects: Vec<(ObjectKey, Range<u64>)> = Vec::new();
+    let mut before = offset;
     for id in pieces {
-        let piece = uploads.get(id).await?;
+        let piece = uploads.get(caller, id).await?;
         let key = ObjectKey::new(&piece.key).map_err(|_| Refusal::Gone)?;
         let parts = uploads.catalog().uploads().parts(id).await?;
-        objects.extend(parts.iter().map(|part| (names::part(&key, part.number), part.bytes)));
+        for part in parts {
+            let skipped = before.min(part.bytes);
+            before -= skipped;
+            objects.push((names::part(&key, part.number), skipped..part.bytes));
+        }
     }
     let store = uploads.inner.store.clone();
+    objects.retain(|(_, range)| !range.is_empty());
     let chunks =
-        stream::iter(objects).then(move |(key, bytes)| read(store.clone(), key, bytes)).try_flatten();
+        stream::iter(objects).then(move |(key, range)| read(store.clone(), key, range)).try_flatten();
     Ok(Box::pin(chunks))
 }
 
 async fn read(
     store: Arc<dyn ObjectStore>,
     key: ObjectKey,
-    bytes: u64,
+    range: Range<u64>,
 ) -> Result<impl futures_util::Stream<Item = Result<Bytes, BodyError>> + Send, BodyError> {
-    let got = store.get(&key, 0..bytes, None).await.map_err(BodyError::from)?;
-    if got.range != (0..bytes) {
+    let got = store.get(&key, range.clone(), None).await.map_err(BodyError::from)?;
+    if got.range != range {
         return Err("a piece is shorter than it was".into());
     }
     Ok(got.body.map_err(BodyError::from))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use seekway_catalog::{Catalog, Options, Video, VideoId};
+use seekway_gateway::Gateway;
 use seekway_loadtests::pattern;
 use seekway_loadtests::postgres::Postgres;
 use seekway_loadtests::seaweed::SeaweedFs;
@@ -25,12 +26,16 @@ pub(crate) const MIB: usize = 1 << 20;
 
 /// A gateway with its store and its database, which the test sees, too.
 pub(crate) struct Uploading {
-    pub(crate) stand: Stand,
+    /// `None` where the test starts gateways of its own.
+    stand: Option<Stand>,
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) catalog: Catalog,
     pub(crate) is_s3: bool,
-    settings: Vec<(String, String)>,
+    settings: Env,
 }
+
+/// Settings of a gateway.
+type Env = Vec<(String, String)>;
 
 /// Servers that all tests share; each test has a bucket and a database of its own.
 struct Servers {
@@ -47,49 +52,79 @@ impl Uploading {
     /// With SQLite and a local folder.
     pub(crate) async fn embedded(env: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let media = folder.path().join("media");
-        let url = format!("sqlite:{}", folder.path().join("seekway.db").display());
-        let store =
-            [("LOCAL_STORAGE_DIR", path_text(&media)), ("DATABASE_URL", &url), ("SEEKWAY_UPLOADS", "on")];
-        let media = media.clone();
-        let env: Vec<_> = store.iter().chain(env).copied().collect();
-        let stand = Stand::start(&env, &[], None, folder);
-        let store = Arc::new(LocalStore::open(&media).expect("a folder"));
-        Self { stand, store, catalog: open(&url).await, is_s3: false, settings: owned(&env) }
+        Self::embedded_for_another(&folder).await.with_gateway(env, folder)
     }
 
     /// With PostgreSQL and SeaweedFS.
     pub(crate) async fn served(env: &[(&str, &str)]) -> Self {
+        Self::served_for_another().await.with_gateway(env, TempDir::new().expect("a folder"))
+    }
+
+    /// Store and database in `folder`, for gateways of the test's own.
+    pub(crate) async fn embedded_for_another(folder: &TempDir) -> Self {
+        let media = folder.path().join("media");
+        let url = format!("sqlite:{}", folder.path().join("seekway.db").display());
+        let settings = [
+            ("STORAGE_BACKEND", "local"),
+            ("LOCAL_STORAGE_DIR", path_text(&media)),
+            ("DATABASE_URL", &url),
+            ("SEEKWAY_UPLOADS", "on"),
+        ];
+        let store = Arc::new(LocalStore::open(&media).expect("a folder"));
+        Self { stand: None, store, catalog: open(&url).await, is_s3: false, settings: owned(&settings) }
+    }
+
+    /// A bucket and a database, for gateways of the test's own.
+    pub(crate) async fn served_for_another() -> Self {
         let servers = SERVERS.get_or_init(Servers::start).await;
         let nth = servers.taken.fetch_add(1, Ordering::Relaxed);
         let (bucket, endpoint) = (format!("uploads-{nth}"), servers.seaweed.endpoint());
         servers.seaweed.create_bucket(&bucket).await.expect("a bucket");
         let url = servers.postgres.database(&format!("uploads_{nth}")).expect("a database");
-        let store = [
+        let (access_key, secret_key) = (servers.seaweed.access_key(), servers.seaweed.secret_key());
+        let settings = [
             ("STORAGE_BACKEND", "s3"),
             ("S3_BUCKET", &bucket),
             ("S3_ENDPOINT", &endpoint),
             ("S3_FORCE_PATH_STYLE", "true"),
             ("AWS_REGION", "us-east-1"),
-            ("AWS_ACCESS_KEY_ID", servers.seaweed.access_key()),
-            ("AWS_SECRET_ACCESS_KEY", servers.seaweed.secret_key()),
+            ("AWS_ACCESS_KEY_ID", access_key),
+            ("AWS_SECRET_ACCESS_KEY", secret_key),
+            // The machine is busy with other tests.
+            ("SEEKWAY_S3_READ_TIMEOUT", "20s"),
             ("DATABASE_URL", &url),
             ("SEEKWAY_UPLOADS", "on"),
         ];
-        let env: Vec<_> = store.iter().chain(env).copied().collect();
-        let stand = Stand::start(&env, &[], None, TempDir::new().expect("a folder"));
         let config = S3Config {
             endpoint: Some(endpoint.clone()),
             force_path_style: true,
+            read_timeout: Duration::from_secs(20),
             credentials: Some(StaticCredentials {
-                access_key_id: servers.seaweed.access_key().into(),
-                secret_access_key: servers.seaweed.secret_key().into(),
+                access_key_id: access_key.into(),
+                secret_access_key: secret_key.into(),
                 session_token: None,
             }),
             ..S3Config::new(&bucket)
         };
         let store = Arc::new(S3Store::connect(config).await);
-        Self { stand, store, catalog: open(&url).await, is_s3: true, settings: owned(&env) }
+        Self { stand: None, store, catalog: open(&url).await, is_s3: true, settings: owned(&settings) }
+    }
+
+    fn with_gateway(mut self, env: &[(&str, &str)], folder: TempDir) -> Self {
+        self.settings.extend(owned(env));
+        let env: Vec<_> = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        self.stand = Some(Stand::start(&env, &[], None, folder));
+        self
+    }
+
+    /// The gateway.
+    pub(crate) fn stand(&self) -> &Stand {
+        self.stand.as_ref().expect("this test has one")
+    }
+
+    /// The gateway itself; store and database stay.
+    pub(crate) fn take_gateway(&mut self) -> Gateway {
+        self.stand.as_mut().expect("this test has one").take_gateway()
     }
 
     /// One of each.
@@ -124,7 +159,7 @@ impl Uploading {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Answer {
-        let mut wire = self.stand.connect().await;
+        let mut wire = self.stand().connect().await;
         let length = body.len().to_string();
         let headers: Vec<_> = headers.iter().chain(&[("Content-Length", length.as_str())]).copied().collect();
         wire.send(head(method, target, &headers)).await;
@@ -156,7 +191,7 @@ impl Uploading {
 
     /// Begins a PATCH with so many bytes to come, of which none is sent yet.
     pub(crate) async fn begin_patch(&self, target: &str, offset: usize, length: usize) -> Wire {
-        let mut wire = self.stand.connect().await;
+        let mut wire = self.stand().connect().await;
         let (offset, length) = (offset.to_string(), length.to_string());
         let headers = [TUS, BYTES, ("Upload-Offset", offset.as_str()), ("Content-Length", length.as_str())];
         wire.send(head("PATCH", target, &headers)).await;
@@ -222,8 +257,8 @@ impl Servers {
     }
 }
 
-fn owned(env: &[(&str, &str)]) -> Vec<(String, String)> {
-    env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+fn owned(settings: &[(&str, &str)]) -> Env {
+    settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 async fn open(url: &str) -> Catalog {

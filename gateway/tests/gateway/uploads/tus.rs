@@ -356,7 +356,7 @@ async fn uploading_is_for_this_machine_by_default() {
     let up = Uploading::embedded(&[("SEEKWAY_UPLOADS", "auto")]).await;
     let create = [TUS, ("Upload-Length", "9")];
     let ask = async |more: &[(&str, &str)]| {
-        let mut wire = up.stand.connect().await;
+        let mut wire = up.stand().connect().await;
         let head = more
             .iter()
             .chain(&create)

@@ -1,0 +1,80 @@
+//! Whose uploads are whose.
+
+use seekway_catalog::{NewAccount, Quota, Role};
+use sha2::{Digest, Sha256};
+
+use super::stand::{BYTES, TUS, Uploading, video};
+
+/// Somebody with an API key, as a header.
+async fn somebody(up: &Uploading, name: &str, role: Role) -> (seekway_catalog::AccountId, String) {
+    let new = NewAccount {
+        address: format!("{name}@example.org"),
+        name: name.to_owned(),
+        password_hash: "$argon2id$".to_owned(),
+        role,
+    };
+    let account = up.catalog.accounts().create(new).await.expect("an account").id;
+    let key = format!("seekway_{name:0>43}");
+    up.catalog.api_keys().create(account, "test", &Sha256::digest(&key)).await.expect("a key");
+    (account, format!("Bearer {key}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_is_its_accounts_alone() {
+    for up in Uploading::both(&[("SEEKWAY_UPLOADS", "auto"), ("SEEKWAY_ACCOUNTS", "on")]).await {
+        let (ada, ada_key) = somebody(&up, "ada", Role::Creator).await;
+        let (_, bob_key) = somebody(&up, "bob", Role::Creator).await;
+        let (_, eve_key) = somebody(&up, "eve", Role::Viewer).await;
+        let (_, root_key) = somebody(&up, "root", Role::Admin).await;
+        let create = async |key: Option<&str>| {
+            let headers: Vec<_> = [TUS, ("Upload-Length", "1000")]
+                .into_iter()
+                .chain(key.map(|key| ("Authorization", key)))
+                .collect();
+            up.ask("POST", "/api/uploads", &headers, b"").await
+        };
+        assert_eq!(create(None).await.status, 401, "strangers");
+        assert_eq!(create(Some(&eve_key)).await.status, 403, "viewers");
+        assert_eq!(create(Some("Bearer seekway_wrong")).await.status, 401);
+        let target = create(Some(&ada_key)).await.header("location").to_owned();
+        let bytes = video(70, 1000);
+        let send = async |key: &str, offset: usize, bytes: &[u8]| {
+            let offset = offset.to_string();
+            let headers = [TUS, BYTES, ("Upload-Offset", offset.as_str()), ("Authorization", key)];
+            up.ask("PATCH", &target, &headers, bytes).await
+        };
+        // It is as if it were not there.
+        assert_eq!(send(&bob_key, 0, &bytes).await.status, 404);
+        for method in ["HEAD", "DELETE", "GET"] {
+            let headers = [TUS, ("Authorization", bob_key.as_str())];
+            assert_eq!(up.ask(method, &target, &headers, b"").await.status, 404, "{method}");
+        }
+        assert_eq!(send(&ada_key, 0, &bytes[..500]).await.status, 204);
+        let answer = send(&root_key, 500, &bytes[500..]).await;
+        let made = up.assert_video(Uploading::video_of(&answer), &bytes).await;
+        assert_eq!(made.owner, Some(ada), "whoever sends the rest");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_has_a_quota() {
+    for up in Uploading::both(&[("SEEKWAY_UPLOADS", "auto"), ("SEEKWAY_ACCOUNTS", "on")]).await {
+        let (ada, key) = somebody(&up, "ada", Role::Creator).await;
+        let quota = Quota { bytes: Some(2500), uploads: Some(2) };
+        up.catalog.accounts().set_quota(ada, quota).await.expect("an account");
+        let create = async |length: &str| {
+            let headers = [TUS, ("Upload-Length", length), ("Authorization", key.as_str())];
+            up.ask("POST", "/api/uploads", &headers, b"").await
+        };
+        assert_eq!(create("2501").await.status, 403);
+        let first = create("2000").await;
+        let over = create("501").await;
+        assert_eq!((first.status, over.status), (201, 403), "{over:?}");
+        assert!(over.problem()["detail"].as_str().expect("text").contains("quota"), "{over:?}");
+        assert_eq!(create("100").await.status, 201);
+        assert_eq!(create("100").await.status, 403, "a third one");
+        let headers = [TUS, ("Authorization", key.as_str())];
+        assert_eq!(up.ask("DELETE", first.header("location"), &headers, b"").await.status, 204);
+        assert_eq!(create("2000").await.status, 201, "what is given up counts no more");
+    }
+}
