@@ -13,6 +13,7 @@ mod row;
 
 use std::fs;
 use std::future::Future;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -233,10 +234,12 @@ async fn sqlite(path: &Path, options: &Options) -> Result<Pools, Error> {
         fs::create_dir_all(folder)
             .map_err(|error| Error::other(format!("{} cannot be made: {error}", folder.display())))?;
     }
+    // Keys that sign are in it, so it is its owner's alone; SQLite gives the files beside it the same mode.
+    let made = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    made.map_err(|error| Error::other(format!("{} cannot be opened: {error}", path.display())))?;
     // FULL: what a client was told is committed outlives a power cut, at the price of one fsync for each commit.
     let file = SqliteConnectOptions::new()
         .filename(path)
-        .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)

@@ -59,7 +59,7 @@ struct Inner {
 pub(crate) struct Principal {
     /// The account.
     pub(crate) account: AccountId,
-    /// What it may do.
+    /// What it may do: with a token what it could when that was made, else what it can now.
     pub(crate) role: Role,
     /// How that was proved.
     pub(crate) proof: Proof,
@@ -128,14 +128,12 @@ impl Accounts {
 
 impl Principal {
     /// Refuses whoever may not do what `role` may.
-    #[expect(dead_code, reason = "uploads and videos ask")]
     pub(crate) fn must_be(&self, role: Role) -> Result<(), Refusal> {
         if self.role.is_at_least(role) { Ok(()) } else { Err(Refusal::NotAllowed(role)) }
     }
 
     /// Whether it may change what belongs to `owner`: it is its own, or it is an admin. What belongs to nobody is the
     /// admins'.
-    #[expect(dead_code, reason = "uploads and videos ask")]
     pub(crate) fn may_change(&self, owner: Option<AccountId>) -> bool {
         owner == Some(self.account) || self.role == Role::Admin
     }

@@ -162,7 +162,7 @@ pub fn objects_query(query: Option<&str>) -> Result<ObjectsQuery, BadQuery> {
 
 /// A query parameter, decoded as forms are written: unlike in a path, `+` is a space (WHATWG URL §5.1), which
 /// is what `URLSearchParams` sends.
-fn parameter(query: &str, name: &str) -> Result<Option<String>, BadQuery> {
+pub(crate) fn parameter(query: &str, name: &str) -> Result<Option<String>, BadQuery> {
     let found = query.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name));
     let Some((_, encoded)) = found.filter(|(_, value)| !value.is_empty()) else { return Ok(None) };
     let spaced = encoded.replace('+', " ");

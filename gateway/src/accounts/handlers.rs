@@ -13,6 +13,7 @@ use crate::app::RequestBody;
 use crate::config::Listing;
 use crate::delivery::body::Payload;
 use crate::respond::Problem;
+use crate::routes;
 
 /// What is asked of `/api/auth/…`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +36,17 @@ pub enum Action {
     Keys,
     /// `DELETE keys/{id}`
     Key(ApiKeyId),
+    /// `GET accounts`
+    Accounts,
+    /// `PATCH accounts/{id}`
+    Account(AccountId),
 }
 
 /// A request, but for its body.
 pub(crate) struct Asked<'a> {
     pub(crate) method: &'a Method,
     pub(crate) headers: &'a HeaderMap,
+    pub(crate) query: Option<&'a str>,
     pub(crate) client: IpAddr,
     /// The client came by TLS, at least to the proxy in front.
     pub(crate) is_secure: bool,
@@ -70,12 +76,26 @@ struct NewKey {
     name: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewRole {
+    role: String,
+}
+
 #[derive(Serialize)]
 struct Me {
     id: String,
     address: String,
     name: String,
     role: &'static str,
+    created_ms: i64,
+}
+
+#[derive(Serialize)]
+struct Everybody {
+    accounts: Vec<Me>,
+    /// `after` of the next page.
+    next: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -107,6 +127,7 @@ const ADDRESS_BYTES_MAX: usize = 254;
 const NAME_BYTES_MAX: usize = 200;
 /// A key that nobody can tell from others is one that nobody revokes.
 const KEYS_MAX: usize = 100;
+const ACCOUNTS_PER_PAGE: usize = 100;
 
 // === impl Action ===
 
@@ -122,7 +143,15 @@ impl Action {
             "tokens" => Self::Tokens,
             "jwks.json" => Self::Jwks,
             "keys" => Self::Keys,
-            _ => Self::Key(ApiKeyId::parse(path.strip_prefix("keys/")?)?),
+            "accounts" => Self::Accounts,
+            _ => {
+                let (kind, id) = path.split_once('/')?;
+                match kind {
+                    "keys" => Self::Key(ApiKeyId::parse(id)?),
+                    "accounts" => Self::Account(AccountId::parse(id)?),
+                    _ => return None,
+                }
+            }
         })
     }
 
@@ -132,11 +161,13 @@ impl Action {
         static WRITE: [Method; 1] = [Method::POST];
         static BOTH: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
         static REMOVE: [Method; 1] = [Method::DELETE];
+        static CHANGE: [Method; 1] = [Method::PATCH];
         match self {
             Self::SignUp | Self::LogIn | Self::LogOut | Self::LogOutEverywhere | Self::Tokens => &WRITE,
-            Self::Me | Self::Jwks => &READ,
+            Self::Me | Self::Jwks | Self::Accounts => &READ,
             Self::Keys => &BOTH,
             Self::Key(_) => &REMOVE,
+            Self::Account(_) => &CHANGE,
         }
     }
 }
@@ -184,11 +215,31 @@ impl Accounts {
             }
             Action::Key(id) => {
                 let person = self.person(asked).await?;
-                match self.inner.catalog.api_keys().revoke(person.account, id).await {
-                    Ok(()) => Ok(json::done()),
-                    Err(Error::NotFound) => Err(Refusal::NoKey.into()),
-                    Err(error) => Err(Problem::Catalog(error)),
+                let keys = self.inner.catalog.api_keys();
+                let owner = keys.owner(id).await.map_err(|error| or(error, Refusal::NoKey))?;
+                if !person.may_change(Some(owner)) {
+                    return Err(Refusal::NoKey.into());
                 }
+                keys.revoke(id).await.map_err(|error| or(error, Refusal::NoKey))?;
+                Ok(json::done())
+            }
+            Action::Accounts => {
+                self.somebody(asked).await?.must_be(Role::Admin)?;
+                self.list(asked.query).await
+            }
+            Action::Account(id) => {
+                let person = self.person(asked).await?;
+                person.must_be(Role::Admin)?;
+                let NewRole { role } = json::read(asked.headers, body).await?;
+                let known = "The role must be viewer, creator or admin.";
+                let role = Role::parse(&role).ok_or(Refusal::Bad(known))?;
+                // Somebody has to be left who can.
+                if id == person.account {
+                    return Err(Refusal::Bad("Another admin must change your role.").into());
+                }
+                let changed = self.inner.catalog.accounts().set_role(id, role).await;
+                let account = changed.map_err(|error| or(error, Refusal::NoAccount))?;
+                Ok(json::answer(StatusCode::OK, &Me::from(account)))
             }
         }
     }
@@ -265,12 +316,21 @@ impl Accounts {
 
     async fn me(&self, asked: &Asked<'_>) -> Result<Response<Payload>, Problem> {
         let somebody = self.somebody(asked).await?;
-        match self.inner.catalog.accounts().get(somebody.account).await {
-            Ok(account) => Ok(json::answer(StatusCode::OK, &Me::from(account))),
-            // A token outlives its account by minutes.
-            Err(Error::NotFound) => Err(Refusal::BadToken.into()),
-            Err(error) => Err(Problem::Catalog(error)),
-        }
+        let account = self.inner.catalog.accounts().get(somebody.account).await;
+        // A token outlives its account by minutes.
+        let account = account.map_err(|error| or(error, Refusal::BadToken))?;
+        Ok(json::answer(StatusCode::OK, &Me::from(account)))
+    }
+
+    async fn list(&self, query: Option<&str>) -> Result<Response<Payload>, Problem> {
+        let after = routes::parameter(query.unwrap_or_default(), "after").map_err(Problem::BadQuery)?;
+        let unknown = Refusal::Bad("`after` must be the `next` of a page before.");
+        let after = after.map(|id| AccountId::parse(&id).ok_or(unknown)).transpose()?;
+        let limit = u32::try_from(ACCOUNTS_PER_PAGE).expect("small");
+        let page = self.inner.catalog.accounts().list(after, limit).await.map_err(Problem::Catalog)?;
+        let next = page.get(ACCOUNTS_PER_PAGE - 1).map(|last| last.id.to_string());
+        let accounts = page.into_iter().map(Me::from).collect();
+        Ok(json::answer(StatusCode::OK, &Everybody { accounts, next }))
     }
 
     /// A token makes no other: it would never end.
@@ -317,9 +377,8 @@ impl Accounts {
 
 impl From<seekway_catalog::Account> for Me {
     fn from(account: seekway_catalog::Account) -> Self {
-        let id: AccountId = account.id;
-        let role: Role = account.role;
-        Self { id: id.to_string(), address: account.address, name: account.name, role: role.as_str() }
+        let (id, role) = (account.id.to_string(), account.role.as_str());
+        Self { id, address: account.address, name: account.name, role, created_ms: account.created_ms }
     }
 }
 
@@ -336,6 +395,11 @@ impl<'a> Key<'a> {
             key: secret,
         }
     }
+}
+
+/// The refusal where the catalog found nothing, else what it said.
+fn or(error: Error, not_found: Refusal) -> Problem {
+    if error.is_not_found() { not_found.into() } else { Problem::Catalog(error) }
 }
 
 /// An address as it is kept. Whether mail arrives there, nobody has tried.

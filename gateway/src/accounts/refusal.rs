@@ -47,6 +47,9 @@ pub enum Refusal {
     /// There is no such key, or it is somebody else's.
     #[error("There is no such API key.")]
     NoKey,
+    /// There is no such account.
+    #[error("There is no such account.")]
+    NoAccount,
     /// Nobody, or not from here.
     #[error("Signing up is not open to you here (--sign-up). Ask an admin.")]
     SignUpOff,
@@ -76,7 +79,7 @@ impl Refusal {
             Self::NoJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::NoKey | Self::Off => StatusCode::NOT_FOUND,
+            Self::NoKey | Self::NoAccount | Self::Off => StatusCode::NOT_FOUND,
         }
     }
 
