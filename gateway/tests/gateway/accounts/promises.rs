@@ -273,7 +273,13 @@ pub(crate) async fn the_first_admin_is_made_by_a_command(desk: &Desk) {
     refused(&desk.url, &["--address", "root"], PASSWORD, 64, "--address");
     refused(&desk.url, &[], PASSWORD, 64, "--address");
     refused("mysql://db/x", &address, PASSWORD, 64, "sqlite:./data/seekway.db");
-    refused("postgres://nobody@127.0.0.1:1/none", &address, PASSWORD, 69, "postgres://127.0.0.1:1/none");
+    refused(
+        "sqlite:/dev/null/x.db",
+        &address,
+        PASSWORD,
+        69,
+        "--database-url (DATABASE_URL) is \"sqlite:/dev/null/x.db\"",
+    );
     // There need be no gateway, and no schema.
     let made = create_admin(&desk.url, &address, PASSWORD);
     let told = String::from_utf8_lossy(&made.stdout);
