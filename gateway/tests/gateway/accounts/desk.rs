@@ -1,6 +1,7 @@
 //! A gateway with accounts, and what is asked of it.
 
 use std::cell::Cell;
+use std::fmt::Write as _;
 
 use seekway_catalog::{Catalog, Options};
 use seekway_loadtests::postgres::Postgres;
@@ -116,7 +117,7 @@ impl<'a> Asking<'a> {
         let length = body.len().to_string();
         let kind = kind.map(|kind| [("Content-Type", kind), ("Content-Length", &length)]);
         for (name, value) in self.headers.iter().copied().chain(kind.into_iter().flatten()) {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            write!(head, "{name}: {value}\r\n").expect("a String takes all");
         }
         let mut wire = Wire::connect(self.stand.address()).await;
         wire.send(format!("{head}\r\n{body}")).await;
