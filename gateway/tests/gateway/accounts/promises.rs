@@ -7,7 +7,9 @@ use seekway_catalog::Error;
 use serde_json::{Value, json};
 
 use super::desk::{ADDRESS, Asking, Desk, PASSWORD, cookie, log_in, parsed, sign_up, somebody};
-use crate::support::Stand;
+use crate::support::tools::stdout_of;
+use crate::support::{Stand, path_text};
+use crate::tls::Pair;
 
 pub(crate) async fn people_sign_up_and_log_in_and_out(desk: &Desk) {
     let stand = desk.gateway(&[]);
@@ -100,6 +102,25 @@ pub(crate) async fn cookies_are_secure_over_tls(desk: &Desk) {
     for (proxy, said) in [("X-Forwarded-Proto", "https, http"), ("Forwarded", "proto=https, for=192.0.2.1")] {
         let answer = Asking::of(&stand).with(proxy, said).post("/api/auth/log-in", &body).await;
         assert!(!answer.header("set-cookie").contains("Secure"), "{proxy}: {said}: {answer:?}");
+    }
+    // The listener itself.
+    let pair = Pair::new();
+    let (certificate, key) = (pair.certificate(), pair.key());
+    let tls = [
+        ("SEEKWAY_TLS_LISTEN", "127.0.0.1:0"),
+        ("SEEKWAY_TLS_CERTIFICATE", path_text(&certificate)),
+        ("SEEKWAY_TLS_KEY", path_text(&key)),
+    ];
+    let encrypted = desk.gateway(&tls);
+    let url = format!("https://{}/api/auth/log-in", encrypted.tls_address());
+    let json = "Content-Type: application/json";
+    for version in ["--http1.1", "--http2"] {
+        let arguments = ["-sik", version, "-H", json, "-d", &body.to_string(), &url];
+        let answer = stdout_of("curl", &arguments).to_ascii_lowercase();
+        assert!(
+            answer.contains("set-cookie: __host-seekway-session=") && answer.contains("; secure"),
+            "{answer}"
+        );
     }
     // Nobody else is believed.
     let strangers = desk.gateway(&[]);
