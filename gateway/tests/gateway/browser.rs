@@ -88,6 +88,7 @@ impl MakeRun {
             .env("SEEKWAY_ADMIN_LISTEN", admin_address.to_string())
             .env("SEEKWAY_DRAIN_DELAY", "0s")
             .env("LOCAL_STORAGE_DIR", folder.path().join("media"))
+            .env("DATABASE_URL", format!("sqlite:{}", folder.path().join("seekway.db").display()))
             // The script, and what it runs to make its sample, can be killed together.
             .process_group(0)
             .stdin(Stdio::null())
