@@ -1,10 +1,10 @@
 //! The two engines behind one way to ask: an enum of pools, and SQL in one text.
 //!
 //! The text is PostgreSQL's, with `$1` for arguments, which SQLite reads too. Where the engines have other words for
-//! the same, [`Dialect`] puts them in: `now_ms()` is each one's clock, and the clauses that lock rows go away in SQLite, where
-//! a transaction that writes has the file to itself from its beginning (`BEGIN IMMEDIATE`). Reads in SQLite have connections of
-//! their own; writes of one process queue for one connection, first come first served, where a busy timeout would
-//! have them race.
+//! the same, [`Dialect`] puts them in: `now_ms()` is each one's clock, and the clauses that lock rows go away in
+//! SQLite, where a transaction that writes has the file to itself from its beginning (`BEGIN IMMEDIATE`). Reads in
+//! SQLite have connections of their own; writes of one process queue for one connection, first come first served,
+//! where a busy timeout would have them race.
 //!
 //! Nothing waits forever: each statement, and getting a connection for it, has a limit.
 

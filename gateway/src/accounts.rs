@@ -2,16 +2,16 @@
 //!
 //! A request proves who it is for in one of three ways, and [`Accounts::principal`] reads them all:
 //!
-//! - a **session**, in a cookie that only the browser sees: an opaque random token, of which the catalog has a hash. It can be
-//!   ended, and begins with a log-in. A browser sends cookies by itself, so what writes must come from a page of ours
-//!   (`origin`).
-//! - a **token** for programs, `Authorization: Bearer`: a JWT that anybody can check with the published keys, and that
-//!   nobody can end, so it lives for minutes (`tokens`).
+//! - a **session**, in a cookie that only the browser sees: an opaque random token, of which the catalog has a hash.
+//!   It can be ended, and begins with a log-in. A browser sends cookies by itself, so what writes must come from a
+//!   page of ours (`origin`).
+//! - a **token** for programs, `Authorization: Bearer`: a JWT that anybody can check with the published keys, and
+//!   that nobody can end, so it lives for minutes (`tokens`).
 //! - an **API key** for machines, sent like a token: opaque, kept as a hash, valid until it is revoked.
 //!
 //! `passwords` are checked off the serving threads, a few at a time; `attempts` limits how often, on all replicas
-//! together. `handlers` answers `/api/auth/…`. Nothing that an answer says, or how long it takes, tells whether an address
-//! has an account.
+//! together. `handlers` answers `/api/auth/…`. Nothing that an answer says, or how long it takes, tells whether an
+//! address has an account.
 
 mod action;
 pub(crate) mod admin;

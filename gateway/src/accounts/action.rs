@@ -14,6 +14,8 @@ pub enum Action {
     LogOut,
     /// `POST log-out-everywhere`
     LogOutEverywhere,
+    /// `POST password`
+    Password,
     /// `GET me`
     Me,
     /// `POST tokens`
@@ -40,6 +42,7 @@ impl Action {
             "log-in" => Self::LogIn,
             "log-out" => Self::LogOut,
             "log-out-everywhere" => Self::LogOutEverywhere,
+            "password" => Self::Password,
             "me" => Self::Me,
             "tokens" => Self::Tokens,
             "jwks.json" => Self::Jwks,
@@ -64,7 +67,12 @@ impl Action {
         static REMOVE: [Method; 1] = [Method::DELETE];
         static CHANGE: [Method; 1] = [Method::PATCH];
         match self {
-            Self::SignUp | Self::LogIn | Self::LogOut | Self::LogOutEverywhere | Self::Tokens => &WRITE,
+            Self::SignUp
+            | Self::LogIn
+            | Self::LogOut
+            | Self::LogOutEverywhere
+            | Self::Password
+            | Self::Tokens => &WRITE,
             Self::Me | Self::Jwks | Self::Accounts => &READ,
             Self::Keys => &BOTH,
             Self::Key(_) => &REMOVE,

@@ -73,6 +73,10 @@ impl Accounts {
             }
             Action::LogOut => self.log_out(asked).await,
             Action::LogOutEverywhere => self.log_out_everywhere(asked).await,
+            Action::Password => {
+                let person = self.person(asked).await?;
+                self.change_password(asked, person, json::read(asked.headers, body).await?).await
+            }
             Action::Me => self.me(asked).await,
             Action::Tokens => self.issue_token(asked).await,
             Action::Jwks => {

@@ -1,7 +1,8 @@
 //! Passwords: argon2id, on threads that serve nobody, and only a few at a time.
 //!
-//! Each takes 19 MiB and some tens of milliseconds of a core (the parameters are OWASP's for argon2id: m=19456 KiB, t=2,
-//! p=1). So the bound is on memory as much as on work: what exceeds it waits, and what exceeds that is answered 503.
+//! Each takes 19 MiB and some tens of milliseconds of a core (the parameters are OWASP's for argon2id: m=19456 KiB,
+//! t=2, p=1). So the bound is on memory as much as on work: what exceeds it waits, and what exceeds that is answered
+//! 503.
 
 use std::sync::Arc;
 

@@ -17,6 +17,7 @@ async fn keeps_its_promises(databases: Databases) {
         promises::people_sign_up_and_log_in_and_out,
         promises::passwords_are_kept_as_argon2id,
         promises::sessions_are_opaque_and_end,
+        promises::a_new_password_ends_all_sessions,
         promises::cookies_are_secure_over_tls,
         promises::errors_do_not_tell_whether_an_address_exists,
         promises::log_in_is_limited_on_all_replicas_together,

@@ -2,12 +2,12 @@
 
 use http::header;
 use http::{Response, StatusCode};
-use seekway_catalog::{Error, NewAccount};
+use seekway_catalog::{Account, Error, NewAccount};
 use serde::Deserialize;
 
-use super::{Asked, Me};
+use super::{Asked, Me, or};
 use crate::accounts::attempts::Attempt;
-use crate::accounts::{Accounts, Refusal, cookies, json, origin, passwords, secrets};
+use crate::accounts::{Accounts, Principal, Refusal, cookies, json, origin, passwords, secrets};
 use crate::config::Listing;
 use crate::delivery::body::Payload;
 use crate::respond::Problem;
@@ -26,6 +26,13 @@ pub(super) struct SignUp {
 pub(super) struct LogIn {
     address: String,
     password: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewPassword {
+    password: String,
+    new_password: String,
 }
 
 /// RFC 5321 §4.5.3.1: a path has at most 256 characters.
@@ -67,8 +74,40 @@ impl Accounts {
     }
 
     pub(super) async fn log_in(&self, asked: &Asked<'_>, given: LogIn) -> Result<Response<Payload>, Problem> {
+        let account = self.known(asked, &given.address, given.password).await?;
+        let (token, lifetime) = (secrets::token(), self.inner.settings.session_lifetime());
+        let client = asked.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let client: String = client.unwrap_or_default().chars().take(NAME_BYTES_MAX).collect();
+        let lifetime_ms = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+        let sessions = self.inner.catalog.sessions();
+        let begun = sessions.begin(account.id, &secrets::hash(&token), &client, lifetime_ms).await;
+        begun.map_err(Problem::Catalog)?;
+        let mut response = json::answer(StatusCode::OK, &Me::from(account));
+        let cookie = cookies::keep(&token, lifetime.as_secs(), asked.is_secure);
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+        Ok(response)
+    }
+
+    /// Whoever has found an open browser does not know the password. All sessions end.
+    pub(super) async fn change_password(
+        &self,
+        asked: &Asked<'_>,
+        person: Principal,
+        given: NewPassword,
+    ) -> Result<Response<Payload>, Problem> {
+        passwords::check(&given.new_password)?;
+        let accounts = self.inner.catalog.accounts();
+        let account = accounts.get(person.account).await.map_err(|error| or(error, Refusal::LogInFirst))?;
+        self.known(asked, &account.address, given.password).await?;
+        let hash = self.inner.passwords.hash(given.new_password).await?;
+        accounts.set_password_hash(account.id, &hash).await.map_err(Problem::Catalog)?;
+        Ok(forgotten(asked))
+    }
+
+    /// The account with that address and password. Each time is an attempt.
+    async fn known(&self, asked: &Asked<'_>, text: &str, password: String) -> Result<Account, Problem> {
         let (settings, catalog) = (&self.inner.settings, &self.inner.catalog);
-        let address = address(&given.address)?;
+        let address = address(text)?;
         let attempt = Attempt::log_in(asked.client, &address, settings.log_in_attempts);
         attempt.count(catalog, settings.log_in_window_ms()).await?;
         let account = match catalog.accounts().by_address(&address).await {
@@ -77,19 +116,10 @@ impl Accounts {
             Err(error) => return Err(Problem::Catalog(error)),
         };
         let hash = account.as_ref().map(|account| account.password_hash.clone());
-        let is_right = self.inner.passwords.verify(given.password, hash).await?;
+        let is_right = self.inner.passwords.verify(password, hash).await?;
         let account = account.filter(|_| is_right).ok_or(Refusal::WrongPassword)?;
         catalog.login_attempts().forget(&attempt.pair).await.map_err(Problem::Catalog)?;
-        let (token, lifetime) = (secrets::token(), settings.session_lifetime());
-        let client = asked.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-        let client: String = client.unwrap_or_default().chars().take(NAME_BYTES_MAX).collect();
-        let lifetime_ms = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
-        let begun = catalog.sessions().begin(account.id, &secrets::hash(&token), &client, lifetime_ms).await;
-        begun.map_err(Problem::Catalog)?;
-        let mut response = json::answer(StatusCode::OK, &Me::from(account));
-        let cookie = cookies::keep(&token, lifetime.as_secs(), asked.is_secure);
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
-        Ok(response)
+        Ok(account)
     }
 
     pub(super) async fn log_out(&self, asked: &Asked<'_>) -> Result<Response<Payload>, Problem> {

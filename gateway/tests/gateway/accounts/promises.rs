@@ -84,6 +84,24 @@ pub(crate) async fn sessions_are_opaque_and_end(desk: &Desk) {
     assert!(!is_in(&stand, &first).await && !is_in(&stand, &second).await);
 }
 
+pub(crate) async fn a_new_password_ends_all_sessions(desk: &Desk) {
+    let stand = desk.gateway(&[]);
+    let sessions = [somebody(&stand, ADDRESS).await, cookie(&log_in(&stand, ADDRESS, PASSWORD).await)];
+    let change = async |password: &str, new: &str| {
+        let body = json!({ "password": password, "new_password": new });
+        Asking::of(&stand).with("Cookie", &sessions[0]).post("/api/auth/password", &body).await.status
+    };
+    assert_eq!(change("a wrong one!", "another password").await, 401);
+    assert_eq!(change(PASSWORD, "short").await, 400);
+    assert_eq!(log_in(&stand, ADDRESS, PASSWORD).await.status, 200);
+    assert_eq!(change(PASSWORD, "another password").await, 204);
+    for session in &sessions {
+        assert_eq!(Asking::of(&stand).with("Cookie", session).get("/api/auth/me").await.status, 401);
+    }
+    assert_eq!(log_in(&stand, ADDRESS, PASSWORD).await.status, 401);
+    assert_eq!(log_in(&stand, ADDRESS, "another password").await.status, 200);
+}
+
 pub(crate) async fn cookies_are_secure_over_tls(desk: &Desk) {
     let stand = desk.gateway(&[("SEEKWAY_TRUSTED_PROXIES", "127.0.0.1")]);
     sign_up(&stand, ADDRESS, PASSWORD).await;
