@@ -231,6 +231,12 @@ impl App {
         }
     }
 
+    /// Accounts, where they are open to this request.
+    fn accounts_for(&self, known: &Known<'_>, request: &Request<()>) -> Option<&Accounts> {
+        let is_open = is_open_to(self.accounts_open_to, known.client, request);
+        self.accounts.as_ref().filter(|_| is_open)
+    }
+
     async fn account<B: RequestBody>(
         &self,
         action: accounts::Action,
@@ -238,12 +244,12 @@ impl App {
         request: &Request<()>,
         body: &mut Option<B>,
     ) -> Result<Response<Payload>, Problem> {
-        let is_open = is_open_to(self.accounts_open_to, known.client, request);
-        let accounts = self.accounts.as_ref().filter(|_| is_open).ok_or(accounts::Refusal::Off)?;
+        let accounts = self.accounts_for(known, request).ok_or(accounts::Refusal::Off)?;
         let headers = request.headers();
         let asked = Asked {
             method: request.method(),
             headers,
+            query: request.uri().query(),
             client: known.client,
             is_secure: self.admission.is_secure(known.peer, headers),
             is_from_here: is_open_to(Listing::ThisMachine, known.client, request),

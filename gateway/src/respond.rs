@@ -166,8 +166,8 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
             if let Some(challenge) = why.challenge() {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
-            if let accounts::Refusal::TooManyAttempts { retry_after_secs } = why {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_secs));
+            if let Some(seconds) = why.retry_after_secs() {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
         }
         Problem::RangeNotSatisfiable { size: Some(size) }
