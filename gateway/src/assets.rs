@@ -70,7 +70,8 @@ pub(crate) async fn list(
 ) -> Result<Response<Payload>, Problem> {
     let query = query.unwrap_or_default();
     let after = parameter(query, "after").map_err(Problem::BadQuery)?;
-    let after = after.map(|text| AssetId::parse(&text).ok_or(Problem::BadQuery(BadQuery::After))).transpose()?;
+    let after =
+        after.map(|text| AssetId::parse(&text).ok_or(Problem::BadQuery(BadQuery::After))).transpose()?;
     let limit = limit(query, LIMIT_DEFAULT, VIDEOS_LIMIT_MAX).map_err(Problem::BadQuery)?;
     let limit = limit.ok_or(Problem::BadQuery(BadQuery::VideosLimit))?;
     let owner = match caller {
@@ -88,7 +89,11 @@ pub(crate) async fn list(
 }
 
 /// One asset.
-pub(crate) async fn get(catalog: &Catalog, caller: Caller, id: AssetId) -> Result<Response<Payload>, Problem> {
+pub(crate) async fn get(
+    catalog: &Catalog,
+    caller: Caller,
+    id: AssetId,
+) -> Result<Response<Payload>, Problem> {
     let asset = owned(catalog, caller, id).await?;
     Ok(json::response(StatusCode::OK, &AssetDocument::from(asset)))
 }
