@@ -57,10 +57,11 @@ hedging: ## measure what asking twice does for late answers, on release builds (
 	@cargo build --release --locked -p seekway-gateway -p seekway-loadtests
 	@$(TARGET_DIR)/release/loadtest hedging $(ARGS)
 
-soak: ## keep every promise under load, at length, on release builds (ARGS are passed on)
+soak: ## keep every promise under load, at length, on release builds (ARGS are passed on), and kill it KILLS (400) times while clients upload
 	@scripts/setup test
 	@cargo build --release --locked -p seekway-gateway -p seekway-loadtests
 	@$(TARGET_DIR)/release/loadtest soak $(ARGS)
+	@SEEKWAY_KILLS=$(or $(KILLS),400) cargo test --workspace --release --locked --test gateway -- --nocapture uploads::kills
 
 loadtest: ## put load on TARGET, a URL of any server of yours (ARGS are passed on; ARGS=--help explains)
 	@scripts/setup run

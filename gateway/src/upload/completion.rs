@@ -79,17 +79,23 @@ impl Inner {
         while let Some(chunk) = got.body.try_next().await.map_err(Problem::Storage)? {
             first.extend_from_slice(&chunk);
         }
-        match sniff(&first).filter(|container| self.limits.takes(*container, upload.purpose)) {
-            Some(container) => {
+        match self.recognise(&first, upload.purpose) {
+            Ok(container) => {
                 upload.container = Some(container.name().to_owned());
                 Ok(upload)
             }
-            None => {
-                let refusal = Refusal::Type { allowed: self.limits.types_of(upload.purpose) };
+            Err(refusal) => {
                 self.refuse(upload.id, refusal.to_string()).await?;
                 Err(refusal.into())
             }
         }
+    }
+
+    /// What a file with these first bytes is, if it may be uploaded.
+    pub(super) fn recognise(&self, first: &[u8], purpose: Purpose) -> Result<Container, Refusal> {
+        let container = sniff(&first[..first.len().min(SNIFF_BYTES)]);
+        let taken = container.filter(|container| self.limits.takes(*container, purpose));
+        taken.ok_or_else(|| Refusal::Type { allowed: self.limits.types_of(purpose) })
     }
 
     async fn publish(

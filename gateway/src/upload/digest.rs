@@ -56,7 +56,9 @@ impl Running {
 
     /// The digest, in lower-case hexadecimal.
     pub(crate) fn finish(self) -> String {
-        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        let words = self.0.finalize();
+        let (words, _) = words.as_chunks::<16>();
+        words.iter().fold(String::new(), |text, word| format!("{text}{:032x}", u128::from_be_bytes(*word)))
     }
 }
 

@@ -29,17 +29,17 @@ const STEM_BYTES_MAX: usize = 64;
 pub(crate) fn original(name: &str, at: SystemTime) -> ObjectKey {
     let day = OffsetDateTime::from(at).date();
     let (year, month, day) = (day.year(), u8::from(day.month()), day.day());
-    key(format!("{ORIGINALS}{year:04}/{month:02}/{day:02}/{}-{}", Uuid::new_v4(), safe(name)))
+    key(&format!("{ORIGINALS}{year:04}/{month:02}/{day:02}/{}-{}", Uuid::new_v4(), safe(name)))
 }
 
 /// `assets/<uuid>-<name>`
 pub(crate) fn asset(name: &str) -> ObjectKey {
-    key(format!("{ASSETS}{}-{}", Uuid::new_v4(), safe(name)))
+    key(&format!("{ASSETS}{}-{}", Uuid::new_v4(), safe(name)))
 }
 
 /// The key of a piece of a concatenation.
 pub(crate) fn piece() -> ObjectKey {
-    key(format!("{INCOMING}pieces/{}", Uuid::new_v4()))
+    key(&format!("{INCOMING}pieces/{}", Uuid::new_v4()))
 }
 
 /// Where the remainders of the upload lie whose object will have this key.
@@ -51,16 +51,16 @@ pub(crate) fn remainders(of: &ObjectKey) -> String {
 
 /// The remainder that ends at `offset`. The writer's epoch keeps two writers' apart.
 pub(crate) fn remainder(of: &ObjectKey, offset: u64, epoch: u64) -> ObjectKey {
-    key(format!("{}{offset:020}-{epoch}", remainders(of)))
+    key(&format!("{}{offset:020}-{epoch}", remainders(of)))
 }
 
 /// A part of a piece, which is an object of its own.
 pub(crate) fn part(of: &ObjectKey, number: u64) -> ObjectKey {
-    key(format!("{}part-{number:05}", remainders(of)))
+    key(&format!("{}part-{number:05}", remainders(of)))
 }
 
-fn key(text: String) -> ObjectKey {
-    ObjectKey::new(&text).expect("prefix, UUID and a short name are a key")
+fn key(text: &str) -> ObjectKey {
+    ObjectKey::new(text).expect("prefix, UUID and a short name are a key")
 }
 
 /// What a file's name becomes: one path segment of letters, digits, `.`, `-` and `_`, with an extension of ours or none.

@@ -89,12 +89,11 @@ impl From<seekway_catalog::Error> for Problem {
         use seekway_catalog::Error;
         let refusal = match error {
             Error::NotFound => Refusal::Unknown,
-            Error::Expired => Refusal::Gone,
             Error::Conflict(why) => Refusal::Conflict(why),
             Error::OffsetConflict { committed } => Refusal::Offset { committed },
             Error::Superseded => Refusal::TakenOver,
             Error::IllegalTransition { from: "complete" | "completing", .. } => Refusal::Complete,
-            Error::IllegalTransition { .. } => Refusal::Gone,
+            Error::Expired | Error::IllegalTransition { .. } => Refusal::Gone,
             Error::Quota { what, wanted, limit } => {
                 Refusal::Quota(format!("{what} would be {wanted}, at most {limit} are allowed"))
             }

@@ -198,8 +198,8 @@ fn vint(bytes: &[u8], keeps_marker: bool) -> Option<(u64, &[u8])> {
 mod tests {
     use super::*;
 
-    fn ftyp(brand: &[u8; 4]) -> Vec<u8> {
-        [&[0, 0, 0, 24], b"ftyp", brand.as_slice(), &[0; 12]].concat()
+    fn ftyp(brand: &[u8]) -> Vec<u8> {
+        [&[0, 0, 0, 24], b"ftyp", brand, &[0; 12]].concat()
     }
 
     fn packets(first: usize, length: usize) -> Vec<u8> {

@@ -23,7 +23,7 @@ use tracing::debug;
 
 use super::digest::{Checksum, Running};
 use super::registry::Place;
-use super::sniff::{Container, SNIFF_BYTES, sniff};
+use super::sniff::{Container, SNIFF_BYTES};
 use super::{Appended, Ask, Body, Inner, Refusal};
 use crate::respond::Problem;
 use buffer::Buffer;
@@ -262,18 +262,15 @@ impl Writer {
         }
         assert_eq!(self.start, 0, "no part is stored before its type is known");
         let bytes = self.buffer.as_ref().map_or(&[][..], Buffer::bytes);
-        let container = sniff(&bytes[..bytes.len().min(SNIFF_BYTES)]);
-        let limits = &self.inner.limits;
-        match container.filter(|container| limits.takes(*container, self.upload.purpose)) {
-            Some(container) => {
+        match self.inner.recognise(bytes, self.upload.purpose) {
+            Ok(container) => {
                 let (uploads, name) = (self.inner.catalog.uploads(), container.name());
                 uploads.set_container(self.upload.id, self.epoch, name).await?;
                 self.upload.container = Some(name.to_owned());
                 self.is_sniffed = true;
                 Ok(())
             }
-            None => {
-                let refusal = Refusal::Type { allowed: limits.types_of(self.upload.purpose) };
+            Err(refusal) => {
                 // Only the newest writer may say so.
                 self.inner.catalog.uploads().reserve_part(self.upload.id, self.epoch).await?;
                 self.inner.refuse(self.upload.id, refusal.to_string()).await?;

@@ -4,6 +4,7 @@ mod clients;
 mod direct;
 mod form;
 mod kills;
+mod memory;
 mod ownership;
 mod resumable;
 pub(crate) mod stand;

@@ -271,7 +271,7 @@ async fn a_deleted_video_goes_with_its_object() {
 #[tokio::test(flavor = "multi_thread")]
 async fn assets_are_their_owners_alone() {
     for up in Uploading::both(&LOCAL).await {
-        let local = Local(&up.stand);
+        let local = Local(up.stand());
         let png = b"\x89PNG\r\n\x1a\n and the rest of a picture".to_vec();
         for (name, purpose) in [("logo.png", "watermark"), ("other.png", "watermark")] {
             let form = [
@@ -303,7 +303,7 @@ async fn assets_are_their_owners_alone() {
         for (method, path, status) in
             [("GET", "/api/assets", 401), ("GET", &*target, 404), ("DELETE", &target, 404), ("GET", url, 404)]
         {
-            assert_eq!(up.stand.ask(method, path, &[]).await.status, status, "a stranger: {method} {path}");
+            assert_eq!(up.stand().ask(method, path, &[]).await.status, status, "a stranger: {method} {path}");
         }
         assert_eq!(local.ask("DELETE", &target, &[], b"").await.status, 204);
         assert_eq!(local.ask("GET", &target, &[], b"").await.status, 404);

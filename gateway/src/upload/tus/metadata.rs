@@ -36,14 +36,11 @@ impl Metadata {
             let (key, encoded) = pair.split_once(' ').unwrap_or((pair, ""));
             let value = BASE64.decode(encoded.trim()).ok();
             let value = value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-            match value.filter(|_| pairs.iter().all(|(other, _)| other != key)) {
-                Some(value) => pairs.push((key.to_owned(), value)),
-                None => {
-                    let wrong =
-                        "Upload-Metadata is pairs of a key and a value in Base64, separated by commas.";
-                    return Err(Refusal::Bad(wrong).into());
-                }
-            }
+            let Some(value) = value.filter(|_| pairs.iter().all(|(other, _)| other != key)) else {
+                let wrong = "Upload-Metadata is pairs of a key and a value in Base64, separated by commas.";
+                return Err(Refusal::Bad(wrong).into());
+            };
+            pairs.push((key.to_owned(), value));
         }
         Ok(Self { raw: raw.to_owned(), pairs })
     }

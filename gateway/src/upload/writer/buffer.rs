@@ -11,7 +11,7 @@ use super::{Storing, Writer};
 use crate::respond::Problem;
 
 /// How long a client waits for memory with nothing of it read.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// See the module. Its memory is reserved before it is filled.
 pub(super) struct Buffer {

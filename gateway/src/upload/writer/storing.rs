@@ -7,6 +7,7 @@ use seekway_catalog::{Committed, Remainder};
 use seekway_storage::{Attributes, ObjectKey, PartNumber, UploadId as StoreUpload};
 use tracing::warn;
 
+use super::super::digest::Running;
 use super::super::names;
 use super::Writer;
 use crate::respond::Problem;
@@ -46,29 +47,21 @@ impl Writer {
         let store_upload = if self.is_piece() { None } else { Some(self.store_upload().await?) };
         let number = self.inner.catalog.uploads().reserve_part(id, self.epoch).await?;
         self.upload.next_part = number + 1;
-        let hash_state = self.hash.as_ref().map(|hash| hash.state());
+        let hash_state = self.hash.as_ref().map(Running::state);
         let (bytes, permit) = buffer.take();
         let length = bytes.len() as u64;
         let (store, key) = (self.inner.store.clone(), self.key.clone());
         self.start += length;
         self.storing = Some(Storing(Box::pin(async move {
             let _permit = permit;
-            let etag = match store_upload {
-                Some(upload) => {
-                    let number = u16::try_from(number).ok().and_then(PartNumber::new);
-                    let number = number.ok_or_else(|| {
-                        seekway_storage::Error::Protocol("10,000 parts are used up".to_owned())
-                    })?;
-                    store.put_part(&key, &upload, number, bytes).await?.etag
-                }
-                None => {
-                    let body = Box::pin(stream::iter([Ok(bytes)]));
-                    store
-                        .put(&names::part(&key, number), &Attributes::default(), body)
-                        .await?
-                        .etag
-                        .to_string()
-                }
+            let etag = if let Some(upload) = store_upload {
+                let number = u16::try_from(number).ok().and_then(PartNumber::new);
+                let number = number
+                    .ok_or_else(|| seekway_storage::Error::Protocol("10,000 parts are used up".to_owned()))?;
+                store.put_part(&key, &upload, number, bytes).await?.etag
+            } else {
+                let name = names::part(&key, number);
+                store.put(&name, &Attributes::default(), once(bytes)).await?.etag.to_string()
             };
             Ok(Committed { number, start, bytes: length, etag, hash_state })
         })));
@@ -88,7 +81,7 @@ impl Writer {
             key: key.as_str().to_owned(),
             bytes: self.end - self.start,
             new_offset: self.end,
-            hash_state: self.hash.as_ref().map(|hash| hash.state()),
+            hash_state: self.hash.as_ref().map(Running::state),
         };
         let old =
             self.inner.catalog.uploads().commit_remainder(self.upload.id, self.epoch, remainder).await?;

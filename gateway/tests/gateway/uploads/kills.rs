@@ -245,7 +245,7 @@ impl Uploader {
             self.append(&target, piece, &[version, ("x-piece", "yes")], false).await;
             concat = format!("{concat} {target}");
         }
-        self.key = key.clone();
+        self.key.clone_from(&key);
         let headers = [version, ("upload-concat", concat.as_str()), ("idempotency-key", key.as_str())];
         let (answer, body) = self.ask(Method::POST, "/api/uploads", &headers, Bytes::new()).await;
         if answer.status == 201 {

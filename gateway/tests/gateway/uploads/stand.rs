@@ -244,7 +244,7 @@ impl Uploading {
 impl Servers {
     async fn start() -> Self {
         // It ends with the thread that started it, so with one that outlives the tests' own.
-        let (send, postgres) = std::sync::mpsc::channel();
+        let (send, postgres) = std::sync::mpsc::sync_channel(1);
         std::thread::spawn(move || {
             send.send(Postgres::start().expect("PostgreSQL starts")).expect("it is waited for");
             loop {
@@ -277,5 +277,5 @@ pub(crate) fn video(seed: u64, length: usize) -> Vec<u8> {
 }
 
 pub(crate) fn sha256_of(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
