@@ -13,7 +13,6 @@
 //! together. `handlers` answers `/api/auth/…`. Nothing that an answer says, or how long it takes, tells whether an
 //! address has an account.
 
-mod action;
 pub(crate) mod admin;
 mod attempts;
 mod cookies;
@@ -36,7 +35,7 @@ use crate::respond::Problem;
 use passwords::Passwords;
 use tokens::Tokens;
 
-pub(crate) use action::Action;
+pub(crate) use handlers::Action;
 pub(crate) use handlers::Asked;
 pub(crate) use passwords::MEMORY_BYTES as PASSWORD_BYTES;
 pub(crate) use refusal::Refusal;

@@ -7,8 +7,7 @@ use clap::Parser;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use seekway_catalog::{Catalog, Error, NewAccount, Options, Role};
 
-use super::handlers::people;
-use super::passwords;
+use super::{handlers, passwords};
 use crate::config::DatabaseSettings;
 
 /// What an operator does beside the running gateway.
@@ -79,8 +78,8 @@ pub fn run() -> Option<ExitCode> {
 
 fn create(address: &str, name: &str, database: &DatabaseSettings) -> Result<String, (u8, String)> {
     let wrong = |why: String| (EXIT_USAGE, why);
-    let name = people::name(name, address).map_err(|why| wrong(format!("--name: {why}")))?;
-    let address = people::address(address).map_err(|why| wrong(format!("--address: {why}")))?;
+    let name = handlers::name(name, address).map_err(|why| wrong(format!("--name: {why}")))?;
+    let address = handlers::address(address).map_err(|why| wrong(format!("--address: {why}")))?;
     let password = password().map_err(|error| wrong(format!("the password cannot be read: {error}")))?;
     passwords::check(&password).map_err(|why| wrong(why.to_string()))?;
     let new = NewAccount { address, name, role: Role::Admin, password_hash: passwords::hash(&password) };
