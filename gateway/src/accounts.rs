@@ -13,7 +13,6 @@
 //! together. `handlers` answers `/api/auth/…`. Nothing that an answer says, or how long it takes, tells whether an
 //! address has an account.
 
-mod action;
 mod admin;
 mod attempts;
 mod cookies;
@@ -36,9 +35,8 @@ use crate::respond::Problem;
 use passwords::Passwords;
 use tokens::Tokens;
 
-pub(crate) use action::Action;
 pub(crate) use admin::AdminCommand;
-pub(crate) use handlers::{Asked, Me};
+pub(crate) use handlers::{Action, Asked, Me};
 pub(crate) use passwords::MEMORY_BYTES as PASSWORD_BYTES;
 pub(crate) use refusal::Refusal;
 

@@ -5,8 +5,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use seekway_catalog::{Catalog, Error, NewAccount, Options, Role};
 
-use super::handlers::people;
-use super::passwords;
+use super::{handlers, passwords};
 use crate::commands::Failure;
 use crate::config::DatabaseSettings;
 
@@ -40,8 +39,8 @@ impl AdminCommand {
 
 fn create(address: &str, name: &str, database: &DatabaseSettings) -> Result<String, Failure> {
     let wrong = Failure::Usage;
-    let name = people::name(name, address).map_err(|why| wrong(format!("--name: {why}")))?;
-    let address = people::address(address).map_err(|why| wrong(format!("--address: {why}")))?;
+    let name = handlers::name(name, address).map_err(|why| wrong(format!("--name: {why}")))?;
+    let address = handlers::address(address).map_err(|why| wrong(format!("--address: {why}")))?;
     let password = password().map_err(|error| wrong(format!("the password cannot be read: {error}")))?;
     passwords::check(&password).map_err(|why| wrong(why.to_string()))?;
     let new = NewAccount { address, name, role: Role::Admin, password_hash: passwords::hash(&password) };

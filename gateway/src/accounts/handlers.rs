@@ -1,7 +1,8 @@
 //! `/api/auth/…`: who answers what. `people` sign up and log in and out; `machines` have tokens and keys.
 
+mod action;
 mod machines;
-pub(super) mod people;
+mod people;
 
 use std::net::IpAddr;
 
@@ -10,11 +11,14 @@ use http::{Method, Response, StatusCode};
 use seekway_catalog::{AccountId, Error, Role};
 use serde::{Deserialize, Serialize};
 
-use super::{Accounts, Action, Principal, Proof, Refusal, json, origin};
+use super::{Accounts, Principal, Proof, Refusal, json, origin};
 use crate::app::RequestBody;
 use crate::delivery::body::Payload;
 use crate::respond::Problem;
 use crate::routes;
+
+pub(crate) use action::Action;
+pub(super) use people::{address, name};
 
 /// A request, but for its body.
 pub(crate) struct Asked<'a> {
