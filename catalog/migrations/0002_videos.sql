@@ -67,6 +67,8 @@ CREATE TABLE changes (
     created_ms BIGINT NOT NULL
 );
 
+CREATE INDEX changes_by_time ON changes (created_ms);
+
 -- What is to be done outside of the database because of something in it. A row goes when that is done.
 CREATE TABLE outbox (
     number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

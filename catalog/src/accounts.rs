@@ -97,6 +97,12 @@ impl Accounts<'_> {
         )
     }
 
+    /// A page of at most `limit`, oldest first; the next one is `after` the last of this one.
+    pub async fn list(&self, after: Option<AccountId>, limit: u32) -> Result<Vec<Account>, Error> {
+        let sql = "SELECT * FROM accounts WHERE $1 IS NULL OR id > $1 ORDER BY id LIMIT $2";
+        self.0.rows(sql, args![after, i64::from(limit)]).await?.iter().map(Account::from_row).collect()
+    }
+
     /// Whether there is any.
     pub async fn exist(&self) -> Result<bool, Error> {
         Ok(!self.0.rows("SELECT 1 AS one FROM accounts LIMIT 1", args![]).await?.is_empty())
@@ -112,9 +118,10 @@ impl Accounts<'_> {
     }
 
     /// Gives it another role.
-    pub async fn set_role(&self, id: AccountId, role: Role) -> Result<(), Error> {
-        let sql = "UPDATE accounts SET role = $2 WHERE id = $1 RETURNING id";
-        self.0.change(sql, args![id, role]).await?.pop().map(drop).ok_or(Error::NotFound)
+    pub async fn set_role(&self, id: AccountId, role: Role) -> Result<Account, Error> {
+        let sql = "UPDATE accounts SET role = $2 WHERE id = $1 RETURNING *";
+        let rows = self.0.change(sql, args![id, role]).await?;
+        Account::from_row(rows.first().ok_or(Error::NotFound)?)
     }
 
     /// Lets it have more or less than others. `None` is as much as others.

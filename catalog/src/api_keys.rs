@@ -65,11 +65,16 @@ impl ApiKeys<'_> {
         self.0.rows(sql, args![account]).await?.iter().map(ApiKey::from_row).collect()
     }
 
-    /// Revokes one of an account's, for good.
-    pub async fn revoke(&self, account: AccountId, id: ApiKeyId) -> Result<(), Error> {
-        let sql = "UPDATE api_keys SET revoked_ms = COALESCE(revoked_ms, now_ms()) \
-                   WHERE id = $1 AND account = $2 RETURNING id";
-        self.0.change(sql, args![id, account]).await?.pop().map(drop).ok_or(Error::NotFound)
+    /// Whose key that is, also when it is revoked.
+    pub async fn owner(&self, id: ApiKeyId) -> Result<AccountId, Error> {
+        self.0.row("SELECT account FROM api_keys WHERE id = $1", args![id]).await?.get("account")
+    }
+
+    /// Revokes one, for good.
+    pub async fn revoke(&self, id: ApiKeyId) -> Result<(), Error> {
+        let sql =
+            "UPDATE api_keys SET revoked_ms = COALESCE(revoked_ms, now_ms()) WHERE id = $1 RETURNING id";
+        self.0.change(sql, args![id]).await?.pop().map(drop).ok_or(Error::NotFound)
     }
 }
 

@@ -143,7 +143,8 @@ pub(crate) async fn insert(
     let now: u64 = write.row("SELECT now_ms() AS now_ms", args![]).await?.get("now_ms")?;
     let id = AssetId::at(now);
     let sql = "INSERT INTO assets (id, owner, kind, state, title, source_key, source_etag, source_version, size_bytes, \
-               sha256, content_type, container, created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+               sha256, content_type, container, created_ms) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
     let source = new.source.clone();
     let args = args![
         id,

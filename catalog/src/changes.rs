@@ -31,8 +31,8 @@ impl Changes<'_> {
         self.0.row("SELECT COALESCE(MAX(number), 0) AS last FROM changes", args![]).await?.get("last")
     }
 
-    /// What came after `number`, in order, at most `limit`. Rows are kept for an hour: whoever has not asked for that long
-    /// forgets everything and begins at [`last`](Self::last).
+    /// What came after `number`, in order, at most `limit`. Rows are kept for an hour: whoever has not asked for that
+    /// long forgets everything and begins at [`last`](Self::last).
     pub async fn after(&self, number: i64, limit: u32) -> Result<Vec<Change>, Error> {
         let sql = "SELECT number, object_key FROM changes WHERE number > $1 ORDER BY number LIMIT $2";
         let rows = self.0.rows(sql, args![number, i64::from(limit)]).await?;

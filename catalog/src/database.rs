@@ -1,10 +1,10 @@
 //! The two engines behind one way to ask: an enum of pools, and SQL in one text.
 //!
 //! The text is PostgreSQL's, with `$1` for arguments, which SQLite reads too. Where the engines have other words for
-//! the same, [`Dialect`] puts them in: `now_ms()` is each one's clock, and the clauses that lock rows go away in SQLite, where
-//! a transaction that writes has the file to itself from its beginning (`BEGIN IMMEDIATE`). Reads in SQLite have connections of
-//! their own; writes of one process queue for one connection, first come first served, where a busy timeout would
-//! have them race.
+//! the same, [`Dialect`] puts them in: `now_ms()` is each one's clock, and the clauses that lock rows go away in
+//! SQLite, where a transaction that writes has the file to itself from its beginning (`BEGIN IMMEDIATE`). Reads in
+//! SQLite have connections of their own; writes of one process queue for one connection, first come first served,
+//! where a busy timeout would have them race.
 //!
 //! Nothing waits forever: each statement, and getting a connection for it, has a limit.
 
@@ -13,6 +13,7 @@ mod row;
 
 use std::fs;
 use std::future::Future;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -233,10 +234,12 @@ async fn sqlite(path: &Path, options: &Options) -> Result<Pools, Error> {
         fs::create_dir_all(folder)
             .map_err(|error| Error::other(format!("{} cannot be made: {error}", folder.display())))?;
     }
+    // Keys that sign are in it, so it is its owner's alone; SQLite gives the files beside it the same mode.
+    let made = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    made.map_err(|error| Error::other(format!("{} cannot be opened: {error}", path.display())))?;
     // FULL: what a client was told is committed outlives a power cut, at the price of one fsync for each commit.
     let file = SqliteConnectOptions::new()
         .filename(path)
-        .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)

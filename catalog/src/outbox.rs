@@ -26,7 +26,8 @@ pub struct Outbox<'c>(pub(crate) &'c Database);
 // === impl Outbox ===
 
 impl Outbox<'_> {
-    /// Claims up to `limit` rows of a topic, oldest first, for `lease_ms`. No two callers get the same within that time.
+    /// Claims up to `limit` rows of a topic, oldest first, for `lease_ms`. No two callers get the same within that
+    /// time.
     pub async fn claim(&self, topic: &str, limit: u32, lease_ms: i64) -> Result<Vec<OutboxRow>, Error> {
         let sql = "UPDATE outbox SET attempts = attempts + 1, due_ms = now_ms() + $3 WHERE number IN ( \
                    SELECT number FROM outbox WHERE topic = $1 AND due_ms <= now_ms() \
@@ -73,6 +74,7 @@ impl OutboxRow {
 
 /// Adds something to do, because of what else `write` does.
 pub(crate) async fn insert(write: &mut Write, topic: &str, payload: &str) -> Result<(), Error> {
-    let sql = "INSERT INTO outbox (topic, payload, attempts, due_ms, created_ms) VALUES ($1, $2, 0, now_ms(), now_ms())";
+    let sql = "INSERT INTO outbox (topic, payload, attempts, due_ms, created_ms) \
+               VALUES ($1, $2, 0, now_ms(), now_ms())";
     write.rows(sql, args![topic, payload]).await.map(drop)
 }

@@ -14,6 +14,11 @@ const MIGRATIONS: [&str; 3] = [
     include_str!("../migrations/0003_uploads.sql"),
 ];
 
+const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (
+    number BIGINT PRIMARY KEY,
+    applied_ms BIGINT NOT NULL
+);";
+
 /// The number of the last migration.
 pub(crate) fn latest() -> usize {
     MIGRATIONS.len()
@@ -25,9 +30,7 @@ pub(crate) async fn migrate(database: &Database, to: usize) -> Result<(), Error>
     // Another replica may be migrating much data, or this one may have to.
     write.be_patient().await?;
     write.lock("schema").await?;
-    write
-        .script("CREATE TABLE IF NOT EXISTS migrations (\n  number BIGINT PRIMARY KEY,\n  applied_ms BIGINT NOT NULL\n);")
-        .await?;
+    write.script(MIGRATIONS_TABLE).await?;
     let done: i64 =
         write.row("SELECT COALESCE(MAX(number), 0) AS done FROM migrations", args![]).await?.get("done")?;
     let known = i64::try_from(latest()).expect("migrations are few");

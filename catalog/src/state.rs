@@ -98,3 +98,42 @@ pub(crate) fn read_word<T>(row: &Row, column: &str, parse: impl Fn(&str) -> Opti
     let word = String::read(row, column)?;
     parse(&word).ok_or_else(|| Error::other(format!("{column} holds {word:?}, which is no word of ours")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::State;
+    use crate::{AssetState, Error, UploadState, VideoState};
+
+    /// Every pair of states: the ways that are listed, and no other.
+    fn check<S: State + std::fmt::Debug>(ways: &[(&str, &[&str])]) {
+        for &from in S::ALL {
+            for &to in S::ALL {
+                let listed = ways.iter().any(|(one, next)| *one == from.name() && next.contains(&to.name()));
+                match from.become_(to) {
+                    Ok(next) => assert!(listed && next == to, "{from:?} -> {to:?}"),
+                    Err(Error::IllegalTransition { what, from: one, to: other }) => {
+                        assert!(!listed, "{from:?} -> {to:?}");
+                        assert_eq!((what, one, other), (S::WHAT, from.name(), to.name()));
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn states_move_only_along_their_ways() {
+        check::<UploadState>(&[
+            ("open", &["completing", "aborting"]),
+            ("completing", &["complete", "aborting"]),
+            ("aborting", &["failed"]),
+        ]);
+        check::<VideoState>(&[
+            ("uploaded", &["processing", "ready", "failed", "deleting"]),
+            ("processing", &["ready", "failed", "deleting"]),
+            ("ready", &["processing", "deleting"]),
+            ("failed", &["processing", "deleting"]),
+        ]);
+        check::<AssetState>(&[("ready", &["deleting"])]);
+    }
+}

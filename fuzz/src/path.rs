@@ -43,6 +43,7 @@ fn check_path(path: &str) {
             assert!(path.starts_with(&format!("/api/uploads/direct/{id}")), "{path:?}");
         }
         Route::Video(id) => assert_eq!(path, format!("/api/videos/{id}")),
+        Route::Asset(id) => assert_eq!(path, format!("/api/assets/{id}")),
         Route::VideoEvents(id) => assert_eq!(path, format!("/api/videos/{id}/events")),
         Route::Account(_) => assert!(path.starts_with("/api/auth/"), "{path:?}"),
         Route::Health
@@ -51,6 +52,7 @@ fn check_path(path: &str) {
         | Route::Uploads
         | Route::DirectUploads
         | Route::Videos
+        | Route::Assets
         | Route::OpenApi
         | Route::ConsoleState
         | Route::Console

@@ -2,16 +2,16 @@
 //!
 //! A request proves who it is for in one of three ways, and [`Accounts::principal`] reads them all:
 //!
-//! - a **session**, in a cookie that only the browser sees: an opaque random token, of which the catalog has a hash. It can be
-//!   ended, and begins with a log-in. A browser sends cookies by itself, so what writes must come from a page of ours
-//!   (`origin`).
-//! - a **token** for programs, `Authorization: Bearer`: a JWT that anybody can check with the published keys, and that
-//!   nobody can end, so it lives for minutes (`tokens`).
+//! - a **session**, in a cookie that only the browser sees: an opaque random token, of which the catalog has a hash.
+//!   It can be ended, and begins with a log-in. A browser sends cookies by itself, so what writes must come from a
+//!   page of ours (`origin`).
+//! - a **token** for programs, `Authorization: Bearer`: a JWT that anybody can check with the published keys, and
+//!   that nobody can end, so it lives for minutes (`tokens`).
 //! - an **API key** for machines, sent like a token: opaque, kept as a hash, valid until it is revoked.
 //!
 //! `passwords` are checked off the serving threads, a few at a time; `attempts` limits how often, on all replicas
-//! together. `handlers` answers `/api/auth/…`. Nothing that an answer says, or how long it takes, tells whether an address
-//! has an account.
+//! together. `handlers` answers `/api/auth/…`. Nothing that an answer says, or how long it takes, tells whether an
+//! address has an account.
 
 mod admin;
 mod attempts;
@@ -36,8 +36,7 @@ use passwords::Passwords;
 use tokens::Tokens;
 
 pub(crate) use admin::AdminCommand;
-pub(crate) use handlers::Action;
-pub(crate) use handlers::{Asked, Me};
+pub(crate) use handlers::{Action, Asked, Me};
 pub(crate) use passwords::MEMORY_BYTES as PASSWORD_BYTES;
 pub(crate) use refusal::Refusal;
 
@@ -60,7 +59,7 @@ struct Inner {
 pub(crate) struct Principal {
     /// The account.
     pub(crate) account: AccountId,
-    /// What it may do.
+    /// What it may do: with a token what it could when that was made, else what it can now.
     pub(crate) role: Role,
     /// How that was proved.
     pub(crate) proof: Proof,
@@ -139,14 +138,12 @@ impl Accounts {
 
 impl Principal {
     /// Refuses whoever may not do what `role` may.
-    #[expect(dead_code, reason = "uploads and videos ask")]
     pub(crate) fn must_be(&self, role: Role) -> Result<(), Refusal> {
         if self.role.is_at_least(role) { Ok(()) } else { Err(Refusal::NotAllowed(role)) }
     }
 
     /// Whether it may change what belongs to `owner`: it is its own, or it is an admin. What belongs to nobody is the
     /// admins'.
-    #[expect(dead_code, reason = "uploads and videos ask")]
     pub(crate) fn may_change(&self, owner: Option<AccountId>) -> bool {
         owner == Some(self.account) || self.role == Role::Admin
     }

@@ -35,7 +35,7 @@ use crate::routes::{self, Route};
 use crate::server::{Peer, Phase, REFUSED_METHOD, SocketMemory};
 use crate::tracked::Tracked;
 use crate::upload::{self, BodyError, Uploads, tus};
-use crate::{console, host, memory_limit, objects, openapi, videos};
+use crate::{assets, console, host, memory_limit, objects, openapi, videos};
 
 static SERVER: HeaderValue = HeaderValue::from_static("seekway");
 
@@ -199,6 +199,7 @@ impl App {
             Route::Videos | Route::Video(_) | Route::VideoEvents(_) => {
                 Box::pin(self.videos(&route, known, request, body)).await
             }
+            Route::Assets | Route::Asset(_) => Box::pin(self.assets(&route, known, request)).await,
             Route::OpenApi => Ok(openapi::document()),
             Route::ConsoleState => Box::pin(self.console_state(known, request)).await,
             Route::Account(action) => self.account(action, known, request, body).await,
@@ -231,6 +232,12 @@ impl App {
         }
     }
 
+    /// Accounts, where they are open to this request.
+    fn accounts_for(&self, known: &Known<'_>, request: &Request<()>) -> Option<&Accounts> {
+        let is_open = is_open_to(self.accounts_open_to, known.client, request);
+        self.accounts.as_ref().filter(|_| is_open)
+    }
+
     async fn account<B: RequestBody>(
         &self,
         action: accounts::Action,
@@ -238,12 +245,12 @@ impl App {
         request: &Request<()>,
         body: &mut Option<B>,
     ) -> Result<Response<Payload>, Problem> {
-        let is_open = is_open_to(self.accounts_open_to, known.client, request);
-        let accounts = self.accounts.as_ref().filter(|_| is_open).ok_or(accounts::Refusal::Off)?;
+        let accounts = self.accounts_for(known, request).ok_or(accounts::Refusal::Off)?;
         let headers = request.headers();
         let asked = Asked {
             method: request.method(),
             headers,
+            query: request.uri().query(),
             client: known.client,
             is_secure: self.admission.is_secure(known.peer, headers),
             is_from_here: is_open_to(Listing::ThisMachine, known.client, request),
@@ -309,6 +316,21 @@ impl App {
                 videos::events(catalog, caller, *id, headers, self.draining.clone()).await
             }
             _ => videos::list(catalog, caller, request.uri().query()).await,
+        }
+    }
+
+    async fn assets(
+        &self,
+        route: &Route,
+        known: &Known<'_>,
+        request: &Request<()>,
+    ) -> Result<Response<Payload>, Problem> {
+        let catalog = self.catalog.as_ref().ok_or(Problem::NoRoute)?;
+        let caller = self.caller(known, request).await?;
+        match (route, request.method()) {
+            (Route::Asset(id), &Method::DELETE) => assets::delete(catalog, caller, *id).await,
+            (Route::Asset(id), _) => assets::get(catalog, caller, *id).await,
+            _ => assets::list(catalog, caller, request.uri().query()).await,
         }
     }
 

@@ -29,6 +29,14 @@ pub(crate) fn response(status: StatusCode, document: &impl Serialize) -> Respons
     response
 }
 
+/// An answer without anything to say.
+pub(crate) fn done() -> Response<Payload> {
+    let mut response = Response::new(Payload::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// What the request's body says.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ mod access_log;
 mod accounts;
 mod admission;
 mod app;
+mod assets;
 #[doc(hidden)]
 pub mod bench;
 mod caller;

@@ -87,7 +87,7 @@ impl Metrics {
             ),
             refused: t.counter(
                 "seekway_requests_refused_total",
-                "Requests refused for a limit: the client's rate, the requests under way, or memory.",
+                "Requests refused for a limit: the client's rate, the requests under way, memory, attempts to log in, or passwords to check.",
             ),
             first_byte: t.durations(
                 "seekway_first_byte_seconds",

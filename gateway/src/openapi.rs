@@ -9,6 +9,7 @@ use http::Response;
 use http::header::{self, HeaderValue};
 use utoipa::OpenApi;
 
+use crate::assets::{AssetDocument, AssetsDocument};
 use crate::delivery::body::Payload;
 use crate::respond::ProblemDocument;
 use crate::videos::{PatchDocument, VideoDocument, VideosDocument};
@@ -36,8 +37,26 @@ pub(crate) fn document() -> Response<Payload> {
         description = "Videos of a streaming media gateway. Every error is a problem document (RFC 9457). \
                        Uploads by tus 1.0 are at /api/uploads, bytes at /media."
     ),
-    paths(list_videos, get_video, patch_video, delete_video, video_events, health, ready),
-    components(schemas(VideoDocument, VideosDocument, PatchDocument, ProblemDocument))
+    paths(
+        list_videos,
+        get_video,
+        patch_video,
+        delete_video,
+        video_events,
+        list_assets,
+        get_asset,
+        delete_asset,
+        health,
+        ready
+    ),
+    components(schemas(
+        AssetDocument,
+        AssetsDocument,
+        VideoDocument,
+        VideosDocument,
+        PatchDocument,
+        ProblemDocument
+    ))
 )]
 struct Api;
 
@@ -127,6 +146,52 @@ fn delete_video() {}
     )
 )]
 fn video_events() {}
+
+/// A page of the caller's watermarks, intros and outros, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/assets",
+    tag = "assets",
+    params(
+        ("after" = Option<String>, Query, description = "`next` of the page before."),
+        ("limit" = Option<usize>, Query, description = "At most so many; 20 without it.", minimum = 1, maximum = 100),
+    ),
+    responses(
+        (status = 200, description = "A page.", body = AssetsDocument),
+        (status = 400, description = "A parameter is wrong.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 401, description = "Who asks is not known.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "Try again shortly.", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+fn list_assets() {}
+
+/// A watermark, an intro or an outro.
+#[utoipa::path(
+    get,
+    path = "/api/assets/{id}",
+    tag = "assets",
+    params(("id" = String, Path, description = "Its name.", format = "uuid")),
+    responses(
+        (status = 200, description = "The asset.", body = AssetDocument),
+        (status = 404, description = "The caller has none of that name.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "Try again shortly.", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+fn get_asset() {}
+
+/// Deletes an asset; its object goes soon.
+#[utoipa::path(
+    delete,
+    path = "/api/assets/{id}",
+    tag = "assets",
+    params(("id" = String, Path, description = "Its name.", format = "uuid")),
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 404, description = "The caller has none of that name.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "Try again shortly.", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+fn delete_asset() {}
 
 /// The process answers.
 #[utoipa::path(get, path = "/api/health", tag = "health", responses((status = 200, description = "It does.")))]

@@ -40,6 +40,8 @@ pub enum Problem {
     BadEventId,
     /// There is no such video, or none that may be known of.
     NoVideo,
+    /// There is no such asset of the caller's.
+    NoAsset,
     /// It is somebody else's.
     NotYours,
     /// What came is no request.
@@ -166,8 +168,8 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
             if let Some(challenge) = why.challenge() {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
-            if let accounts::Refusal::TooManyAttempts { retry_after_secs } = why {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_secs));
+            if let Some(seconds) = why.retry_after_secs() {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
         }
         Problem::RangeNotSatisfiable { size: Some(size) }
@@ -228,6 +230,7 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
             is(StatusCode::BAD_REQUEST, "Last-Event-ID must be the id of an event of this stream, a number.")
         }
         Problem::NoVideo => is(StatusCode::NOT_FOUND, "There is no such video."),
+        Problem::NoAsset => is(StatusCode::NOT_FOUND, "You have no such asset."),
         Problem::NotYours => is(StatusCode::FORBIDDEN, "Only its owner and admins may do that."),
         Problem::BadHead(why) => is(why.status(), bad_request),
         Problem::BadHost => is(StatusCode::BAD_REQUEST, "The request must name exactly one host."),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::Method;
 use http::header::{self, HeaderMap};
 use http::uri::Authority;
-use seekway_catalog::{UploadId, VideoId};
+use seekway_catalog::{AssetId, UploadId, VideoId};
 use seekway_storage::{InvalidKey, ObjectKey};
 
 use crate::accounts::Action;
@@ -37,6 +37,10 @@ pub enum Route {
     Video(VideoId),
     /// `/api/videos/{id}/events`: what happens to a video.
     VideoEvents(VideoId),
+    /// `/api/assets`: pages of assets.
+    Assets,
+    /// `/api/assets/{id}`: an asset.
+    Asset(AssetId),
     /// `/api/openapi.json`: what the API is.
     OpenApi,
     /// `/api/auth/…`: accounts.
@@ -132,6 +136,7 @@ pub fn decode(path: &str) -> Route {
         "/api/uploads" | "/api/uploads/" => Route::Uploads,
         "/api/uploads/direct" => Route::DirectUploads,
         "/api/videos" => Route::Videos,
+        "/api/assets" => Route::Assets,
         "/api/openapi.json" => Route::OpenApi,
         "/api/console" => Route::ConsoleState,
         _ => decode_named(path).unwrap_or(Route::NotFound),
@@ -155,6 +160,9 @@ fn decode_named(path: &str) -> Option<Route> {
                 UploadId::parse(id).map(|id| Route::DirectUpload(id, action))
             }
         };
+    }
+    if let Some(id) = path.strip_prefix("/api/assets/") {
+        return AssetId::parse(id).map(Route::Asset);
     }
     if let Some(rest) = path.strip_prefix("/api/videos/") {
         return match rest.split_once('/') {
@@ -182,8 +190,10 @@ pub fn allowed_methods(route: &Route) -> &'static [Method] {
     static DIRECT: [Method; 4] = [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
     static VIDEOS: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
     static VIDEO: [Method; 4] = [Method::GET, Method::HEAD, Method::PATCH, Method::DELETE];
+    static ASSET: [Method; 3] = [Method::GET, Method::HEAD, Method::DELETE];
     match route {
         Route::Media(_) | Route::BadKey(_) => &MEDIA,
+        Route::Asset(_) => &ASSET,
         Route::Video(_) => &VIDEO,
         Route::Uploads
         | Route::DirectUploads
@@ -196,6 +206,7 @@ pub fn allowed_methods(route: &Route) -> &'static [Method] {
         | Route::Ready
         | Route::Objects
         | Route::VideoEvents(_)
+        | Route::Assets
         | Route::OpenApi
         | Route::ConsoleState
         | Route::Console

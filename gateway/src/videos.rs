@@ -5,12 +5,14 @@ mod document;
 mod events;
 mod listing;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::HeaderMap;
 use http::{Response, StatusCode};
 use seekway_catalog::{Catalog, Error, Patch, Video, VideoId, VideoState, Visibility};
 
 pub(crate) use deletion::Deletions;
-pub(crate) use document::{PatchDocument, StateWord, VideoDocument, VideosDocument, VisibilityWord};
+pub(crate) use document::{
+    PatchDocument, StateWord, VideoDocument, VideosDocument, VisibilityWord, timestamp,
+};
 pub(crate) use events::stream as events;
 pub(crate) use listing::list;
 
@@ -63,10 +65,7 @@ pub(crate) async fn delete(
 ) -> Result<Response<Payload>, Problem> {
     owned(catalog, caller, id).await?;
     catalog.videos().delete(id).await.map_err(of_video)?;
-    let mut response = Response::new(Payload::Empty);
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(json::done())
 }
 
 /// The video, if the caller may see it.

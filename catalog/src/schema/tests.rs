@@ -52,7 +52,8 @@ async fn from_every_schema(empty: Empty<'_>) {
             (
                 2,
                 "INSERT INTO videos (id, title, title_folded, visibility, state, source_key, source_etag, size_bytes, \
-                 created_ms, updated_ms) VALUES ($1, 'T', 't', 'public', 'ready', 'key', 'etag', 1, now_ms(), now_ms())",
+                 created_ms, updated_ms) \
+                 VALUES ($1, 'T', 't', 'public', 'ready', 'key', 'etag', 1, now_ms(), now_ms())",
             ),
         ];
         for ((since, sql), id) in rows.into_iter().zip([ACCOUNT, VIDEO]) {

@@ -50,8 +50,8 @@ impl Uploads<'_> {
     /// Takes the upload over from whoever was appending.
     ///
     /// # Errors
-    /// [`Error::OffsetConflict`] where `offset` is given and is not the committed one; [`Error::IllegalTransition`] when
-    /// it takes no more bytes; [`Error::Expired`]; [`Error::NotFound`].
+    /// [`Error::OffsetConflict`] where `offset` is given and is not the committed one; [`Error::IllegalTransition`]
+    /// when it takes no more bytes; [`Error::Expired`]; [`Error::NotFound`].
     pub async fn begin_append(&self, id: UploadId, offset: Option<u64>) -> Result<Append, Error> {
         let mut write = self.0.write().await?;
         let upload = locked(&mut write, id).await?;

@@ -117,8 +117,8 @@ impl Uploads<'_> {
     /// done again; [`ended`](Self::ended) when that is deleted.
     ///
     /// # Errors
-    /// [`Error::IllegalTransition`] where it has ended, or is completing and not refused; [`Error::Conflict`] where it was
-    /// to expire and has been appended to.
+    /// [`Error::IllegalTransition`] where it has ended, or is completing and not refused; [`Error::Conflict`] where
+    /// it was to expire and has been appended to.
     pub async fn begin_abort(&self, id: UploadId, why: Abort) -> Result<Completing, Error> {
         let mut write = self.0.write().await?;
         let upload = locked(&mut write, id).await?;
@@ -180,8 +180,8 @@ impl Uploads<'_> {
         self.claimed(sql, limit, SWEEP_AGAIN_MS).await
     }
 
-    /// Uploads that have been completing for longer than `older_than_ms`: whoever was at it has stopped. One is not told to
-    /// two callers within that time.
+    /// Uploads that have been completing for longer than `older_than_ms`: whoever was at it has stopped. One is not
+    /// told to two callers within that time.
     pub async fn stuck_completing(&self, older_than_ms: i64, limit: u32) -> Result<Vec<UploadId>, Error> {
         let sql = "UPDATE uploads SET updated_ms = now_ms() WHERE id IN (SELECT id FROM uploads \
                    WHERE state = 'completing' AND updated_ms < now_ms() - $2 \

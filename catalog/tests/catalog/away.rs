@@ -1,5 +1,6 @@
 //! A database that is away is a retryable error, soon, and nothing has to be started again when it is back.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use seekway_catalog::{Catalog, Error};
@@ -72,6 +73,21 @@ async fn an_sqlite_file_that_another_program_holds() {
     catalog.ping().await.expect("who reads waits for nobody");
     held.rollback().await.expect("ends");
     works_again(&catalog).await;
+}
+
+/// The keys that sign are in it.
+#[tokio::test]
+async fn an_sqlite_file_is_its_owners_alone() {
+    let stand = Stand::sqlite().await;
+    let Engine::Sqlite(folder) = &stand.engine else { unreachable!() };
+    upload(&stand.catalog, "private", None).await;
+    let files: Vec<_> = std::fs::read_dir(folder.path().join("data")).expect("a folder").collect();
+    assert!(files.len() > 1, "a log beside it: {files:?}");
+    for file in files {
+        let file = file.expect("readable");
+        let mode = file.metadata().expect("readable").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file:?}");
+    }
 }
 
 #[tokio::test]

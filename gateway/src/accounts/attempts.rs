@@ -15,8 +15,9 @@ const WIDER: u64 = 10;
 
 /// What an attempt is counted for.
 pub(super) struct Attempt {
-    /// One client at one address: forgotten when it succeeds.
+    /// One client at one address, or one that signs up: forgotten when a log-in succeeds.
     pub(super) pair: String,
+    /// In the order in which they are counted, with what is allowed of each.
     subjects: Vec<(String, u64)>,
 }
 
@@ -25,13 +26,13 @@ pub(super) struct Attempt {
 impl Attempt {
     /// To log in at `address`.
     pub(super) fn log_in(client: IpAddr, address: &str, allowed: u64) -> Self {
-        let (client, address) = (network(client), address.trim().to_lowercase());
+        let (client, address) = (network(client), address.to_lowercase());
         let pair = format!("log-in {client} {address}");
         let wider = allowed.saturating_mul(WIDER);
         let subjects = vec![
-            (pair.clone(), allowed),
-            (format!("log-in to {address}"), wider),
             (format!("log-in from {client}"), wider),
+            (format!("log-in to {address}"), wider),
+            (pair.clone(), allowed),
         ];
         Self { pair, subjects }
     }
@@ -44,15 +45,17 @@ impl Attempt {
 
     /// Counts it. It counts whether it succeeds or not, before anybody knows.
     pub(super) async fn count(&self, catalog: &Catalog, window_ms: i64) -> Result<(), Problem> {
-        let names: Vec<String> = self.subjects.iter().map(|(name, _)| name.clone()).collect();
-        let counts = catalog.login_attempts().count(&names, window_ms).await.map_err(Problem::Catalog)?;
-        let over = counts.iter().zip(&self.subjects).filter(|((count, _), (_, allowed))| count > allowed);
-        match over.map(|((_, ends_in_ms), _)| *ends_in_ms).max() {
-            Some(ends_in_ms) => {
+        // The client first and by itself: one that has had its turns adds no rows for addresses that it makes up.
+        let (client, others) = self.subjects.split_at(1);
+        for subjects in [client, others].into_iter().filter(|subjects| !subjects.is_empty()) {
+            let names: Vec<String> = subjects.iter().map(|(name, _)| name.clone()).collect();
+            let counts = catalog.login_attempts().count(&names, window_ms).await.map_err(Problem::Catalog)?;
+            let over = counts.iter().zip(subjects).filter(|((count, _), (_, allowed))| count > allowed);
+            if let Some(ends_in_ms) = over.map(|((_, ends_in_ms), _)| *ends_in_ms).max() {
                 let retry_after_secs = u64::try_from(ends_in_ms).unwrap_or(0).div_ceil(1000).max(1);
-                Err(Refusal::TooManyAttempts { retry_after_secs }.into())
+                return Err(Refusal::TooManyAttempts { retry_after_secs }.into());
             }
-            None => Ok(()),
         }
+        Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! The session's cookie (RFC 6265).
 //!
-//! `HttpOnly`: no script reads it. `SameSite=Lax`: another site's page cannot send it along with what writes. Over TLS it
-//! is `Secure`, and its name begins with `__Host-`, so that no other host, and no plain connection, can set one
-//! (draft-ietf-httpbis-rfc6265bis §4.1.3).
+//! `HttpOnly`: no script reads it. `SameSite=Lax`: another site's page cannot send it along with what writes. Over
+//! TLS it is `Secure`, and its name begins with `__Host-`, so that no other host, and no plain connection, can set
+//! one (draft-ietf-httpbis-rfc6265bis §4.1.3).
 
 use http::HeaderMap;
 use http::header::{self, HeaderValue};

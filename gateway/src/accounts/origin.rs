@@ -1,8 +1,8 @@
 //! Whose page has sent a request. Pure.
 //!
-//! A browser says of each request that writes where its page is from: `Sec-Fetch-Site` (W3C Fetch Metadata), and `Origin`
-//! (Fetch, "Origin header"), older ones only the latter. What says nothing is no browser, and nobody can make it send somebody
-//! else's cookie. The rule is that of Go's `http.CrossOriginProtection`.
+//! A browser says of each request that writes where its page is from: `Sec-Fetch-Site` (W3C Fetch Metadata), and
+//! `Origin` (Fetch, "Origin header"), older ones only the latter. What says nothing is no browser, and nobody can
+//! make it send somebody else's cookie. The rule is that of Go's `http.CrossOriginProtection`.
 
 use http::header::{self, HeaderMap, HeaderName};
 use http::{HeaderValue, Method};

@@ -1,7 +1,8 @@
 //! Passwords: argon2id, on threads that serve nobody, and only a few at a time.
 //!
-//! Each takes 19 MiB and some tens of milliseconds of a core (the parameters are OWASP's for argon2id: m=19456 KiB, t=2,
-//! p=1). So the bound is on memory as much as on work: what exceeds it waits, and what exceeds that is answered 503.
+//! Each takes 19 MiB and some tens of milliseconds of a core (the parameters are OWASP's for argon2id: m=19456 KiB,
+//! t=2, p=1). So the bound is on memory as much as on work: what exceeds it waits, and what exceeds that is answered
+//! 503.
 
 use std::sync::Arc;
 
@@ -85,7 +86,7 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let place = self.places.clone().try_acquire_owned().map_err(|_| Problem::Overloaded)?;
+        let place = self.places.clone().try_acquire_owned().map_err(|_| Refusal::TooManyPasswords)?;
         let running = self.running.clone().acquire_owned().await.expect("it is never closed");
         let computed = spawn_blocking(move || {
             // A client that leaves does not make room before the work has ended.
@@ -130,6 +131,6 @@ mod tests {
         let _running = passwords.running.acquire_many(2).await.expect("free");
         let _waiting = passwords.places.acquire_many(64).await.expect("free");
         let refused = passwords.verify("any password".to_owned(), None).await;
-        assert!(matches!(refused, Err(Problem::Overloaded)), "{refused:?}");
+        assert!(matches!(refused, Err(Problem::Account(Refusal::TooManyPasswords))), "{refused:?}");
     }
 }

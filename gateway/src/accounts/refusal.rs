@@ -32,6 +32,9 @@ pub enum Refusal {
         /// When to try again, at least 1.
         retry_after_secs: u64,
     },
+    /// As many passwords as may wait are being checked.
+    #[error("Too many passwords are being checked. Try again shortly.")]
+    TooManyPasswords,
     /// The request makes no sense.
     #[error("{0}")]
     Bad(&'static str),
@@ -47,6 +50,9 @@ pub enum Refusal {
     /// There is no such key, or it is somebody else's.
     #[error("There is no such API key.")]
     NoKey,
+    /// There is no such account.
+    #[error("There is no such account.")]
+    NoAccount,
     /// Nobody, or not from here.
     #[error("Signing up is not open to you here (--sign-up). Ask an admin.")]
     SignUpOff,
@@ -72,11 +78,21 @@ impl Refusal {
                 StatusCode::FORBIDDEN
             }
             Self::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyPasswords => StatusCode::SERVICE_UNAVAILABLE,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::NoJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::NoKey | Self::Off => StatusCode::NOT_FOUND,
+            Self::NoKey | Self::NoAccount | Self::Off => StatusCode::NOT_FOUND,
+        }
+    }
+
+    /// After how many seconds it may be tried again, where that is known.
+    pub fn retry_after_secs(&self) -> Option<u64> {
+        match self {
+            Self::TooManyAttempts { retry_after_secs } => Some(*retry_after_secs),
+            Self::TooManyPasswords => Some(1),
+            _ => None,
         }
     }
 

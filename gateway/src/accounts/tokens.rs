@@ -1,9 +1,10 @@
-//! Tokens for programs: JWTs (RFC 7519) signed with Ed25519 (`EdDSA`, RFC 8037), which anybody can check with the keys that
-//! we publish (JWKS, RFC 7517).
+//! Tokens for programs: JWTs (RFC 7519) signed with Ed25519 (`EdDSA`, RFC 8037), which anybody can check with the
+//! keys that we publish (JWKS, RFC 7517).
 //!
-//! The keys are in the catalog and the same on every replica. One signs for a day, then another; each is published until
-//! the last token that it signed has expired. There is one algorithm, and it is not the token that chooses it. That is all we
-//! need of JWT, so it is written here over `ring`: the libraries bring RSA and a second stack of cryptography.
+//! The keys are in the catalog and the same on every replica. One signs for a day, then another; each is published
+//! until the last token that it signed has expired. There is one algorithm, and it is not the token that chooses it.
+//! That is all we need of JWT, so it is written here over `ring`: the libraries bring RSA and a second stack of
+//! cryptography.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -5,6 +5,7 @@ use http::header::{self, HeaderMap};
 use http::{Method, Request, StatusCode, Version};
 use seekway_cache::Source;
 
+use crate::accounts::Refusal;
 use crate::app::Surface;
 use crate::respond::Problem;
 
@@ -115,6 +116,8 @@ label! {
         ClientRate "client_rate",
         MaxRequests "max_requests",
         Memory "memory",
+        LogIns "log_ins",
+        Passwords "passwords",
     }
 }
 
@@ -141,9 +144,9 @@ label! {
 }
 
 /// The status codes that the gateway answers with.
-const STATUSES: [&str; 20] = [
-    "200", "204", "206", "304", "400", "404", "405", "412", "413", "414", "416", "429", "431", "500", "501",
-    "502", "503", "504", "505", "other",
+const STATUSES: [&str; 29] = [
+    "200", "201", "202", "204", "206", "304", "400", "401", "403", "404", "405", "408", "409", "410", "412",
+    "413", "414", "415", "416", "422", "429", "431", "500", "501", "502", "503", "504", "505", "other",
 ];
 
 /// A status code of ours.
@@ -248,6 +251,8 @@ impl Limit {
             Problem::TooManyRequests { .. } => Some(Self::ClientRate),
             Problem::Overloaded => Some(Self::MaxRequests),
             Problem::Busy => Some(Self::Memory),
+            Problem::Account(Refusal::TooManyAttempts { .. }) => Some(Self::LogIns),
+            Problem::Account(Refusal::TooManyPasswords) => Some(Self::Passwords),
             _ => None,
         }
     }

@@ -16,6 +16,8 @@ fn fixed_paths_are_exact() {
         ("/api/health", Route::Health),
         ("/api/ready", Route::Ready),
         ("/api/objects", Route::Objects),
+        ("/api/auth/me", Route::Account(Action::Me)),
+        ("/api/auth/keys", Route::Account(Action::Keys)),
     ] {
         assert_eq!(decode(path), route, "{path}");
     }
@@ -37,6 +39,12 @@ fn fixed_paths_are_exact() {
         "/assets/%2e%2e",
         "/assets/a%2Fb",
         "/index.html",
+        "/api/auth",
+        "/api/auth/",
+        "/api/auth/me/",
+        "/api/auth/keys/",
+        "/api/auth/keys/1",
+        "/api/auth/accounts/00000000-0000-7000-8000-00000000000A",
     ] {
         assert_eq!(decode(path), Route::NotFound, "{path}");
     }

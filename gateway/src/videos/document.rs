@@ -153,7 +153,7 @@ fn seconds(duration_ms: i64) -> f64 {
 }
 
 /// RFC 3339, in UTC.
-pub(super) fn timestamp(since_1970_ms: i64) -> String {
+pub(crate) fn timestamp(since_1970_ms: i64) -> String {
     let since = Duration::from_millis(u64::try_from(since_1970_ms).unwrap_or_default());
     humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }

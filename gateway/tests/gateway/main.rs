@@ -3,6 +3,7 @@
 
 mod abuse;
 mod access_log;
+mod accounts;
 mod browser;
 mod commands;
 mod compare;

@@ -28,20 +28,20 @@ const SEED: u64 = 81;
 const TARGET: &str = "/media/film.mp4";
 
 /// A folder with a certificate and its key.
-struct Pair(TempDir);
+pub(crate) struct Pair(TempDir);
 
 impl Pair {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let pair = Self(TempDir::new().expect("a temporary folder"));
         pair.renew();
         pair
     }
 
-    fn certificate(&self) -> PathBuf {
+    pub(crate) fn certificate(&self) -> PathBuf {
         self.0.path().join("tls.crt")
     }
 
-    fn key(&self) -> PathBuf {
+    pub(crate) fn key(&self) -> PathBuf {
         self.0.path().join("tls.key")
     }
 

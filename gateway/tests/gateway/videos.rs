@@ -269,6 +269,49 @@ async fn a_deleted_video_goes_with_its_object() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn assets_are_their_owners_alone() {
+    for up in Uploading::both(&LOCAL).await {
+        let local = Local(up.stand());
+        let png = b"\x89PNG\r\n\x1a\n and the rest of a picture".to_vec();
+        for (name, purpose) in [("logo.png", "watermark"), ("other.png", "watermark")] {
+            let form = [
+                b"--x\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\n".to_vec(),
+                purpose.as_bytes().to_vec(),
+                format!(
+                    "\r\n--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n"
+                )
+                .into(),
+                png.clone(),
+                b"\r\n--x--\r\n".to_vec(),
+            ];
+            let kind = [("Content-Type", "multipart/form-data; boundary=x")];
+            let answer = local.ask("POST", "/api/videos", &kind, &form.concat()).await;
+            assert_eq!(answer.status, 201, "{answer:?} {}", String::from_utf8_lossy(&answer.body));
+        }
+        let page = local.get("/api/assets?limit=1").await;
+        let asset = &page["assets"][0];
+        assert_eq!(
+            (asset["kind"].as_str(), asset["size"].as_u64()),
+            (Some("watermark"), Some(png.len() as u64))
+        );
+        let rest = local.get(&format!("/api/assets?after={}", page["next"].as_str().expect("more"))).await;
+        assert_eq!((rest["assets"].as_array().map(Vec::len), rest["next"].is_null()), (Some(1), true));
+        let (id, url) = (asset["id"].as_str().expect("text"), asset["url"].as_str().expect("text"));
+        let target = format!("/api/assets/{id}");
+        assert_eq!(local.get(&target).await, *asset);
+        assert_eq!(local.ask("GET", url, &[], b"").await.body, png);
+        for (method, path, status) in
+            [("GET", "/api/assets", 401), ("GET", &*target, 404), ("DELETE", &target, 404), ("GET", url, 404)]
+        {
+            assert_eq!(up.stand().ask(method, path, &[]).await.status, status, "a stranger: {method} {path}");
+        }
+        assert_eq!(local.ask("DELETE", &target, &[], b"").await.status, 204);
+        assert_eq!(local.ask("GET", &target, &[], b"").await.status, 404);
+        until("its object is gone", async || (up.keys().await.len() == 1).then_some(())).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_happens_to_a_video_is_told_and_told_again_from_any_event_on() {
     for mut up in Uploading::both(&LOCAL).await {
         let local = Local(up.stand());
