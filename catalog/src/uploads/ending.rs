@@ -171,9 +171,11 @@ impl Uploads<'_> {
     /// Uploads to give up: those that have expired, and those where whoever was deleting them has stopped a minute
     /// ago. At most `limit`; one is not told to two callers within a minute.
     pub async fn expired(&self, limit: u32) -> Result<Vec<UploadId>, Error> {
+        // One that nobody has been told of since it expired has waited long enough.
         let sql = "UPDATE uploads SET updated_ms = now_ms() WHERE id IN (SELECT id FROM uploads \
-                   WHERE updated_ms < now_ms() - $2 \
-                   AND (state = 'aborting' OR (state = 'open' AND expires_ms <= now_ms())) \
+                   WHERE (state = 'aborting' AND updated_ms < now_ms() - $2) \
+                   OR (state = 'open' AND expires_ms <= now_ms() \
+                     AND (updated_ms <= expires_ms OR updated_ms < now_ms() - $2)) \
                    ORDER BY updated_ms LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING id";
         self.claimed(sql, limit, SWEEP_AGAIN_MS).await
     }

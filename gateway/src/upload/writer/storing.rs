@@ -83,8 +83,12 @@ impl Writer {
             new_offset: self.end,
             hash_state: self.hash.as_ref().map(Running::state),
         };
-        let old =
-            self.inner.catalog.uploads().commit_remainder(self.upload.id, self.epoch, remainder).await?;
+        let committed =
+            self.inner.catalog.uploads().commit_remainder(self.upload.id, self.epoch, remainder).await;
+        let old = match committed {
+            Ok(old) => old,
+            Err(error) => return Err(self.is_late(key, error).await),
+        };
         self.safe = self.end;
         self.upload.remainder_key = Some(key.as_str().to_owned());
         self.forget(old).await;
@@ -98,11 +102,28 @@ impl Writer {
             return Ok(());
         }
         let end = part.start + part.bytes;
-        let old = self.inner.catalog.uploads().commit_part(self.upload.id, self.epoch, part).await?;
+        let stored = self.is_piece().then(|| names::part(&self.key, part.number));
+        let old = match self.inner.catalog.uploads().commit_part(self.upload.id, self.epoch, part).await {
+            Ok(old) => old,
+            Err(error) => match stored {
+                Some(stored) => return Err(self.is_late(stored, error).await),
+                None => return Err(error.into()),
+            },
+        };
         self.safe = end;
         self.upload.remainder_key = None;
         self.forget(old).await;
         Ok(())
+    }
+
+    /// Deletes an object that was stored and may not be committed: another writer has taken over, or the upload has ended,
+    /// and nobody else would know of it. One that may have been committed after all stays.
+    async fn is_late(&mut self, stored: ObjectKey, error: seekway_catalog::Error) -> Problem {
+        use seekway_catalog::Error::{Other, Timeout, Unavailable};
+        if !matches!(error, Unavailable(_) | Timeout(_) | Other(_)) {
+            self.forget(Some(stored.as_str().to_owned())).await;
+        }
+        error.into()
     }
 
     /// Deletes a remainder whose bytes are elsewhere now. If that fails it goes with the others when the upload ends.
