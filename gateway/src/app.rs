@@ -32,7 +32,7 @@ use crate::metrics::{Meter, Metrics};
 use crate::request_ids::{REQUEST_ID, RequestIds};
 use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
-use crate::server::{Peer, Phase, REFUSED_METHOD, SocketMemory};
+use crate::server::{Peer, Phase, REFUSED_METHOD, SocketMemory, WriteBuffers};
 use crate::tracked::Tracked;
 use crate::upload::{self, BodyError, Uploads, tus};
 use crate::{assets, console, host, memory_limit, objects, openapi, videos};
@@ -61,6 +61,7 @@ pub(crate) struct App {
     access_log: AccessLog,
     headers_max: usize,
     pub(crate) socket_memory: Arc<SocketMemory>,
+    pub(crate) write_buffers: WriteBuffers,
     memory_limit: u64,
     is_ready: AtomicBool,
     request_ids: RequestIds,
@@ -121,6 +122,7 @@ impl App {
             // And the one that we add: a host's.
             headers_max: config.listeners.headers_max + 1,
             socket_memory: SocketMemory::new(config.socket_memory_bytes()),
+            write_buffers: WriteBuffers::new(config.write_buffers_bytes()),
             memory_limit: memory_limit::bytes(config),
             is_ready: AtomicBool::new(false),
             request_ids: RequestIds::new(),

@@ -29,6 +29,8 @@ pub use uploads::UploadSettings;
 pub use values::Fallback;
 
 const LOGS: &str = "Logs";
+/// How much is gathered in the process for clients' sockets, as a fraction of what they share in the kernel.
+const WRITE_BUFFERS_FRACTION: usize = 8;
 
 /// A streaming media gateway: byte ranges of large objects, from memory or from the store.
 ///
@@ -112,6 +114,11 @@ impl Config {
     /// Bytes that clients' sockets share in the kernel.
     pub fn socket_memory_bytes(&self) -> usize {
         self.cache.socket_memory_bytes()
+    }
+
+    /// Bytes beside them that wait in the process to be written together.
+    pub fn write_buffers_bytes(&self) -> usize {
+        self.socket_memory_bytes() / WRITE_BUFFERS_FRACTION
     }
 
     /// Who may list keys.

@@ -56,7 +56,7 @@ pub(crate) fn bytes(config: &Config) -> u64 {
         uploads + uploads / SLACK_FRACTION,
         passwords,
         buffers + buffers / SLACK_FRACTION,
-        config.socket_memory_bytes() as u64,
+        config.socket_memory_bytes() as u64 + config.write_buffers_bytes() as u64,
         (config.listeners.max_connections as u64).saturating_mul(connection),
         store,
         cache.redis.map_or(0, |_| REDIS_COPIES * RedisConfig::bytes_max(cache.segmentation)),

@@ -11,6 +11,7 @@ mod accept;
 mod bounded_stream;
 mod checked_heads;
 mod connection;
+mod gathered;
 mod guarded_stream;
 mod phase;
 mod preface;
@@ -43,6 +44,7 @@ use connection::Worker;
 
 pub(crate) use checked_heads::REFUSED_METHOD;
 pub(crate) use connection::Peer;
+pub(crate) use gathered::WriteBuffers;
 pub(crate) use guarded_stream::Ended;
 use stream_places::StreamPlaces;
 use tls::Tls;

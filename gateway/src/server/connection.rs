@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use seekway_cache::Share;
@@ -22,6 +22,7 @@ use tracing::debug;
 use super::accept::Handover;
 use super::bounded_stream::BoundedStream;
 use super::checked_heads::CheckedHeads;
+use super::gathered::Gathered;
 use super::guarded_stream::{Ended, GuardedStream, Patience};
 use super::phase::Phase;
 use super::preface;
@@ -47,7 +48,7 @@ const UNACKNOWLEDGED_MORE: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIME: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
@@ -144,9 +145,10 @@ impl Worker {
                 phase.speaks_http2();
                 let places = streams.take();
                 protocols.http2.max_concurrent_streams(places.count);
-                let io = TokioIo::new(transport);
-                let connection = protocols.http2.serve_connection(io, service);
-                drive(connection, http2::Connection::graceful_shutdown, ending).await
+                let gathered = Gathered::new(transport, phase.clone(), app.write_buffers.clone());
+                let connection = protocols.http2.serve_connection(TokioIo::new(gathered.clone()), service);
+                let flushing = gathered.flushing(connection);
+                drive(flushing, |flushing| flushing.connection().graceful_shutdown(), ending).await
             } else {
                 let io = TokioIo::new(CheckedHeads::new(transport, heads, phase.clone()));
                 let connection = protocols.http1.serve_connection(io, service);

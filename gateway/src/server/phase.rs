@@ -141,6 +141,11 @@ impl Phase {
         self.room.store(bytes, Ordering::Relaxed);
     }
 
+    /// Bytes that the socket takes in one write, as of the last one.
+    pub(super) fn room(&self) -> usize {
+        self.room.load(Ordering::Relaxed)
+    }
+
     /// What to wait for. `waker` is woken when nothing turns into a window.
     pub(super) fn await_for(&self, waker: &Waker) -> Awaited {
         let awaited = self.awaited();
@@ -185,7 +190,7 @@ impl Answering {
     /// How much of a response is worth handing on at a time. On HTTP/2 a stream that its client does not read keeps what
     /// it was given, so it is given as little as can be.
     pub(crate) fn room(&self) -> usize {
-        if self.phase.is_http2.load(Ordering::Relaxed) { 0 } else { self.phase.room.load(Ordering::Relaxed) }
+        if self.phase.is_http2.load(Ordering::Relaxed) { 0 } else { self.phase.room() }
     }
 
     /// See [`Phase::is_stalled`].

@@ -16,10 +16,7 @@ const WINDOW_BYTES: u32 = 65_535;
 /// 64 KiB on 10 connections with 100 streams: 1 byte 36 µs, 16 KiB 38, 64 KiB 36, 256 KiB 39.5, 400 KiB (hyper's
 /// default) 38; 1 MiB on 16 connections with one: 425, 430, 410, 425, 405 µs.
 ///
-/// What one connection of 100 streams costs is the write of each frame by itself (h2 0.4, `codec/framed_write.rs`): 65
-/// for 1 MiB where HTTP/1 has 5, and three quarters of the processor's time. `MSG_MORE` on full frames does not mend
-/// that: 1.16 times the CPU per byte over loopback, and with 64 KiB here as well 1.26 times (medians of five rounds in
-/// turn, on a busy machine).
+/// What one connection of 100 streams costs is what becomes of its frames: see `gathered`.
 ///
 /// By HTTP/1 it is the same, but not below the bound of a request head, for which hyper has no bound of its own. Its
 /// default there is 408 KiB: then 10,000 paused clients want 2.5 GiB of segments.

@@ -11,6 +11,7 @@ mod conditions;
 mod drain;
 mod forwarded;
 mod http2;
+mod http2_writes;
 mod keys;
 mod limits;
 mod load;

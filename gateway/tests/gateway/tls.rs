@@ -54,7 +54,7 @@ impl Pair {
     }
 }
 
-fn stand(pair: &Pair, env: &[(&str, &str)]) -> Stand {
+pub(crate) fn stand(pair: &Pair, env: &[(&str, &str)]) -> Stand {
     let (certificate, key) = (pair.certificate(), pair.key());
     let mut all = vec![
         ("SEEKWAY_TLS_LISTEN", "127.0.0.1:0"),
@@ -68,7 +68,7 @@ fn stand(pair: &Pair, env: &[(&str, &str)]) -> Stand {
 }
 
 /// A client that trusts this certificate alone, and speaks these protocols.
-fn connector(certificate: &Path, protocols: &[&str]) -> TlsConnector {
+pub(crate) fn connector(certificate: &Path, protocols: &[&str]) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(certificate).expect("PEM")).expect("a certificate");
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -80,9 +80,14 @@ fn connector(certificate: &Path, protocols: &[&str]) -> TlsConnector {
     TlsConnector::from(Arc::new(config))
 }
 
+/// The one that the certificate is for.
+pub(crate) fn name() -> ServerName<'static> {
+    ServerName::try_from("gateway.test").expect("a name")
+}
+
 async fn connect(stand: &Stand, connector: &TlsConnector) -> std::io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(stand.tls_address()).await.expect("the gateway listens");
-    connector.connect(ServerName::try_from("gateway.test").expect("a name"), stream).await
+    connector.connect(name(), stream).await
 }
 
 #[tokio::test]
@@ -183,8 +188,7 @@ async fn what_lies_below_and_above_tls_is_as_without_it() {
         let mut stream = TcpStream::connect(stand.tls_address()).await.expect("the gateway listens");
         stream.write_all(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0").await.expect("it is taken");
         let connector = connector(&pair.certificate(), &[protocol]);
-        let name = ServerName::try_from("gateway.test").expect("a name");
-        let mut stream = connector.connect(name, stream).await.expect("a handshake");
+        let mut stream = connector.connect(name(), stream).await.expect("a handshake");
         if request.is_empty() {
             let answer = Http2::on(stream, "https").await.ask("GET", TARGET, &[]).await;
             assert_eq!(answer.body.len() as u64, SIZE);

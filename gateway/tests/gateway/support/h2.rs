@@ -118,6 +118,7 @@ impl Answer {
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
 
 pub(crate) const HEADERS: u8 = 1;
+pub(crate) const DATA: u8 = 0;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
@@ -149,14 +150,24 @@ pub(crate) fn get_of(authority: &str, path: &str) -> Vec<u8> {
     head
 }
 
-/// Frames on a socket.
-pub(crate) struct Frames(TcpStream);
+/// What follows [`PREFACE`] where nothing but TCP is to hold answers up: windows as large as they can be, for each stream
+/// (`SETTINGS_INITIAL_WINDOW_SIZE`) and for all.
+pub(crate) fn open_windows() -> Vec<u8> {
+    const MOST: u32 = (1 << 31) - 1;
+    let each = [&[0, 4], &MOST.to_be_bytes()[..]].concat();
+    [frame(4, 0, 0, &each), frame(8, 0, 0, &(MOST - 65_535).to_be_bytes())].concat()
+}
+
+/// Frames on a socket, or on TLS on one.
+pub(crate) struct Frames<S = TcpStream>(pub(crate) S);
 
 impl Frames {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self(TcpStream::connect(address).await.expect("the gateway listens"))
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         timeout(PATIENCE, self.0.write_all(bytes)).await.expect("in time").expect("the gateway takes it");
     }
@@ -168,6 +179,11 @@ impl Frames {
 
     /// The next frame of this kind; `None` at the end of the connection.
     pub(crate) async fn next(&mut self, kind: u8) -> Option<Vec<u8>> {
+        self.next_of(kind).await.map(|(_, payload)| payload)
+    }
+
+    /// The same with its stream.
+    pub(crate) async fn next_of(&mut self, kind: u8) -> Option<(u32, Vec<u8>)> {
         timeout(PATIENCE, async {
             loop {
                 let mut head = [0; 9];
@@ -176,7 +192,8 @@ impl Frames {
                 let mut payload = vec![0; usize::try_from(length).expect("short")];
                 self.0.read_exact(&mut payload).await.ok()?;
                 if head[3] == kind {
-                    return Some(payload);
+                    let stream = [head[5], head[6], head[7], head[8]];
+                    return Some((u32::from_be_bytes(stream), payload));
                 }
             }
         })
