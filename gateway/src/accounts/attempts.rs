@@ -17,7 +17,9 @@ const WIDER: u64 = 10;
 pub(super) struct Attempt {
     /// One client at one address, or one that signs up: forgotten when a log-in succeeds.
     pub(super) pair: String,
-    /// In the order in which they are counted, with what is allowed of each.
+    /// In the order in which they are counted, with what is allowed of each; the first that is over is the last that
+    /// counts. So a client that has had its turns adds no rows for addresses that it makes up, and does not use up an
+    /// owner's turns.
     subjects: Vec<(String, u64)>,
 }
 
@@ -31,8 +33,8 @@ impl Attempt {
         let wider = allowed.saturating_mul(WIDER);
         let subjects = vec![
             (format!("log-in from {client}"), wider),
-            (format!("log-in to {address}"), wider),
             (pair.clone(), allowed),
+            (format!("log-in to {address}"), wider),
         ];
         Self { pair, subjects }
     }
@@ -45,13 +47,10 @@ impl Attempt {
 
     /// Counts it. It counts whether it succeeds or not, before anybody knows.
     pub(super) async fn count(&self, catalog: &Catalog, window_ms: i64) -> Result<(), Problem> {
-        // The client first and by itself: one that has had its turns adds no rows for addresses that it makes up.
-        let (client, others) = self.subjects.split_at(1);
-        for subjects in [client, others].into_iter().filter(|subjects| !subjects.is_empty()) {
-            let names: Vec<String> = subjects.iter().map(|(name, _)| name.clone()).collect();
-            let counts = catalog.login_attempts().count(&names, window_ms).await.map_err(Problem::Catalog)?;
-            let over = counts.iter().zip(subjects).filter(|((count, _), (_, allowed))| count > allowed);
-            if let Some(ends_in_ms) = over.map(|((_, ends_in_ms), _)| *ends_in_ms).max() {
+        for (subject, allowed) in &self.subjects {
+            let counted = catalog.login_attempts().count(subject, window_ms).await;
+            let (count, ends_in_ms) = counted.map_err(Problem::Catalog)?;
+            if count > *allowed {
                 let retry_after_secs = u64::try_from(ends_in_ms).unwrap_or(0).div_ceil(1000).max(1);
                 return Err(Refusal::TooManyAttempts { retry_after_secs }.into());
             }

@@ -35,6 +35,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) stand: &'a Stand,
     pub(crate) host: &'a str,
     pub(crate) headers: Vec<(&'a str, &'a str)>,
+    /// The client's address, one of this machine's.
+    pub(crate) from: [u8; 4],
 }
 
 // === impl Databases ===
@@ -88,12 +90,16 @@ impl Desk {
 
 impl<'a> Asking<'a> {
     pub(crate) fn of(stand: &'a Stand) -> Self {
-        Self { stand, host: "gateway.test", headers: Vec::new() }
+        Self { stand, host: "gateway.test", headers: Vec::new(), from: [127, 0, 0, 1] }
     }
 
     pub(crate) fn with(mut self, name: &'a str, value: &'a str) -> Self {
         self.headers.push((name, value));
         self
+    }
+
+    pub(crate) fn from(self, from: [u8; 4]) -> Self {
+        Self { from, ..self }
     }
 
     pub(crate) fn at(self, host: &'a str) -> Self {
@@ -119,7 +125,7 @@ impl<'a> Asking<'a> {
         for (name, value) in self.headers.iter().copied().chain(kind.into_iter().flatten()) {
             write!(head, "{name}: {value}\r\n").expect("a String takes all");
         }
-        let mut wire = Wire::connect(self.stand.address()).await;
+        let mut wire = Wire::connect_from(self.stand.address(), self.from).await;
         wire.send(format!("{head}\r\n{body}")).await;
         wire.answer(method).await
     }
