@@ -16,7 +16,7 @@
 mod admin;
 mod attempts;
 mod cookies;
-mod handlers;
+pub(crate) mod handlers;
 mod json;
 mod origin;
 mod passwords;

@@ -17,7 +17,7 @@
 mod completion;
 mod digest;
 pub(crate) mod direct;
-mod form;
+pub(crate) mod form;
 pub(crate) mod http;
 pub(crate) mod names;
 pub(crate) mod parts;

@@ -6,7 +6,7 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
-    os::unix::fs::{PermissionsExt as _, chown},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::{Command, Output},
     thread,
@@ -24,6 +24,9 @@ const NAME: &str = "postgres";
 const VERSIONS: &str = "/usr/lib/postgresql";
 /// Who runs it where we are root, and who owns every database.
 const USER: &str = "postgres";
+/// In its data folder.
+const CERTIFICATE: &str = "tls.crt";
+const KEY: &str = "tls.key";
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// After this a process whose server has been killed has ended, too.
 const NOTICED_WITHIN: Duration = Duration::from_millis(200);
@@ -34,6 +37,8 @@ pub struct Postgres {
     child: Child,
     binaries: PathBuf,
     address: SocketAddr,
+    /// What has the server speak TLS.
+    has_tls: bool,
 }
 
 // === impl Postgres ===
@@ -44,9 +49,21 @@ impl Postgres {
     /// # Errors
     /// When PostgreSQL is not installed, or does not come up.
     pub fn start() -> Result<Self, Error> {
+        Self::start_with(false)
+    }
+
+    /// The same with TLS, as 127.0.0.1, by a certificate that only [`certificate`](Self::certificate) proves.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with_tls() -> Result<Self, Error> {
+        Self::start_with(true)
+    }
+
+    fn start_with(has_tls: bool) -> Result<Self, Error> {
         let mut attempts = Attempts::default();
         loop {
-            let outcome = Self::start_once();
+            let outcome = Self::start_once(has_tls);
             if !attempts.another(&outcome) {
                 return outcome;
             }
@@ -60,6 +77,11 @@ impl Postgres {
     pub fn database(&self, name: &str) -> Result<String, Error> {
         self.client("createdb", &[name])?;
         Ok(format!("postgres://{USER}@{}/{name}", self.address))
+    }
+
+    /// The certificate that it shows, if it speaks TLS: a PEM file.
+    pub fn certificate(&self) -> PathBuf {
+        data(self.child.folder()).join(CERTIFICATE)
     }
 
     /// Where it listens.
@@ -91,7 +113,7 @@ impl Postgres {
         self.kill();
         let mut attempts = Attempts::default();
         loop {
-            self.child.respawn(&server(&self.binaries, self.address, self.child.folder()))?;
+            self.child.respawn(&server(&self.binaries, self.address, self.child.folder(), self.has_tls))?;
             let outcome = self.wait_until_ready();
             if !attempts.another(&outcome) {
                 return outcome;
@@ -102,14 +124,17 @@ impl Postgres {
         }
     }
 
-    fn start_once() -> Result<Self, Error> {
+    fn start_once(has_tls: bool) -> Result<Self, Error> {
         let binaries = binaries()?;
         let folder = child::folder("postgres")?;
         make_cluster(&binaries, folder.path())?;
+        if has_tls {
+            make_certificate(&data(folder.path()))?;
+        }
         let [address] = child::free_addresses()?;
-        let command = server(&binaries, address, folder.path());
+        let command = server(&binaries, address, folder.path(), has_tls);
         let child = Child::spawn(NAME, &command, Ending::Kill, folder)?;
-        let mut server = Self { child, binaries, address };
+        let mut server = Self { child, binaries, address, has_tls };
         server.wait_until_ready()?;
         Ok(server)
     }
@@ -164,6 +189,19 @@ fn binaries() -> Result<PathBuf, Error> {
         .ok_or_else(|| Error::MissingBinary { name: NAME, looked_at: format!("{VERSIONS}/*/bin") })
 }
 
+/// A key that others can read is refused, so both files belong to whoever has the folder.
+fn make_certificate(data: &Path) -> Result<(), Error> {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("an address is a name");
+    let owner = fs::metadata(data)?;
+    for (name, text) in [(CERTIFICATE, made.cert.pem()), (KEY, made.signing_key.serialize_pem())] {
+        let path = data.join(name);
+        child::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        chown(&path, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
+}
+
 fn make_cluster(binaries: &Path, folder: &Path) -> Result<(), Error> {
     let data = data(folder);
     fs::create_dir(&data)?;
@@ -191,7 +229,7 @@ fn make_cluster(binaries: &Path, folder: &Path) -> Result<(), Error> {
     run(initdb.arg(&data).current_dir(folder)).map(drop)
 }
 
-fn server(binaries: &Path, address: SocketAddr, folder: &Path) -> Command {
+fn server(binaries: &Path, address: SocketAddr, folder: &Path, has_tls: bool) -> Command {
     let mut command = as_user(&binaries.join(NAME));
     command.arg("-D").arg(data(folder));
     let settings = [
@@ -202,6 +240,9 @@ fn server(binaries: &Path, address: SocketAddr, folder: &Path) -> Command {
         // It outlives kill -9, not a power cut.
         "fsync=off".to_owned(),
         "full_page_writes=off".to_owned(),
+        format!("ssl={}", if has_tls { "on" } else { "off" }),
+        format!("ssl_cert_file={CERTIFICATE}"),
+        format!("ssl_key_file={KEY}"),
     ];
     for setting in settings {
         command.args(["-c", &setting]);

@@ -12,9 +12,10 @@ pub(crate) enum Dialect {
     Sqlite,
 }
 
-/// Milliseconds since 1970 by the engine's clock, and not when its transaction began.
+/// Milliseconds since 1970 by the engine's clock: the same throughout a statement, later in the next one of the same
+/// transaction.
 const NOW: &str = "now_ms()";
-const POSTGRES_NOW: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+const POSTGRES_NOW: &str = "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT)";
 const SQLITE_NOW: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 
 /// SQLite locks the file instead.

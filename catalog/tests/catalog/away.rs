@@ -63,6 +63,26 @@ async fn a_postgres_that_knows_no_such_database_or_user() {
     assert!(!error.is_retryable() && error.to_string().contains("nothing"), "{error:?}");
 }
 
+/// Managed servers insist on it.
+#[tokio::test]
+async fn a_postgres_whose_certificate_is_checked() {
+    let server = Postgres::start_with_tls().expect("PostgreSQL starts");
+    let url = server.database("seekway").expect("a database");
+    let certificate = server.certificate();
+    let checked = format!("{url}?sslmode=verify-full&sslrootcert={}", certificate.display());
+    let catalog = Catalog::open(&checked.parse().expect("a URL"), &impatient()).await.expect("opens");
+    upload(&catalog, "over TLS", None).await;
+    // Nobody on this machine vouches for it, and its name is another one.
+    for wrong in [format!("{url}?sslmode=verify-full"), checked.replace("127.0.0.1", "localhost")] {
+        let outcome = Catalog::open(&wrong.parse().expect("a URL"), &impatient()).await;
+        assert!(outcome.is_err(), "{wrong}");
+    }
+    let plain = Postgres::start().expect("PostgreSQL starts");
+    let url = plain.database("seekway").expect("a database");
+    let insisting = format!("{url}?sslmode=require");
+    Catalog::open(&insisting.parse().expect("a URL"), &impatient()).await.expect_err("it speaks no TLS");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_sqlite_file_that_another_program_holds() {
     let stand = Stand::sqlite().await;

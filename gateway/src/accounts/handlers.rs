@@ -1,8 +1,8 @@
 //! `/api/auth/…`: who answers what. `people` sign up and log in and out; `machines` have tokens and keys.
 
 mod action;
-mod machines;
-mod people;
+pub(crate) mod machines;
+pub(crate) mod people;
 
 use std::net::IpAddr;
 
@@ -10,6 +10,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use seekway_catalog::{AccountId, Error, Role};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Accounts, Principal, Proof, Refusal, json, origin};
 use crate::app::RequestBody;
@@ -32,14 +33,15 @@ pub(crate) struct Asked<'a> {
     pub(crate) is_from_here: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewRole {
+pub(crate) struct NewRole {
     role: String,
 }
 
 /// An account, as it is shown to its owner.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Account)]
 pub(crate) struct Me {
     id: String,
     address: String,
@@ -48,8 +50,9 @@ pub(crate) struct Me {
     created_ms: i64,
 }
 
-#[derive(Serialize)]
-struct Everybody {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Accounts)]
+pub(crate) struct Everybody {
     accounts: Vec<Me>,
     /// `after` of the next page.
     next: Option<String>,

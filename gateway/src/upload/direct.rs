@@ -11,6 +11,7 @@ use http::{Method, Response, StatusCode};
 use seekway_catalog::{Complete, Part, Purpose, Upload, UploadId, UploadState, Via};
 use seekway_storage::{Attributes, ObjectKey, PartNumber, UploadId as StoreUpload};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::http::{UploadDocument, path_of};
 use super::{Announced, Body, Refusal, Uploads, parts, tus};
@@ -36,9 +37,10 @@ pub enum DirectAction {
     Complete,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = DirectUpload)]
 #[serde(deny_unknown_fields)]
-struct NewDocument {
+pub(crate) struct NewDocument {
     name: String,
     length: u64,
     #[serde(default)]
@@ -47,8 +49,9 @@ struct NewDocument {
     purpose: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Begun<'u> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = DirectUploadBegun)]
+pub(crate) struct Begun<'u> {
     #[serde(flatten)]
     upload: UploadDocument<'u>,
     /// Every part has this length but the last, which has what is left.
@@ -58,28 +61,32 @@ struct Begun<'u> {
     parts: Vec<Stored>,
 }
 
-#[derive(Serialize)]
-struct Stored {
+#[derive(Serialize, ToSchema)]
+#[schema(as = StoredPart)]
+pub(crate) struct Stored {
     number: u16,
     bytes: u64,
     etag: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = WantedParts)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+pub(crate) struct Wanted {
     numbers: Vec<u16>,
 }
 
-#[derive(Serialize)]
-struct Signed {
+#[derive(Serialize, ToSchema)]
+#[schema(as = SignedParts)]
+pub(crate) struct Signed {
     parts: Vec<SignedPart>,
     /// When these can be used no more.
     valid_for_secs: u64,
 }
 
-#[derive(Serialize)]
-struct SignedPart {
+#[derive(Serialize, ToSchema)]
+#[schema(as = SignedPart)]
+pub(crate) struct SignedPart {
     number: u16,
     bytes: u64,
     method: &'static str,
@@ -87,17 +94,19 @@ struct SignedPart {
     headers: Vec<(String, String)>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = DirectUploadDone)]
 #[serde(deny_unknown_fields)]
-struct Done {
+pub(crate) struct Done {
     /// What the client has seen; where it is given, the store must have the same.
     #[serde(default)]
     parts: Vec<DonePart>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = DonePart)]
 #[serde(deny_unknown_fields)]
-struct DonePart {
+pub(crate) struct DonePart {
     number: u16,
     etag: String,
 }

@@ -14,6 +14,7 @@ use http::{Response, StatusCode};
 use multer::{Constraints, Field, Multipart, SizeLimit, parse_boundary};
 use seekway_catalog::{Finished, Patch, Purpose, UploadState, Via};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::http::path_of;
 use super::{Announced, Ask, Body, BodyError, Refusal, Uploads, tus};
@@ -26,8 +27,9 @@ use crate::respond::Problem;
 const FIELD_BYTES_MAX: u64 = 4096;
 
 /// What is told of a video, or asset, that has just been made.
-#[derive(Serialize)]
-struct Made {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Made)]
+pub(crate) struct Made {
     id: String,
     url: String,
 }

@@ -4,6 +4,7 @@
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use seekway_catalog::{Finished, Upload};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Body, Uploads, direct, form, resumable, tus};
 use crate::caller::Caller;
@@ -48,8 +49,9 @@ fn is_resumable(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 /// What the API says of an upload.
-#[derive(Debug, Serialize)]
-pub(super) struct UploadDocument<'u> {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Upload)]
+pub(crate) struct UploadDocument<'u> {
     id: String,
     state: &'static str,
     via: &'static str,

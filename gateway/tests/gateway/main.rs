@@ -23,6 +23,7 @@ mod ranges;
 mod redbot;
 mod redis;
 mod replacement;
+mod schema;
 mod server;
 mod sharing;
 mod smuggling;

@@ -3,27 +3,30 @@
 use http::{Response, StatusCode};
 use seekway_catalog::{ApiKey, ApiKeyId};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Asked, or};
 use crate::accounts::{Accounts, Principal, Proof, Refusal, json, secrets};
 use crate::delivery::body::Payload;
 use crate::respond::Problem;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewKey {
+pub(crate) struct NewKey {
     name: String,
 }
 
-#[derive(Serialize)]
-struct Issued {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Token)]
+pub(crate) struct Issued {
     token: String,
     token_type: &'static str,
     expires_in: u64,
 }
 
-#[derive(Serialize)]
-struct ShownKey<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = ApiKey)]
+pub(crate) struct ShownKey<'a> {
     id: String,
     name: &'a str,
     created_ms: i64,
@@ -34,8 +37,9 @@ struct ShownKey<'a> {
     key: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct ShownKeys<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = ApiKeys)]
+pub(crate) struct ShownKeys<'a> {
     keys: Vec<ShownKey<'a>>,
 }
 

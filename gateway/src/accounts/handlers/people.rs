@@ -4,6 +4,7 @@ use http::header;
 use http::{Response, StatusCode};
 use seekway_catalog::{Account, Error, NewAccount};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{Asked, Me, or};
 use crate::accounts::attempts::Attempt;
@@ -12,25 +13,25 @@ use crate::config::Listing;
 use crate::delivery::body::Payload;
 use crate::respond::Problem;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SignUp {
+pub(crate) struct SignUp {
     address: String,
     #[serde(default)]
     name: String,
     password: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct LogIn {
+pub(crate) struct LogIn {
     address: String,
     password: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewPassword {
+pub(crate) struct NewPassword {
     password: String,
     new_password: String,
 }
