@@ -209,7 +209,7 @@ impl Ports {
         flag("volume.port", &self.volume);
         flag("volume.port.grpc", &self.volume_grpc);
         // Each bucket takes volumes of its own; they cost nothing until they are written.
-        flag("volume.max", &500);
+        flag("volume.max", &5000);
         flag("filer.port", &self.filer);
         flag("filer.port.grpc", &self.filer_grpc);
         flag("s3.port", &self.s3);

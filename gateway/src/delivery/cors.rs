@@ -23,7 +23,7 @@ pub static MEDIA: Shared =
 pub static UPLOADS: Shared = Shared {
     methods: HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
     request_headers: HeaderValue::from_static(
-        "Authorization, Content-Type, Idempotency-Key, Tus-Resumable, Upload-Checksum, Upload-Complete, Upload-Concat, \
+        "Authorization, Content-Disposition, Content-Type, Idempotency-Key, Tus-Resumable, Upload-Checksum, Upload-Complete, Upload-Concat, \
          Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Length, Upload-Metadata, Upload-Offset, \
          X-HTTP-Method-Override, X-Request-Id, X-Requested-With",
     ),

@@ -64,7 +64,7 @@ pub(super) struct Writer {
 /// How a body ended.
 enum End {
     Whole,
-    Broken(Refusal),
+    Broken(Problem),
 }
 
 // === impl Writer ===
@@ -105,11 +105,11 @@ impl Writer {
             self.has_room(self.end.saturating_add(announced))?;
         }
         if let End::Broken(why) = self.take_all(body).await? {
-            debug!(id = %self.upload.id, end = self.end, %why, "an upload was interrupted");
+            debug!(id = %self.upload.id, end = self.end, ?why, "an upload was interrupted");
             if self.checksum.is_none() && self.upload.via != Via::Form {
                 self.flush().await?;
             }
-            return Err(why.into());
+            return Err(why);
         }
         self.verify().await?;
         if is_last {
@@ -208,7 +208,7 @@ impl Writer {
             tokio::select! {
                 biased;
                 () = place.superseded.cancelled() => return Err(Refusal::TakenOver.into()),
-                () = inner.ending.cancelled() => return Ok(End::Broken(Refusal::Interrupted)),
+                () = inner.ending.cancelled() => return Ok(End::Broken(Problem::NotReady)),
                 chunk = body.next() => match chunk {
                     Some(Ok(bytes)) => {
                         heard = Instant::now();
@@ -216,14 +216,14 @@ impl Writer {
                     }
                     Some(Err(error)) => {
                         debug!(%error, "the body broke off");
-                        return Ok(End::Broken(Refusal::Interrupted));
+                        return Ok(End::Broken(Refusal::Interrupted.into()));
                     }
                     None => return Ok(End::Whole),
                 },
                 stored = Storing::landed(storing) => self.commit(stored?).await?,
                 _ = tick.tick() => {
                     if heard.elapsed() >= self.inner.limits.stall_timeout() {
-                        return Ok(End::Broken(Refusal::Stalled));
+                        return Ok(End::Broken(Refusal::Stalled.into()));
                     }
                     if heard.elapsed() >= patience && self.checksum.is_none() && self.end > self.safe {
                         self.flush().await?;

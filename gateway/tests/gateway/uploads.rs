@@ -4,6 +4,7 @@ mod clients;
 mod direct;
 mod form;
 mod kills;
+mod left;
 mod memory;
 mod ownership;
 mod resumable;

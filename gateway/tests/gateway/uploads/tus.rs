@@ -3,13 +3,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use md5::Md5;
-use seekway_storage::{Attributes, ObjectKey};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::stand::{BYTES, MIB, TUS, Uploading, video};
-use crate::support::wire::head;
-use crate::support::{Stand, until};
+use crate::support::until;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_in_pieces_of_any_size_becomes_a_video() {
@@ -64,23 +62,6 @@ async fn what_came_before_a_cut_is_kept() {
         let made = up.assert_video(Uploading::video_of(&answer), &bytes).await;
         assert!(made.source.sha256.is_some());
         up.assert_clean(&[&made.source.key]).await;
-    }
-}
-
-/// The other end of a dead connection never says that it is gone.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_silent_client_has_its_bytes_kept_and_a_newcomer_takes_over() {
-    for up in Uploading::both(&[]).await {
-        let bytes = video(3, 6 * MIB);
-        let target = up.create(&[("Upload-Length", &bytes.len().to_string())]).await;
-        let mut silent = up.begin_patch(&target, 0, bytes.len()).await;
-        silent.send(&bytes[..MIB]).await;
-        until("silence has it kept", async || (up.offset(&target).await == MIB).then_some(())).await;
-        let answer = up.patch(&target, MIB, &bytes[MIB..]).await;
-        assert_eq!(answer.status, 204, "{answer:?}");
-        let told = silent.answer("PATCH").await;
-        assert_eq!(told.status, 423, "the older one is told to stop: {told:?}");
-        up.assert_video(Uploading::video_of(&answer), &bytes).await;
     }
 }
 
@@ -184,78 +165,6 @@ async fn a_terminated_upload_leaves_nothing() {
             assert_eq!(up.ask(method, &target, &[TUS], b"").await.status, 404, "{method}");
         }
         assert_eq!(up.patch(&target, 0, b"x").await.status, 404);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_expired_upload_is_gone() {
-    for up in Uploading::both(&[("SEEKWAY_UPLOAD_EXPIRY", "1s")]).await {
-        let target = up.create(&[("Upload-Length", "1000")]).await;
-        until("it expires", async || {
-            (up.ask("HEAD", &target, &[TUS], b"").await.status == 410).then_some(())
-        })
-        .await;
-        assert_eq!(up.patch(&target, 0, b"x").await.status, 410);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_continues_is_swept() {
-    for up in Uploading::both(&[("SEEKWAY_UPLOAD_EXPIRY", "2s")]).await {
-        let bytes = video(9, 10 * MIB);
-        let kept = up.create(&[("Upload-Length", "100")]).await;
-        let made = Uploading::video_of(&up.patch(&kept, 0, &bytes[..100]).await);
-        let target = up.create(&[("Upload-Length", "99999999")]).await;
-        let piece = up.create(&[("Upload-Length", "999999"), ("Upload-Concat", "partial")]).await;
-        assert_eq!(up.patch(&target, 0, &bytes).await.status, 204);
-        assert_eq!(up.patch(&piece, 0, &bytes[..5000]).await.status, 204);
-        // Somebody else's, where ours are.
-        let strange = ObjectKey::new("original/2026/11/23/their-own.mp4").expect("a key");
-        let theirs = up.store.create_multipart(&strange, &Attributes::default()).await.expect("begins");
-        until("nothing is left of them", async || {
-            (up.ask("HEAD", &target, &[TUS], b"").await.status == 404
-                && up.ask("HEAD", &piece, &[TUS], b"").await.status == 404)
-                .then_some(())
-        })
-        .await;
-        let theirs_still = up.store.abort_multipart(&strange, &theirs);
-        assert!(up.store.list_parts(&strange, &theirs, None).await.is_ok(), "it is not ours to sweep");
-        theirs_still.await.expect("aborts");
-        let made = up.assert_video(made, &bytes[..100]).await;
-        up.assert_clean(&[&made.source.key]).await;
-    }
-}
-
-/// Replicas share nothing but the store and the database.
-#[tokio::test(flavor = "multi_thread")]
-async fn any_replica_continues_any_upload() {
-    for up in Uploading::both(&[]).await {
-        let settings: Vec<_> =
-            up.settings().iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let folder = tempfile::TempDir::new().expect("a folder");
-        let other = Stand::start(&settings, &[], None, folder);
-        let bytes = video(10, 12 * MIB);
-        let target = up.create(&[("Upload-Length", &bytes.len().to_string())]).await;
-        // The first replica still has a connection that says nothing, and bytes of it that it would commit.
-        let mut silent = up.begin_patch(&target, 0, bytes.len()).await;
-        silent.send(&bytes[..3 * MIB]).await;
-        until("silence has it kept", async || (up.offset(&target).await == 3 * MIB).then_some(())).await;
-        let mut wire = other.connect().await;
-        let rest = (bytes.len() - 3 * MIB).to_string();
-        let headers = [TUS, BYTES, ("Upload-Offset", "3145728"), ("Content-Length", rest.as_str())];
-        wire.send(head("PATCH", &target, &headers)).await;
-        wire.send(&bytes[3 * MIB..10 * MIB]).await;
-        // It wakes up, and may not commit.
-        silent.send(&bytes[3 * MIB..4 * MIB]).await;
-        wire.send(&bytes[10 * MIB..]).await;
-        let answer = wire.answer("PATCH").await;
-        assert_eq!(answer.status, 204, "{answer:?}");
-        drop(silent);
-        let made = up.assert_video(Uploading::video_of(&answer), &bytes).await;
-        until("what the first one stored late is gone", async || {
-            (up.keys().await == [made.source.key.as_str()]).then_some(())
-        })
-        .await;
     }
 }
 
