@@ -17,6 +17,8 @@ use crate::Error;
 
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
+/// RFC 9112 §7.1.
+const EMPTY_CHUNKED: &[u8; 5] = b"0\r\n\r\n";
 
 /// One connection, with one request at a time.
 #[derive(Debug)]
@@ -190,7 +192,7 @@ impl Connection {
             response.parse(&self.received).map_err(|error| broken(&format!("malformed head: {error}")))?;
         let httparse::Status::Complete(end) = parsed else { return Ok(None) };
         let mut head = Head { status: response.code.unwrap_or_default(), length: 0, place: None, age: 0 };
-        let mut keeps_alive = true;
+        let (mut keeps_alive, mut is_chunked) = (true, false);
         for header in &*response.headers {
             let value = str::from_utf8(header.value).unwrap_or_default().trim();
             if header.name.eq_ignore_ascii_case("content-length") {
@@ -202,10 +204,19 @@ impl Connection {
             } else if header.name.eq_ignore_ascii_case("connection") {
                 keeps_alive = !value.eq_ignore_ascii_case("close");
             } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-                return Err(broken("a body without Content-Length"));
+                is_chunked = true;
             }
         }
-        (self.head_bytes, self.at) = (end, end);
+        self.head_bytes = end;
+        self.at = end;
+        if is_chunked {
+            // Nobody asks for a body that comes so, but Node sends an empty one.
+            match self.received[end..].first_chunk() {
+                Some(EMPTY_CHUNKED) => self.at += EMPTY_CHUNKED.len(),
+                Some(_) => return Err(broken("a body without Content-Length")),
+                None => return Ok(None),
+            }
+        }
         (self.remaining, self.keeps_alive) = (head.length, keeps_alive);
         Ok(Some(head))
     }
