@@ -61,7 +61,7 @@ pub enum Workload {
     Streams(Streams),
     /// Viewers.
     Players(Players),
-    /// Files that come in, by tus.
+    /// Files that come in.
     Uploads(Uploads),
 }
 

@@ -19,11 +19,11 @@ use self::{tus_server::TusServer, varnish::Varnish};
 use crate::{
     Error, child, footprint,
     gateway::{Gateway, Launch, TUS_PATH},
-    load::{Film, Measurement, Target, Uploads},
+    load::{Film, Target, Uploads},
     nginx::Nginx,
     origin::Origin,
     processes,
-    seaweed::{Bucket, SeaweedFs},
+    seaweed::{Bucket, Checked, SeaweedFs},
 };
 
 /// The bucket of the films; every peer has it as the first segment of the path.
@@ -244,9 +244,9 @@ impl Peer {
         Ok(Weight { memory_bytes, socket_bytes })
     }
 
-    /// Compares what is in the store with what a run of `uploads` with this seed sent: [`Bucket::check`].
-    pub async fn check(&self, uploads: &Uploads, seed: u64, found: &mut Measurement) -> Result<(), Error> {
-        self.bucket.as_ref().expect("it takes uploads").check(uploads, seed, found).await
+    /// Compares what is in the store with what a run of `uploads` with this seed sent.
+    pub async fn check(&self, uploads: &Uploads, seed: u64) -> Result<Checked, Error> {
+        self.bucket.as_ref().expect("it takes uploads").check(uploads, seed).await
     }
 
     /// Stops it, and deletes what was uploaded to it.

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use tempfile::TempDir;
 
-pub use self::bucket::Bucket;
+pub use self::bucket::{Bucket, Checked};
 use crate::{
     Error,
     child::{self, Attempts, Child, Ending},

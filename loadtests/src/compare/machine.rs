@@ -40,7 +40,9 @@ fn version(name: &'static str, flag: &str) -> String {
     let Ok(binary) = child::find_binary(name) else { return "not installed".to_owned() };
     let mut command = Command::new(binary);
     command.arg(flag);
-    first_line(command)
+    let line = first_line(command);
+    // Node says nothing but a number.
+    if line.contains(name) { line } else { format!("{name} {line}") }
 }
 
 /// The version of an npm package that `peers/tus` asks for.

@@ -251,7 +251,7 @@ pub(super) async fn driven(peer: &Peer, workload: Workload, drive_: &Drive) -> R
     };
     let mut outcome = drive(&Arc::new(target), workload, drive_).await;
     if let (Ok(found), Workload::Uploads(uploads)) = (&mut outcome, workload) {
-        peer.check(&uploads, drive_.seed, found).await?;
+        found.put_checked(peer.check(&uploads, drive_.seed).await?);
     }
     if outcome.is_err() {
         eprintln!("the end of the log of {}:\n{}", peer.kind().name(), peer.log_tail());

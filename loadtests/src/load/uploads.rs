@@ -80,6 +80,18 @@ impl Content {
         &self.block[usize::try_from(place).expect("less than a block")..]
     }
 
+    /// All of it, of an upload of so many bytes.
+    pub fn bytes(&self, seed: u64, ticket: u64, length: usize) -> Vec<u8> {
+        let name = Self::name(seed, ticket);
+        let mut bytes = Self::beginning(name).to_vec();
+        while bytes.len() < length {
+            let rest = self.rest(name, bytes.len() as u64);
+            bytes.extend_from_slice(&rest[..rest.len().min(length - bytes.len())]);
+        }
+        bytes.truncate(length);
+        bytes
+    }
+
     /// Which upload of the run with this seed begins like this, if one does.
     pub fn ticket_of(seed: u64, beginning: &[u8]) -> Option<u64> {
         let rest = beginning.strip_prefix(BRAND)?;
@@ -207,7 +219,8 @@ async fn send(
 
 fn head(lane: &Lane, method: &str, path: &str, headers: &str) -> Vec<u8> {
     let host = &lane.target.host;
-    format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nTus-Resumable: 1.0.0\r\n{headers}\r\n\r\n").into_bytes()
+    format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nTus-Resumable: 1.0.0\r\n{headers}\r\n\r\n")
+        .into_bytes()
 }
 
 fn expect(method: &str, path: &str, head: Head, status: u16) -> Result<(), Error> {
@@ -230,17 +243,8 @@ mod tests {
     #[test]
     fn content_is_told_by_its_beginning_and_checked_anywhere() {
         let content = Content::new();
-        let name = Content::name(3, 70_007);
-        let whole = |len: usize| {
-            let mut bytes = Content::beginning(name).to_vec();
-            while bytes.len() < len {
-                let rest = content.rest(name, bytes.len() as u64);
-                bytes.extend_from_slice(&rest[..rest.len().min(len - bytes.len())]);
-            }
-            bytes
-        };
-        let mut bytes = whole(2 * BLOCK_BYTES + 5);
-        let ticket = 70_007 & 0xffff;
+        let ticket = 7;
+        let mut bytes = content.bytes(3, ticket, 2 * BLOCK_BYTES + 5);
         assert_eq!(Content::ticket_of(3, &bytes), Some(ticket));
         assert_eq!(Content::ticket_of(4, &bytes), None);
         assert_eq!(Content::ticket_of(3, &bytes[..23]), None);

@@ -10,7 +10,7 @@ use super::{expect_success, unexpected};
 use crate::{
     Error,
     client::Client,
-    load::{Content, Measurement, Uploads},
+    load::{Content, Uploads},
 };
 
 /// More than a test or a run has in one folder.
@@ -25,6 +25,15 @@ const UNDER_WAY: &str = ".uploads";
 pub struct Bucket {
     filer: SocketAddr,
     name: String,
+}
+
+/// What a look at everything in a bucket came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    /// Uploads of which every byte is there, and once.
+    pub right: u64,
+    /// Bytes that were compared.
+    pub bytes: u64,
 }
 
 /// What is asked of a folder.
@@ -67,11 +76,11 @@ impl Bucket {
         expect_success("DELETE", &path, status, &body)
     }
 
-    /// Compares all that is here with what a run of `uploads` with this seed sent, and adds to `found` how many were
-    /// read and how many of them were not there or were wrong. Other objects do not matter.
-    pub async fn check(&self, uploads: &Uploads, seed: u64, found: &mut Measurement) -> Result<(), Error> {
+    /// Compares all that is here with what a run of `uploads` with this seed sent. Other objects do not matter.
+    pub async fn check(&self, uploads: &Uploads, seed: u64) -> Result<Checked, Error> {
         let content = Content::new();
-        let mut right = HashSet::new();
+        let (mut seen, mut wrong) = (HashSet::new(), HashSet::new());
+        let mut compared = 0;
         let mut client = Client::connect(self.filer).await?;
         for path in self.objects().await? {
             let mut beginning = Vec::new();
@@ -83,13 +92,12 @@ impl Bucket {
             };
             // One byte too many would be seen, too.
             let bytes = read(&mut client, &path, 0..uploads.bytes + 1, compare).await?;
-            found.verified_bytes += bytes;
-            if !is_right || bytes != uploads.bytes || !right.insert(ticket) {
-                found.wrong += 1;
+            compared += bytes;
+            if !seen.insert(ticket) || !is_right || bytes != uploads.bytes {
+                wrong.insert(ticket);
             }
         }
-        found.wrong += found.requests.saturating_sub(right.len() as u64 + found.wrong);
-        Ok(())
+        Ok(Checked { right: seen.difference(&wrong).count() as u64, bytes: compared })
     }
 
     /// The paths of all objects.
@@ -98,7 +106,8 @@ impl Bucket {
         let mut objects = Vec::new();
         while let Some(folder) = folders.pop() {
             let path = format!("{folder}/?limit={ENTRIES_MAX}");
-            let (status, body) = self.ask(Method::GET, &path, &[(header::ACCEPT, "application/json")]).await?;
+            let (status, body) =
+                self.ask(Method::GET, &path, &[(header::ACCEPT, "application/json")]).await?;
             expect_success("GET", &path, status, &body)?;
             let listing: Listing =
                 serde_json::from_slice(&body).map_err(|_| unexpected("GET", &path, status, &body))?;

@@ -156,11 +156,6 @@ impl<'a> Scale<'a> {
         }
     }
 
-    /// The most of each that was seen.
-    pub(super) fn peak(&self) -> Footprint {
-        self.peak
-    }
-
     /// The promise: resident memory and kernel memory of the sockets stay below what the gateway says of itself.
     pub(super) async fn judge(&self, figures: &mut Figures) -> Result<(), Error> {
         let metrics = self.gateway.metrics().await?;
