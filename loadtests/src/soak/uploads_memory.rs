@@ -47,15 +47,21 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
     ];
     let launch = Launch::with_uploads(&stage.binary(), &seaweed, &bucket, &settings);
     let gateway = Gateway::start(&launch).await?;
-    let mut scale = Scale::in_front_of(&gateway, seaweed.address())?;
-
-    stage.begin("uploading", 1);
-    let uploads = Uploads { at_once: UPLOADS, bytes, piece_bytes: u64::MAX };
-    let length = Length { time: Duration::MAX, requests: UPLOADS as u64 };
-    let plan = Drive { threads: 2, length, seed: 1, verify_every: 0, progress: Progress::default() };
     let films = vec![Film { path: TUS_PATH.to_owned(), size: 0, seed: None }];
     let address = gateway.address();
     let target = Arc::new(Target { address, host: address.to_string(), films });
+    let uploads = Uploads { at_once: UPLOADS, bytes, piece_bytes: u64::MAX };
+    let plan = |requests: u64, seed: u64| {
+        let length = Length { time: Duration::MAX, requests };
+        Drive { threads: 2, length, seed, verify_every: 0, progress: Progress::default() }
+    };
+    // A short one before, so that what is weighed is memory of uploads, and not the code that takes them.
+    let first = Workload::Uploads(Uploads { at_once: 1, bytes: MIB, ..uploads });
+    drive(&target, first, &plan(1, 0)).await?;
+    let mut scale = Scale::in_front_of(&gateway, seaweed.address())?;
+
+    stage.begin("uploading", 1);
+    let plan = plan(UPLOADS as u64, 1);
     let mut found = {
         let weighing = async {
             loop {
@@ -86,7 +92,7 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
         + S3_REQUESTS * S3_CONNECTION_BYTES
         + CONNECTIONS * CONNECTION_BYTES;
     let grown = scale.grown().resident;
-    figures.at_most("resident beyond that of an idle gateway", Value::Bytes(grown), Value::Bytes(allowed));
+    figures.at_most("resident beyond that before", Value::Bytes(grown), Value::Bytes(allowed));
     scale.judge(&mut figures).await?;
     Ok(figures)
 }
