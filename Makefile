@@ -42,7 +42,7 @@ bench-keep: ## count the same instructions, and keep the counts for later runs t
 	@scripts/setup bench
 	@$(BENCH) --bench instructions -- --keep
 
-compare: ## measure Seekway beside nginx and Varnish, on release builds (ARGS are passed on, such as "--scenario hot-64k --keep")
+compare: ## measure Seekway beside nginx, Varnish and a tus server, on release builds (ARGS are passed on, such as "--scenario hot-64k --keep")
 	@scripts/setup compare
 	@cargo build --release --locked -p seekway-gateway -p seekway-loadtests
 	@$(TARGET_DIR)/release/loadtest compare $(ARGS)
@@ -70,4 +70,4 @@ loadtest: ## put load on TARGET, a URL of any server of yours (ARGS are passed o
 
 clean: ## remove what was built or installed here; data/ stays
 	@cargo clean --quiet
-	@rm -rf .tools tests/browser/node_modules
+	@rm -rf .tools tests/browser/node_modules loadtests/peers/tus/node_modules

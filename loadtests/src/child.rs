@@ -24,6 +24,8 @@ pub(crate) const POLL: Duration = Duration::from_millis(10);
 const ENDED_WITHIN: Duration = Duration::from_secs(5);
 const START_ATTEMPTS: usize = 5;
 const LOG: &str = "log";
+/// Debian and its like mount a tmpfs there.
+const TMPFS: &str = "/dev/shm";
 
 /// How a child is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,6 +213,16 @@ pub(crate) fn find_binary(name: &'static str) -> Result<PathBuf, Error> {
 /// A temporary folder whose name says whose it is.
 pub(crate) fn folder(name: &str) -> Result<TempDir, Error> {
     Ok(tempfile::Builder::new().prefix(&format!("seekway-{name}-")).tempdir()?)
+}
+
+/// The same on a tmpfs, so that nobody is measured by a disk; among the other temporary files where there is none.
+pub(crate) fn folder_in_memory(name: &str) -> Result<TempDir, Error> {
+    let parent = Path::new(TMPFS);
+    if !parent.is_dir() {
+        return folder(name);
+    }
+    let folder = tempfile::Builder::new().prefix(&format!("seekway-{name}-")).tempdir_in(parent);
+    folder.map_err(|source| Error::File { path: parent.to_owned(), source })
 }
 
 /// Writes a file, such as a server's configuration.

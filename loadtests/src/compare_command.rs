@@ -15,10 +15,11 @@ use seekway_loadtests::{
     peers::Kind,
 };
 
-/// Put the same workloads on Seekway, nginx and Varnish, in turns, and say who needs what for them.
+/// Put the same workloads on Seekway, nginx, Varnish and a tus server, in turns, and say who needs what for them.
 ///
 /// Every server is started here, on a free port of this machine, with as many workers as there are cores and the same
-/// memory for its cache, and stopped afterwards. Those in front of an object store have the shaped origin behind them.
+/// memory for its cache, and stopped afterwards. Those in front of an object store have the shaped origin behind them, or
+/// SeaweedFS where they take uploads; the tus server is one process of Node, as its authors start it.
 /// Processor time and memory of each are what the kernel says of its processes. Bodies are compared with what they
 /// should be, all of them or some, by scenario.
 ///

@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus},
     time::{Duration, Instant},
 };
@@ -16,7 +16,11 @@ use crate::{
     Error,
     child::{self, Attempts, Child, Ending},
     client::Client,
+    seaweed::{Bucket, SeaweedFs},
 };
+
+/// Where it takes uploads by tus.
+pub const TUS_PATH: &str = "/api/uploads";
 
 const NAME: &str = "gateway";
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -47,6 +51,33 @@ pub struct Gateway {
 /// A reading of Prometheus' text format.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics(Vec<(String, f64)>);
+
+// === impl Launch ===
+
+impl Launch {
+    /// One that takes uploads into `bucket`, with its database beside its log, and with more `settings`.
+    pub fn with_uploads(
+        binary: &Path,
+        seaweed: &SeaweedFs,
+        bucket: &Bucket,
+        settings: &[(&str, String)],
+    ) -> Self {
+        let uploads = [
+            ("AWS_ACCESS_KEY_ID", seaweed.access_key()),
+            ("AWS_SECRET_ACCESS_KEY", seaweed.secret_key()),
+            ("DATABASE_URL", "sqlite:seekway.db"),
+            ("SEEKWAY_UPLOADS", "on"),
+        ];
+        let settings = settings.iter().map(|(name, value)| (*name, value.as_str()));
+        let environment = uploads.into_iter().chain(settings);
+        Self {
+            binary: binary.to_owned(),
+            endpoint: seaweed.endpoint(),
+            bucket: bucket.name().to_owned(),
+            environment: environment.map(|(name, value)| (name.into(), value.into())).collect(),
+        }
+    }
+}
 
 // === impl Metrics ===
 

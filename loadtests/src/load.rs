@@ -22,6 +22,7 @@ mod recorder;
 mod sessions;
 mod streams;
 mod target;
+mod uploads;
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -44,6 +45,7 @@ pub use self::{
     sessions::{SessionCounts, Sessions},
     streams::Streams,
     target::{Film, Target},
+    uploads::{Content, Uploads},
 };
 use crate::Error;
 
@@ -59,6 +61,8 @@ pub enum Workload {
     Streams(Streams),
     /// Viewers.
     Players(Players),
+    /// Files that come in.
+    Uploads(Uploads),
 }
 
 /// What ends a run, whichever comes first.
@@ -83,6 +87,7 @@ impl Workload {
             Self::Herd(herd) => herd.readers,
             Self::Streams(streams) => streams.connections,
             Self::Players(_) => usize::MAX,
+            Self::Uploads(uploads) => uploads.at_once,
         }
     }
 
@@ -93,6 +98,7 @@ impl Workload {
             Self::Herd(herd) => herd.run(lane).await,
             Self::Streams(streams) => streams.run(lane).await,
             Self::Players(players) => players.run(lane).await,
+            Self::Uploads(uploads) => uploads.run(lane).await,
         }
     }
 }
@@ -134,6 +140,7 @@ mod tests {
         let arrivals = Arrivals::Open { per_second: 500.0 };
         let ranges = Ranges { bytes: 1000, connections: 2, arrivals, offsets, churn: false, copies: false };
         assert_comes_back(&Workload::Streams(Streams { bytes: 1, connections: 1, streams: 1, offsets }));
+        assert_comes_back(&Workload::Uploads(Uploads { at_once: 8, bytes: 9 << 20, piece_bytes: 8 << 20 }));
         assert_comes_back(&Length::time(Duration::from_secs(1)));
         for workload in [
             Workload::Ranges(ranges),

@@ -2,24 +2,28 @@
 //!
 //! Every one serves the same films under `/media/` over HTTP/1.1 without TLS, has as many workers as this process may
 //! use cores, writes no access log, and keeps connections open. Those that cache may keep the same number of bytes.
+//!
+//! Those that take uploads have a bucket each, of the same `SeaweedFS`.
 
 mod films;
 mod nginx;
+mod tus_server;
 mod varnish;
 
-use std::path::Path;
+use std::{net::SocketAddr, path::Path};
 
 use tempfile::TempDir;
 
 pub use self::films::Films;
-use self::varnish::Varnish;
+use self::{tus_server::TusServer, varnish::Varnish};
 use crate::{
-    Error, footprint,
-    gateway::{Gateway, Launch},
-    load::Target,
+    Error, child, footprint,
+    gateway::{Gateway, Launch, TUS_PATH},
+    load::{Film, Target, Uploads},
     nginx::Nginx,
     origin::Origin,
     processes,
+    seaweed::{Bucket, Checked, SeaweedFs},
 };
 
 /// The bucket of the films; every peer has it as the first segment of the path.
@@ -40,6 +44,10 @@ pub enum Kind {
     NginxSlice,
     /// Varnish in front of the origin.
     Varnish,
+    /// Seekway in front of `SeaweedFS`, taking uploads.
+    SeekwayUploads,
+    /// `@tus/server` in front of `SeaweedFS`.
+    TusServer,
 }
 
 /// What peers are started on.
@@ -55,6 +63,8 @@ pub struct Ground<'a> {
     pub cache_bytes: u64,
     /// Threads or processes that serve clients, in place of one for each core.
     pub workers: Option<usize>,
+    /// What those that take uploads have behind them.
+    pub seaweed: Option<&'a SeaweedFs>,
 }
 
 /// A running server. Dropping it stops it; it also ends with the thread that started it.
@@ -63,7 +73,10 @@ pub struct Peer {
     kind: Kind,
     server: Server,
     target: Target,
+    /// Of what it has behind it.
     origin_port: u16,
+    /// Where its uploads end.
+    bucket: Option<Bucket>,
 }
 
 #[derive(Debug)]
@@ -73,6 +86,7 @@ enum Server {
     /// With its cache, if it has one.
     Nginx(Nginx, Option<TempDir>),
     Varnish(Varnish),
+    Tus(TusServer),
 }
 
 /// What a peer weighs.
@@ -89,13 +103,15 @@ pub struct Weight {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Origin,
         Self::SeekwayS3,
         Self::SeekwayLocal,
         Self::NginxStatic,
         Self::NginxSlice,
         Self::Varnish,
+        Self::SeekwayUploads,
+        Self::TusServer,
     ];
 
     /// What it is called in commands and reports.
@@ -107,12 +123,19 @@ impl Kind {
             Self::NginxStatic => "nginx-static",
             Self::NginxSlice => "nginx-slice",
             Self::Varnish => "varnish",
+            Self::SeekwayUploads => "seekway-uploads",
+            Self::TusServer => "tus-server",
         }
     }
 
     /// Whether it serves files.
     pub const fn serves_files(self) -> bool {
         matches!(self, Self::SeekwayLocal | Self::NginxStatic)
+    }
+
+    /// Whether it takes uploads.
+    pub const fn takes_uploads(self) -> bool {
+        matches!(self, Self::SeekwayUploads | Self::TusServer)
     }
 }
 
@@ -122,6 +145,9 @@ impl Peer {
     /// Starts a server and waits until it answers.
     pub async fn start(kind: Kind, ground: &Ground<'_>) -> Result<Self, Error> {
         let Ground { origin, films, cache_bytes, workers, .. } = *ground;
+        if kind.takes_uploads() {
+            return Self::start_for_uploads(kind, ground).await;
+        }
         let server = match kind {
             Kind::Origin => Server::Origin,
             Kind::SeekwayS3 => Server::Gateway(Gateway::start(&seekway(ground, &[])).await?),
@@ -132,20 +158,31 @@ impl Peer {
             }
             Kind::NginxStatic => Server::Nginx(nginx::files(films.folder(), workers).await?, None),
             Kind::NginxSlice => {
-                let cache = films::in_memory("nginx-cache")?;
+                let cache = child::folder_in_memory("nginx-cache")?;
                 let nginx = nginx::cache(origin.address(), cache.path(), cache_bytes, workers).await?;
                 Server::Nginx(nginx, Some(cache))
             }
             Kind::Varnish => Server::Varnish(Varnish::start(origin.address(), cache_bytes, workers).await?),
+            Kind::SeekwayUploads | Kind::TusServer => unreachable!("they were started above"),
         };
-        let address = match &server {
-            Server::Origin => origin.address(),
-            Server::Gateway(gateway) => gateway.address(),
-            Server::Nginx(nginx, _) => nginx.address(),
-            Server::Varnish(varnish) => varnish.address(),
-        };
+        let address = server.address().unwrap_or_else(|| origin.address());
         let target = Target::of_patterns(address, &format!("/{BUCKET}/"), films.count(), films.bytes());
-        Ok(Self { kind, server, target, origin_port: origin.address().port() })
+        Ok(Self { kind, server, target, origin_port: origin.address().port(), bucket: None })
+    }
+
+    async fn start_for_uploads(kind: Kind, ground: &Ground<'_>) -> Result<Self, Error> {
+        let seaweed = ground.seaweed.expect("a scenario of uploads has one");
+        let bucket = seaweed.new_bucket().await?;
+        let (server, path) = if kind == Kind::TusServer {
+            (Server::Tus(TusServer::start(seaweed, &bucket).await?), tus_server::PATH)
+        } else {
+            let launch = Launch::with_uploads(ground.gateway, seaweed, &bucket, &[]);
+            (Server::Gateway(Gateway::start(&launch).await?), TUS_PATH)
+        };
+        let address = server.address().expect("it is a server of its own");
+        let films = vec![Film { path: path.to_owned(), size: 0, seed: None }];
+        let target = Target { address, host: address.to_string(), films };
+        Ok(Self { kind, server, target, origin_port: seaweed.address().port(), bucket: Some(bucket) })
     }
 
     /// Which kind it is.
@@ -180,6 +217,7 @@ impl Peer {
             Server::Gateway(gateway) => processes::family(gateway.pid()),
             Server::Nginx(nginx, _) => processes::family(nginx.pid()),
             Server::Varnish(varnish) => processes::family(varnish.pid()),
+            Server::Tus(server) => processes::family(server.pid()),
         }
     }
 
@@ -206,6 +244,20 @@ impl Peer {
         Ok(Weight { memory_bytes, socket_bytes })
     }
 
+    /// Compares what is in the store with what a run of `uploads` with this seed sent.
+    pub async fn check(&self, uploads: &Uploads, seed: u64) -> Result<Checked, Error> {
+        self.bucket.as_ref().expect("it takes uploads").check(uploads, seed).await
+    }
+
+    /// Stops it, and deletes what was uploaded to it.
+    pub async fn clear(self) -> Result<(), Error> {
+        drop(self.server);
+        match self.bucket {
+            Some(bucket) => bucket.delete().await,
+            None => Ok(()),
+        }
+    }
+
     /// What it still does for nobody, where it says so: its gauges that are not zero though they should be.
     pub async fn leftovers(&self) -> Result<Vec<String>, Error> {
         // Not the requests that run: asking is one of them.
@@ -224,6 +276,22 @@ impl Peer {
             Server::Gateway(gateway) => gateway.log_tail(),
             Server::Nginx(nginx, _) => nginx.log_tail(),
             Server::Varnish(varnish) => varnish.log_tail(),
+            Server::Tus(server) => server.log_tail(),
+        }
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Where it listens; the origin is told elsewhere.
+    fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Origin => None,
+            Self::Gateway(gateway) => Some(gateway.address()),
+            Self::Nginx(nginx, _) => Some(nginx.address()),
+            Self::Varnish(varnish) => Some(varnish.address()),
+            Self::Tus(server) => Some(server.address()),
         }
     }
 }

@@ -6,18 +6,23 @@
 //! alone would be wrong here: they fire when the *thread* that started the child ends, and a test's thread
 //! ends long before a server that all tests share.
 
+mod bucket;
+
 use std::{
     ffi::OsString,
     hash::{BuildHasher as _, Hasher as _, RandomState},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
+use tempfile::TempDir;
 
+pub use self::bucket::{Bucket, Checked};
 use crate::{
     Error,
     child::{self, Attempts, Child, Ending},
@@ -54,6 +59,8 @@ pub struct SeaweedFs {
     s3: SocketAddr,
     filer: SocketAddr,
     keeper: Child,
+    /// How many [new ones](Self::new_bucket) there were.
+    buckets: AtomicU32,
 }
 
 /// One port for each listener; SeaweedFS would otherwise pick fixed ones.
@@ -77,14 +84,28 @@ const ADMIN_GRPC_OFFSET: u16 = 10_000;
 impl SeaweedFs {
     /// Starts a server and waits until an object was written to it and read back through S3.
     pub async fn start() -> Result<Self, Error> {
+        Self::start_in(child::folder).await
+    }
+
+    /// The same with its data in memory, where there is a tmpfs.
+    pub async fn start_in_memory() -> Result<Self, Error> {
+        Self::start_in(child::folder_in_memory).await
+    }
+
+    async fn start_in(folder: fn(&str) -> Result<TempDir, Error>) -> Result<Self, Error> {
         let weed = find_weed()?;
         let mut attempts = Attempts::default();
         loop {
-            let outcome = Self::start_once(&weed).await;
+            let outcome = Self::start_once(&weed, folder(NAME)?).await;
             if !attempts.another(&outcome) {
                 return outcome;
             }
         }
+    }
+
+    /// Where its S3 API listens.
+    pub fn address(&self) -> SocketAddr {
+        self.s3
     }
 
     /// The S3 endpoint, to be used with path-style addresses.
@@ -105,8 +126,14 @@ impl SeaweedFs {
     /// Creates a bucket. It may exist already.
     ///
     /// Buckets and their objects are files under `/buckets` in SeaweedFS; its file API needs no signature.
-    pub async fn create_bucket(&self, name: &str) -> Result<(), Error> {
-        create_bucket(self.filer, name).await
+    pub async fn create_bucket(&self, name: &str) -> Result<Bucket, Error> {
+        Bucket::create(self.filer, name.to_owned()).await
+    }
+
+    /// Creates a bucket that nobody has used.
+    pub async fn new_bucket(&self) -> Result<Bucket, Error> {
+        let nth = self.buckets.fetch_add(1, Ordering::Relaxed);
+        self.create_bucket(&format!("bucket-{nth}")).await
     }
 
     /// Stores an object through the file API. `key` must be in its percent-encoded form.
@@ -127,8 +154,7 @@ impl SeaweedFs {
         expect_success("PUT", &path, answer.status, &body)
     }
 
-    async fn start_once(weed: &Path) -> Result<Self, Error> {
-        let folder = child::folder(NAME)?;
+    async fn start_once(weed: &Path, folder: TempDir) -> Result<Self, Error> {
         let ports = Ports::choose()?;
         let identities = folder.path().join("s3.json");
         child::write(&identities, identities_json())?;
@@ -148,7 +174,7 @@ impl SeaweedFs {
         let keeper = Child::spawn(NAME, &command, Ending::CloseInput, folder)?;
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (s3, filer) = (local(ports.s3), local(ports.filer));
-        let mut server = Self { s3, filer, keeper };
+        let mut server = Self { s3, filer, keeper, buckets: AtomicU32::new(0) };
         server.keeper.until_ready(READY_WITHIN, async || prove_ready(s3, filer, &content).await).await?;
         Ok(server)
     }
@@ -156,7 +182,7 @@ impl SeaweedFs {
 
 /// Writes and reads one object through S3, which needs master, volume, filer and S3 to be up.
 async fn prove_ready(s3: SocketAddr, filer: SocketAddr, content: &str) -> Result<(), Error> {
-    create_bucket(filer, READY_BUCKET).await?;
+    Bucket::create(filer, READY_BUCKET.to_owned()).await?;
     let path = format!("/{READY_BUCKET}/ready");
     let mut s3 = Client::connect(s3).await?;
     let (answer, body) = s3.request(Method::PUT, &path, &[], content.to_owned()).await?;
@@ -164,16 +190,6 @@ async fn prove_ready(s3: SocketAddr, filer: SocketAddr, content: &str) -> Result
     let (answer, body) = s3.request(Method::GET, &path, &[], Bytes::new()).await?;
     expect_success("GET", &path, answer.status, &body)?;
     if body == content.as_bytes() { Ok(()) } else { Err(unexpected("GET", &path, answer.status, &body)) }
-}
-
-async fn create_bucket(filer: SocketAddr, name: &str) -> Result<(), Error> {
-    let mut filer = Client::connect(filer).await?;
-    let path = format!("/buckets/{name}/");
-    let (answer, body) = filer.request(Method::POST, &path, &[], Bytes::new()).await?;
-    match answer.status {
-        StatusCode::CONFLICT => Ok(()), // it exists
-        status => expect_success("POST", &path, status, &body),
-    }
 }
 
 // === impl Ports ===

@@ -24,6 +24,7 @@ mod rolling_restart;
 mod slow_heads;
 mod slow_readers;
 mod stage;
+mod uploads_memory;
 
 use std::{future::Future, path::PathBuf, pin::Pin, time::Instant};
 
@@ -54,6 +55,7 @@ pub const SCENARIOS: &[Scenario] = &[
     rolling_restart::SCENARIO,
     late_answers::SCENARIO,
     many_streams::SCENARIO,
+    uploads_memory::SCENARIO,
 ];
 
 /// One promise and how it is put to the test.

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode, header};
-use seekway_loadtests::{client::Client, seaweed::SeaweedFs};
+use seekway_loadtests::{
+    client::Client,
+    load::{Content, Uploads},
+    seaweed::{Checked, SeaweedFs},
+};
 
 #[tokio::test]
 async fn stores_and_serves_an_object_over_s3() {
@@ -27,6 +31,36 @@ async fn stores_and_serves_an_object_over_s3() {
 
     drop(seaweed);
     assert!(Client::connect(address).await.is_err(), "the server must not outlive its value");
+}
+
+#[tokio::test]
+async fn what_is_in_a_bucket_is_compared_with_what_was_uploaded() {
+    const SEED: u64 = 5;
+    const BYTES: usize = 100_000;
+    let seaweed = SeaweedFs::start().await.unwrap();
+    let bucket = seaweed.new_bucket().await.unwrap();
+    let uploads = Uploads { at_once: 1, bytes: BYTES as u64, piece_bytes: u64::MAX };
+    let content = Content::new();
+    let put = async |key: &str, bytes: Vec<u8>| {
+        seaweed.put(bucket.name(), key, "video/mp4", bytes).await.unwrap();
+    };
+    let of = |ticket: u64| content.bytes(SEED, ticket, BYTES);
+    assert_eq!(bucket.check(&uploads, SEED).await.unwrap(), Checked { right: 0, bytes: 0 });
+    put("zero", of(0)).await;
+    put("a/b/one", of(1)).await;
+    put("zero.info", b"{}".to_vec()).await;
+    put("another-run", content.bytes(SEED + 1, 0, BYTES)).await;
+    let right = Checked { right: 2, bytes: 2 * BYTES as u64 };
+    assert_eq!(bucket.check(&uploads, SEED).await.unwrap(), right);
+    let mut changed = of(2);
+    changed[BYTES - 1] ^= 1;
+    put("changed", changed).await;
+    put("short", of(3)[..BYTES - 1].to_vec()).await;
+    put("long", content.bytes(SEED, 4, BYTES + 1)).await;
+    put("twice", of(1)).await;
+    assert_eq!(bucket.check(&uploads, SEED).await.unwrap().right, 1);
+    bucket.delete().await.unwrap();
+    assert!(bucket.check(&uploads, SEED).await.is_err(), "the bucket is gone");
 }
 
 #[tokio::test]

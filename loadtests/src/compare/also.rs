@@ -48,7 +48,13 @@ impl Also {
     /// A round of `turn`.
     pub(super) async fn round(&self, turn: &Turn<'_>) -> Result<Round, Error> {
         match self {
-            Self::Nothing => turn.alone().await,
+            Self::Nothing => {
+                let mut round = turn.alone().await?;
+                if let Workload::Uploads(_) = turn.workload {
+                    round.figures.put_uploads(&round.measurement);
+                }
+                Ok(round)
+            }
             Self::Beside(other) => {
                 let mut round = turn.alone().await?;
                 let beside = driven(turn.peer, *other, turn.drive).await?;

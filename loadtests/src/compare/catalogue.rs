@@ -1,6 +1,7 @@
 //! The scenarios. A new one is one more entry.
 
 mod audience;
+mod uploads;
 
 use std::time::Duration;
 
@@ -147,6 +148,7 @@ pub fn catalogue(form: Form) -> Vec<Scenario> {
         },
     ]);
     all.extend(audience::scenarios(form));
+    all.extend(uploads::scenarios(form));
     all
 }
 

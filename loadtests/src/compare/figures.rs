@@ -22,6 +22,8 @@ pub struct Figures {
     pub cpu_micros_per_request: Option<f64>,
     /// Processor time of the server for 10^9 bytes of bodies, in seconds.
     pub cpu_seconds_per_gigabyte: Option<f64>,
+    /// Processor time of the client for as many, in seconds; only of uploads, which it has to copy.
+    pub client_cpu_seconds_per_gigabyte: Option<f64>,
     /// To the first byte of a body, in milliseconds, from when it was due.
     pub ttfb_p50_ms: Option<f64>,
     /// 95 of 100 are not later.
@@ -132,6 +134,12 @@ impl Figures {
             self.memory_bytes.zip(memory_limit_bytes).and_then(|(memory, limit)| per(memory, limit));
     }
 
+    /// Leaves out what uploads ask of no origin, and adds what they cost their client.
+    pub(super) fn put_uploads(&mut self, own: &Measurement) {
+        (self.origin_bytes_per_byte, self.origin_gets_per_4mib) = (None, None);
+        self.client_cpu_seconds_per_gigabyte = per(own.client_cpu_seconds, number(own.bytes) / 1e9);
+    }
+
     /// Leaves out what counts all steps of a search, and adds what it found.
     pub(super) fn put_search(&mut self, found: &RateFound) {
         self.viewers_per_second = Some(found.per_second);
@@ -147,6 +155,7 @@ impl Figures {
             gigabytes_per_second: of(|figures| figures.gigabytes_per_second),
             cpu_micros_per_request: of(|figures| figures.cpu_micros_per_request),
             cpu_seconds_per_gigabyte: of(|figures| figures.cpu_seconds_per_gigabyte),
+            client_cpu_seconds_per_gigabyte: of(|figures| figures.client_cpu_seconds_per_gigabyte),
             ttfb_p50_ms: of(|figures| figures.ttfb_p50_ms),
             ttfb_p95_ms: of(|figures| figures.ttfb_p95_ms),
             ttfb_p99_ms: of(|figures| figures.ttfb_p99_ms),

@@ -27,7 +27,7 @@ const COLUMNS: [Column; 11] = [
     ("failed or wrong", |figures| Some(figures.failed? + figures.wrong?)),
 ];
 /// What only some scenarios have; a column appears where a peer has it.
-const SPECIAL_COLUMNS: [Column; 7] = [
+const SPECIAL_COLUMNS: [Column; 8] = [
     ("last first byte of a herd, ms", |figures| figures.last_ttfb_p50_ms),
     ("origin GETs/place", |figures| figures.origin_gets_per_place),
     ("hit ratio", |figures| figures.hit_ratio),
@@ -35,6 +35,7 @@ const SPECIAL_COLUMNS: [Column; 7] = [
     ("longest gap, ms", |figures| figures.longest_gap_ms),
     ("p95 of the one without crowd", |figures| figures.total_p95_of_first),
     ("crowd refused", |figures| figures.refused),
+    ("client CPU s/GB", |figures| figures.client_cpu_seconds_per_gigabyte),
 ];
 const MIB: f64 = 1_048_576.0;
 /// A hit ratio over time is that of so many seconds.

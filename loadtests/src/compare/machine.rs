@@ -1,11 +1,13 @@
 //! What a report says of the place where it was made. What cannot be found out is "unknown", and no reason to fail.
 
-use std::{collections::BTreeMap, fs, process::Command};
+use std::{fs, process::Command};
 
 use super::report::Machine;
 use crate::child;
 
 const UNKNOWN: &str = "unknown";
+const PACKAGES: &str = include_str!("../../peers/tus/package.json");
+const NPM_PACKAGES: [&str; 2] = ["@tus/server", "@tus/s3-store"];
 
 impl Machine {
     /// This one.
@@ -14,14 +16,15 @@ impl Machine {
         let memory = line_of("/proc/meminfo", "MemTotal");
         let kib = memory.as_deref().and_then(|line| line.strip_suffix(" kB")?.parse::<u64>().ok());
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease");
-        let versions = [("nginx", "-v"), ("varnishd", "-V"), ("rustc", "--version")];
+        let versions = [("nginx", "-v"), ("varnishd", "-V"), ("node", "--version"), ("rustc", "--version")];
         let version = |(name, flag): (&'static str, &str)| (name.to_owned(), version(name, flag));
+        let packages = NPM_PACKAGES.map(|name| (name.to_owned(), package(name)));
         Self {
             cpu: cpu.unwrap_or_else(|| UNKNOWN.to_owned()),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             memory_bytes: kib.unwrap_or_default() * 1024,
             kernel: kernel.map_or_else(|_| UNKNOWN.to_owned(), |release| release.trim().to_owned()),
-            versions: BTreeMap::from(versions.map(version)),
+            versions: versions.map(version).into_iter().chain(packages).collect(),
         }
     }
 }
@@ -37,7 +40,15 @@ fn version(name: &'static str, flag: &str) -> String {
     let Ok(binary) = child::find_binary(name) else { return "not installed".to_owned() };
     let mut command = Command::new(binary);
     command.arg(flag);
-    first_line(command)
+    let line = first_line(command);
+    // Node says nothing but a number.
+    if line.contains(name) { line } else { format!("{name} {line}") }
+}
+
+/// The version of an npm package that `peers/tus` asks for.
+fn package(name: &str) -> String {
+    let manifest: serde_json::Value = serde_json::from_str(PACKAGES).expect("a manifest");
+    format!("{name} {}", manifest["dependencies"][name].as_str().unwrap_or(UNKNOWN))
 }
 
 /// Of what it prints, wherever it prints it.

@@ -44,7 +44,7 @@ pub struct Machine {
     pub memory_bytes: u64,
     /// The kernel's release.
     pub kernel: String,
-    /// `nginx`, `varnish` and `rustc`, each with what it says of itself.
+    /// What was compared, and what it was built with, each with what it says of itself.
     pub versions: BTreeMap<String, String>,
 }
 

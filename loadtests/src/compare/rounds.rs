@@ -10,9 +10,10 @@ use super::{
 };
 use crate::{
     Error,
-    load::{Arrivals, Drive, Length, Measurement, Offsets, Progress, Ranges, Workload, drive},
+    load::{Arrivals, Drive, Length, Measurement, Offsets, Progress, Ranges, Uploads, Workload, drive},
     origin::{Counts, Origin, Shape},
     peers::{Films, Ground, Kind, Peer, Weight},
+    seaweed::SeaweedFs,
 };
 
 /// Between two looks at what a server weighs.
@@ -23,6 +24,8 @@ const QUIET_WITHIN: Duration = Duration::from_secs(10);
 const SETTLED_WITHIN: Duration = Duration::from_secs(3);
 /// The films are read before a hot scenario in pieces of this length.
 const WARM_UP_BYTES: u64 = 1 << 20;
+/// Before a round of uploads each peer has one of this length, at the store's first write into a bucket, too.
+const FIRST_UPLOAD_BYTES: u64 = 16 << 20;
 
 /// One peer in one round.
 #[derive(Debug, Clone, Copy)]
@@ -53,12 +56,17 @@ pub(super) async fn run(
     let origin = Origin::start(Shape::default())?;
     let on_tmpfs = peers.iter().any(|kind| kind.serves_files());
     let films = Films::new(&origin, scenario.objects.count, scenario.objects.bytes, on_tmpfs)?;
+    let seaweed = match scenario.workload {
+        Workload::Uploads(_) => Some(SeaweedFs::start_in_memory().await?),
+        _ => None,
+    };
     let ground = Ground {
         gateway: plan.gateway,
         origin: &origin,
         films: &films,
         cache_bytes: scenario.cache_bytes.unwrap_or(plan.cache_bytes),
         workers: scenario.threads,
+        seaweed: seaweed.as_ref(),
     };
     let mut running: Vec<Option<Peer>> = Vec::new();
     for kind in peers {
@@ -78,16 +86,17 @@ pub(super) async fn run(
         }
         for nth in order {
             step(peers[nth], round);
-            let fresh;
-            let peer = if let Some(peer) = &running[nth] {
-                peer
-            } else {
-                fresh = Peer::start(peers[nth], &ground).await?;
-                &fresh
+            let fresh = match &running[nth] {
+                Some(_) => None,
+                None => Some(fresh(peers[nth], &ground, workload).await?),
             };
+            let peer = running[nth].as_ref().or(fresh.as_ref()).expect("one of them is there");
             let drive = plan.drive(scenario, round as u64);
             let turn = Turn { peer, workload, drive: &drive, origin: &origin };
             rounds[nth].push(scenario.also.round(&turn).await?);
+            if let Some(fresh) = fresh {
+                fresh.clear().await?;
+            }
         }
     }
     let reports = peers.iter().zip(rounds).map(|(kind, rounds)| PeerReport::new(kind.name(), rounds));
@@ -112,6 +121,19 @@ pub(super) async fn run(
     })
 }
 
+/// A server that knows nothing of what it will be asked. One that takes uploads has taken one: the first makes room in
+/// the bucket.
+async fn fresh(kind: Kind, ground: &Ground<'_>, workload: Workload) -> Result<Peer, Error> {
+    let peer = Peer::start(kind, ground).await?;
+    if let Workload::Uploads(uploads) = workload {
+        let bytes = FIRST_UPLOAD_BYTES.min(uploads.bytes);
+        let first = Uploads { at_once: 1, bytes, ..uploads };
+        // It has another name than those that count.
+        all_answered(&peer, Workload::Uploads(first), 1, u64::MAX).await?;
+    }
+    Ok(peer)
+}
+
 /// A server that has been asked for everything once.
 async fn warm(kind: Kind, ground: &Ground<'_>) -> Result<Peer, Error> {
     let peer = Peer::start(kind, ground).await?;
@@ -125,18 +147,18 @@ async fn warm(kind: Kind, ground: &Ground<'_>) -> Result<Peer, Error> {
         churn: false,
         copies: false,
     };
-    let drive_ = Drive {
-        threads: 2,
-        length: Length::requests(count * (bytes / piece)),
-        seed: 0,
-        verify_every: 0,
-        progress: Progress::default(),
-    };
-    let found = driven(&peer, Workload::Ranges(ranges), &drive_).await?;
-    match found.first_failure {
-        None => Ok(peer),
+    all_answered(&peer, Workload::Ranges(ranges), count * (bytes / piece), 0).await?;
+    Ok(peer)
+}
+
+/// Something that is asked before anything counts.
+async fn all_answered(peer: &Peer, workload: Workload, requests: u64, seed: u64) -> Result<(), Error> {
+    let length = Length::requests(requests);
+    let drive_ = Drive { threads: 2, length, seed, verify_every: 0, progress: Progress::default() };
+    match driven(peer, workload, &drive_).await?.first_failure {
+        None => Ok(()),
         Some(answer) => {
-            let request = format!("a first read of everything from {}", kind.name());
+            let request = format!("the first requests to {}", peer.kind().name());
             Err(Error::UnexpectedAnswer { request, answer })
         }
     }
@@ -227,7 +249,10 @@ pub(super) async fn driven(peer: &Peer, workload: Workload, drive_: &Drive) -> R
         Workload::Streams(_) => peer.http2_target(),
         _ => peer.target().clone(),
     };
-    let outcome = drive(&Arc::new(target), workload, drive_).await;
+    let mut outcome = drive(&Arc::new(target), workload, drive_).await;
+    if let (Ok(found), Workload::Uploads(uploads)) = (&mut outcome, workload) {
+        found.put_checked(peer.check(&uploads, drive_.seed).await?);
+    }
     if outcome.is_err() {
         eprintln!("the end of the log of {}:\n{}", peer.kind().name(), peer.log_tail());
     }

@@ -144,6 +144,7 @@ fn more(peer: &PeerReport) -> impl Iterator<Item = String> {
         figure(median.throughput_of_beside, "bytes a second in parts of HTTP/1.1's", 2),
         figure(median.total_p95_of_first, "total p95 in parts of the one without a crowd", 2),
         bytes(median.memory_limit_bytes, "memory limit"),
+        figure(median.client_cpu_seconds_per_gigabyte, "the client's CPU-s/GB", 3),
     ];
     let first = peer.rounds.first();
     let crowds = first.into_iter().flat_map(|round| &round.crowds).map(|crowd| {

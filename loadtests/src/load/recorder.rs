@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::sessions::{SessionRecorder, Sessions};
+use crate::seaweed::Checked;
 
 /// Latencies above this count as this.
 const LATENCY_MAX: Duration = Duration::from_mins(2);
@@ -230,6 +231,12 @@ impl AddAssign for ClientTime {
 
 #[expect(clippy::cast_precision_loss, reason = "counts of one run are far below 2^52")]
 impl Measurement {
+    /// Adds what the store has of uploads: those that were answered and are not there are wrong, too.
+    pub fn put_checked(&mut self, Checked { right, bytes }: Checked) {
+        self.wrong = self.requests.abs_diff(right);
+        self.verified_bytes = bytes;
+    }
+
     /// Answers a second.
     pub fn requests_per_second(&self) -> f64 {
         self.requests as f64 / self.seconds

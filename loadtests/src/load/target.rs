@@ -18,7 +18,7 @@ pub struct Target {
 /// An object.
 #[derive(Debug, Clone)]
 pub struct Film {
-    /// What to ask for: a path, percent-encoded, perhaps with a query.
+    /// What to ask for: a path, percent-encoded, perhaps with a query; for uploads, where they are created.
     pub path: String,
     /// Its length in bytes.
     pub size: u64,

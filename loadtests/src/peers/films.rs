@@ -4,15 +4,13 @@ use std::{
     fs::{self, File},
     io::Write as _,
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use tempfile::TempDir;
 
-use crate::{Error, load::Film, origin::Origin, pattern};
+use crate::{Error, child, load::Film, origin::Origin, pattern};
 
-/// Debian and its like mount a tmpfs there.
-const TMPFS: &str = "/dev/shm";
 const PIECE_BYTES: usize = 1 << 20;
 
 /// The same films for every peer: patterns whose seed is their number. Dropping them deletes the files.
@@ -28,7 +26,7 @@ pub struct Films {
 impl Films {
     /// `count` films of `bytes` each, in the bucket of `origin`; as files too when `on_tmpfs`.
     pub fn new(origin: &Origin, count: usize, bytes: u64, on_tmpfs: bool) -> Result<Self, Error> {
-        let films = Self { folder: in_memory("films")?, count, bytes };
+        let films = Self { folder: child::folder_in_memory("films")?, count, bytes };
         for nth in 0..count {
             origin.put_pattern(super::BUCKET, &Film::name(nth), bytes, nth as u64);
             if on_tmpfs {
@@ -53,15 +51,6 @@ impl Films {
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
-}
-
-/// A temporary folder on a tmpfs, so that nobody is measured by a disk; among the other temporary files where there
-/// is none.
-pub(super) fn in_memory(name: &str) -> Result<TempDir, Error> {
-    let tmpfs = PathBuf::from(TMPFS);
-    let parent = if tmpfs.is_dir() { tmpfs } else { std::env::temp_dir() };
-    let folder = tempfile::Builder::new().prefix(&format!("seekway-{name}-")).tempdir_in(&parent);
-    folder.map_err(|source| Error::File { path: parent, source })
 }
 
 /// What the files of a folder take, in bytes. Files may come and go meanwhile.

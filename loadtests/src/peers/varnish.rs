@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use super::films;
 use crate::{
     Error,
     child::{self, Attempts, Child, Ending},
@@ -63,7 +62,7 @@ impl Varnish {
 
     async fn start_once(origin: SocketAddr, bytes: u64, workers: Option<usize>) -> Result<Self, Error> {
         // Its log is a mapped file, which must not be on a disk.
-        let folder = films::in_memory("varnish")?;
+        let folder = child::folder_in_memory("varnish")?;
         let [address] = child::free_addresses()?;
         let pools = workers.map_or_else(|| std::thread::available_parallelism().map(Into::into), Ok)?;
         child::write(&folder.path().join("films.vcl"), configuration(origin))?;

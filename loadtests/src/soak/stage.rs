@@ -1,6 +1,6 @@
 //! What every scenario stands on: the gateway's binary, a length, and a line that shows how far it is.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -108,9 +108,10 @@ impl Stage {
 #[derive(Debug)]
 pub(super) struct Scale<'a> {
     gateway: &'a Gateway,
-    origin: &'a Origin,
     /// Where it serves.
     ports: Vec<u16>,
+    /// Where its store does.
+    store_port: u16,
     before: Footprint,
     peak: Footprint,
     heaviest: u64,
@@ -118,10 +119,16 @@ pub(super) struct Scale<'a> {
 
 impl<'a> Scale<'a> {
     /// Weighs a gateway that has nothing to do yet.
-    pub(super) fn new(gateway: &'a Gateway, origin: &'a Origin) -> Result<Self, Error> {
+    pub(super) fn new(gateway: &'a Gateway, origin: &Origin) -> Result<Self, Error> {
+        Self::in_front_of(gateway, origin.address())
+    }
+
+    /// The same in front of any store, by its address.
+    pub(super) fn in_front_of(gateway: &'a Gateway, store: SocketAddr) -> Result<Self, Error> {
         let ports = vec![gateway.address().port(), gateway.admin_address().port()];
-        let before = weigh(gateway, origin, &ports)?;
-        Ok(Self { gateway, origin, ports, before, peak: before, heaviest: before.total() })
+        let store_port = store.port();
+        let before = Footprint::of(gateway.pid(), &ports, &[store_port])?;
+        Ok(Self { gateway, ports, store_port, before, peak: before, heaviest: before.total() })
     }
 
     /// Counts the sockets of this port, too.
@@ -132,7 +139,7 @@ impl<'a> Scale<'a> {
 
     /// Weighs it again.
     pub(super) fn weigh(&mut self) -> Result<Footprint, Error> {
-        let now = weigh(self.gateway, self.origin, &self.ports)?;
+        let now = Footprint::of(self.gateway.pid(), &self.ports, &[self.store_port])?;
         self.peak = self.peak.peak(now);
         self.heaviest = self.heaviest.max(now.total());
         Ok(now)
@@ -168,10 +175,6 @@ impl<'a> Scale<'a> {
         figures.at_most("resident and sockets together", Value::Bytes(self.heaviest), limit);
         Ok(())
     }
-}
-
-fn weigh(gateway: &Gateway, origin: &Origin, ports: &[u16]) -> Result<Footprint, Error> {
-    Footprint::of(gateway.pid(), ports, &[origin.address().port()])
 }
 
 /// A metric that counts whole things.
