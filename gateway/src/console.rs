@@ -17,6 +17,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// What the page can show.
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each shows a part of the page or not")]
 pub(crate) struct State {
     /// Whether it may list keys.
     pub(crate) listing: bool,

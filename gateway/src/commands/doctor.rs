@@ -159,8 +159,7 @@ impl Doctor {
         if known.contains(key) || known.contains(&format!("{folder}/")) {
             return Ok(true);
         }
-        let knows = self.catalog.knows_key(key).await;
-        knows.map_err(|error| error.chain())
+        self.catalog.knows_key(key).await.map_err(|error| error.chain())
     }
 
     fn is_young(&self, since: Option<SystemTime>) -> bool {

@@ -79,7 +79,7 @@ impl Bucket {
     /// Compares all that is here with what a run of `uploads` with this seed sent. Other objects do not matter.
     pub async fn check(&self, uploads: &Uploads, seed: u64) -> Result<Checked, Error> {
         let content = Content::new();
-        let (mut seen, mut wrong) = (HashSet::new(), HashSet::new());
+        let (mut found, mut wrong) = (HashSet::new(), HashSet::new());
         let mut compared = 0;
         let mut client = Client::connect(self.filer).await?;
         for path in self.objects().await? {
@@ -90,14 +90,14 @@ impl Bucket {
             let compare = |offset, bytes: &[u8]| {
                 is_right &= content.first_wrong(seed, ticket, offset, bytes).is_none();
             };
-            // One byte too many would be seen, too.
+            // One byte too many would be found, too.
             let bytes = read(&mut client, &path, 0..uploads.bytes + 1, compare).await?;
             compared += bytes;
-            if !seen.insert(ticket) || !is_right || bytes != uploads.bytes {
+            if !found.insert(ticket) || !is_right || bytes != uploads.bytes {
                 wrong.insert(ticket);
             }
         }
-        Ok(Checked { right: seen.difference(&wrong).count() as u64, bytes: compared })
+        Ok(Checked { right: found.difference(&wrong).count() as u64, bytes: compared })
     }
 
     /// The paths of all objects.
