@@ -173,7 +173,7 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match &cli.command {
-            Command::Compare(arguments) => interruptible(arguments.run()).await,
+            Command::Compare(arguments) => Box::pin(interruptible(arguments.run())).await,
             Command::ColdSeek(arguments) => interruptible(arguments.run()).await,
             Command::Load(arguments) => interruptible(arguments.run()).await,
             Command::Soak(arguments) => interruptible(arguments.run()).await,
