@@ -199,7 +199,7 @@ async fn begun(uploads: &Uploads, upload: &Upload, status: StatusCode) -> Result
         Err(_) => Vec::new(),
     };
     let length = upload.length.unwrap_or_default();
-    let part_bytes = parts::part_bytes(1, 0, Some(length));
+    let part_bytes = parts::part_bytes(1, 0, Some(length), length);
     let parts =
         parts.into_iter().map(|part| Stored { number: part.number.get(), bytes: part.size, etag: part.etag });
     let document = Begun {
@@ -280,7 +280,7 @@ impl Place {
             key: ObjectKey::new(&upload.key).map_err(|_| Refusal::Gone)?,
             store_upload: upload.store_upload.clone().map(StoreUpload).ok_or(Refusal::Gone)?,
             length,
-            part_bytes: parts::part_bytes(1, 0, Some(length)),
+            part_bytes: parts::part_bytes(1, 0, Some(length), length),
         })
     }
 

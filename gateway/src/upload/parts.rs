@@ -8,23 +8,27 @@
 pub(crate) const NUMBERS_MAX: u64 = 10_000;
 /// Not less, so that an upload of many gigabytes does not pay for thousands of requests.
 pub(crate) const PART_BYTES: u64 = 8 << 20;
+/// S3 takes no longer ones.
+const PART_BYTES_MAX: u64 = 5 << 30;
 /// Parts are cut at multiples of this.
 const STEP_BYTES: u64 = 1 << 20;
 
 /// How long the part with `number` is to be, of an upload that has `offset` bytes in the parts before it.
 ///
-/// Of an upload of unknown length it is expected that it has as much to come as it has already.
-pub(crate) fn part_bytes(number: u64, offset: u64, length: Option<u64>) -> u64 {
-    let to_come = length.map_or(offset, |length| length.saturating_sub(offset));
+/// Of an upload of unknown length it is expected that it has three times as much to come as it has already, but not
+/// more than `limit` in all.
+pub(crate) fn part_bytes(number: u64, offset: u64, length: Option<u64>, limit: u64) -> u64 {
+    let expected = || offset.saturating_mul(3).min(limit.saturating_sub(offset));
+    let to_come = length.map_or_else(expected, |length| length.saturating_sub(offset));
     let numbers = (NUMBERS_MAX.saturating_sub(number) / 2).max(1);
-    to_come.div_ceil(numbers).next_multiple_of(STEP_BYTES).max(PART_BYTES)
+    to_come.div_ceil(numbers).next_multiple_of(STEP_BYTES).clamp(PART_BYTES, PART_BYTES_MAX)
 }
 
 /// The longest part that an upload of at most `length` bytes may need.
 pub(crate) fn part_bytes_max(length: u64) -> u64 {
     // With a known length the first part is, if none is cut short; the factor is for those that are, and for those whose
     // length becomes known late.
-    2 * part_bytes(1, 0, Some(length))
+    2 * part_bytes(1, 0, Some(length), length)
 }
 
 #[cfg(test)]
@@ -39,7 +43,7 @@ mod tests {
         let (mut number, mut offset, mut longest) = (0, 0, 0);
         while offset < length {
             number += 1;
-            let part = part_bytes(number, offset, is_known.then_some(length));
+            let part = part_bytes(number, offset, is_known.then_some(length), 5 * TIB);
             longest = longest.max(part.min(length - offset));
             offset += if number % cut == 0 { 5 << 20 } else { part };
         }
@@ -61,8 +65,8 @@ mod tests {
 
     #[test]
     fn small_uploads_have_small_parts() {
-        assert_eq!(part_bytes(1, 0, Some(100)), PART_BYTES);
-        assert_eq!(part_bytes(1, 0, None), PART_BYTES);
+        assert_eq!(part_bytes(1, 0, Some(100), GIB), PART_BYTES);
+        assert_eq!(part_bytes(1, 0, None, GIB), PART_BYTES);
         assert_eq!(cut(8 * GIB, true, u64::MAX), (1024, PART_BYTES));
         assert_eq!(cut(8 * GIB, false, u64::MAX), (1024, PART_BYTES));
     }

@@ -71,7 +71,7 @@ impl Writer {
     /// Waits for the memory of one part, and reads the remainder into it.
     pub(super) async fn get_buffer(&mut self) -> Result<(), Problem> {
         let number = self.upload.next_part;
-        let part = parts::part_bytes(number, self.start, self.upload.length);
+        let part = parts::part_bytes(number, self.start, self.upload.length, self.bytes_max());
         let left = self.upload.length.map_or(u64::MAX, |length| length - self.start);
         // An upload of which all is there still has a buffer of a byte, so that one too many is noticed.
         let bytes = usize::try_from(part.min(left).max(1)).unwrap_or(usize::MAX);
