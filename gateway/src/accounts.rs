@@ -15,9 +15,9 @@
 
 mod admin;
 mod attempts;
+mod body;
 mod cookies;
 pub(crate) mod handlers;
-mod json;
 mod origin;
 mod passwords;
 mod refusal;

@@ -37,29 +37,49 @@ pub(crate) fn done() -> Response<Payload> {
     response
 }
 
+/// Why a body cannot be read.
+pub(crate) enum Unread {
+    /// It is not said to be JSON.
+    NotJson,
+    /// It is longer than allowed.
+    TooLong,
+    /// It did not come within [`BODY_WITHIN`].
+    TooSlow,
+    /// It ended early.
+    BrokeOff,
+}
+
 /// What the request's body says.
 ///
 /// # Errors
-/// 415 when it is not said to be JSON (a form of another site cannot say so without asking first), 413 when it is longer
-/// than any document, 400 when it is none of the wanted kind.
-pub(crate) async fn read<T: DeserializeOwned>(headers: &HeaderMap, mut body: Body) -> Result<T, Problem> {
+/// As [`body`]; and 400 when it is no document of the wanted kind.
+pub(crate) async fn read<T: DeserializeOwned>(headers: &HeaderMap, sent: Body) -> Result<T, Problem> {
+    let text = body(headers, sent, BODY_BYTES_MAX).await.map_err(|why| match why {
+        Unread::NotJson => Problem::NotJson,
+        Unread::TooLong => Problem::BodyTooLarge,
+        Unread::TooSlow => Problem::BadBody("it did not come within ten seconds".to_owned()),
+        Unread::BrokeOff => Problem::BadBody("it ended early".to_owned()),
+    })?;
+    serde_json::from_slice(&text).map_err(|error| Problem::BadBody(error.to_string()))
+}
+
+/// The bytes of a body of at most `limit` of them. Its type is insisted on: no form of another site's page can send it
+/// without asking first (Fetch, "CORS-safelisted request-header").
+pub(crate) async fn body(headers: &HeaderMap, mut sent: Body, limit: usize) -> Result<Vec<u8>, Unread> {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = media_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
-        return Err(Problem::NotJson);
+        return Err(Unread::NotJson);
     }
     let reading = async {
         let mut text = Vec::new();
-        let interrupted = |_| Problem::BadBody("it ended early".to_owned());
-        while let Some(bytes) = body.try_next().await.map_err(interrupted)? {
-            if text.len() + bytes.len() > BODY_BYTES_MAX {
-                return Err(Problem::BodyTooLarge);
+        while let Some(bytes) = sent.try_next().await.map_err(|_| Unread::BrokeOff)? {
+            if text.len() + bytes.len() > limit {
+                return Err(Unread::TooLong);
             }
             text.extend_from_slice(&bytes);
         }
         Ok(text)
     };
-    let slow = |_| Problem::BadBody("it did not come within ten seconds".to_owned());
-    let text = tokio::time::timeout(BODY_WITHIN, reading).await.map_err(slow)??;
-    serde_json::from_slice(&text).map_err(|error| Problem::BadBody(error.to_string()))
+    tokio::time::timeout(BODY_WITHIN, reading).await.map_err(|_| Unread::TooSlow)?
 }

@@ -256,5 +256,5 @@ impl Uploads {
 
 /// What a part may take on its way into the store while everything else has ended.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
-/// Longer titles are cut.
-const TITLE_CHARS_MAX: usize = 300;
+/// In characters; longer titles of uploads are cut.
+pub(crate) const TITLE_CHARS_MAX: usize = 300;

@@ -20,10 +20,7 @@ use crate::caller::Caller;
 use crate::delivery::body::Payload;
 use crate::json;
 use crate::respond::Problem;
-use crate::upload::Body;
-
-/// In characters.
-const TITLE_CHARS_MAX: usize = 300;
+use crate::upload::{Body, TITLE_CHARS_MAX};
 
 /// One video.
 pub(crate) async fn get(

@@ -189,12 +189,20 @@ impl Uploads<'_> {
         self.claimed(sql, limit, older_than_ms).await
     }
 
-    /// Forgets uploads that ended and have expired, at most `limit`. How many there were.
-    pub async fn forget_ended(&self, limit: u32) -> Result<usize, Error> {
-        let sql = "DELETE FROM uploads WHERE id IN (SELECT id FROM uploads \
+    /// Uploads that ended and have expired since, to [`forget`](Self::forget), at most `limit`. One is not told to two
+    /// callers within a minute.
+    pub async fn ended_long_ago(&self, limit: u32) -> Result<Vec<UploadId>, Error> {
+        let sql = "UPDATE uploads SET updated_ms = now_ms() WHERE id IN (SELECT id FROM uploads \
                    WHERE state IN ('complete', 'failed') AND expires_ms <= now_ms() \
+                   AND (updated_ms <= expires_ms OR updated_ms < now_ms() - $2) \
                    ORDER BY expires_ms LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING id";
-        Ok(self.0.change(sql, args![i64::from(limit)]).await?.len())
+        self.claimed(sql, limit, SWEEP_AGAIN_MS).await
+    }
+
+    /// Forgets an upload that has ended, and how; none that is under way.
+    pub async fn forget(&self, id: UploadId) -> Result<(), Error> {
+        let sql = "DELETE FROM uploads WHERE id = $1 AND state IN ('complete', 'failed') RETURNING id";
+        self.0.change(sql, args![id]).await.map(drop)
     }
 
     async fn claimed(

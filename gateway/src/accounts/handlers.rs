@@ -12,9 +12,10 @@ use seekway_catalog::{AccountId, Error, Role};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Accounts, Principal, Proof, Refusal, json, origin};
+use super::{Accounts, Principal, Proof, Refusal, body, origin};
 use crate::app::RequestBody;
 use crate::delivery::body::Payload;
+use crate::json;
 use crate::respond::Problem;
 use crate::routes;
 
@@ -73,22 +74,22 @@ impl Accounts {
         match action {
             Action::SignUp => {
                 origin::check(asked.method, asked.headers)?;
-                self.sign_up(asked, json::read(asked.headers, body).await?).await
+                self.sign_up(asked, body::read(asked.headers, body).await?).await
             }
             Action::LogIn => {
                 origin::check(asked.method, asked.headers)?;
-                self.log_in(asked, json::read(asked.headers, body).await?).await
+                self.log_in(asked, body::read(asked.headers, body).await?).await
             }
             Action::LogOut => self.log_out(asked).await,
             Action::LogOutEverywhere => self.log_out_everywhere(asked).await,
             Action::Password => {
                 let person = self.person(asked).await?;
-                self.change_password(asked, person, json::read(asked.headers, body).await?).await
+                self.change_password(asked, person, body::read(asked.headers, body).await?).await
             }
             Action::Me => self.me(asked).await,
             Action::Tokens => self.issue_token(asked).await,
             Action::Jwks => {
-                let mut response = json::answer(StatusCode::OK, &self.inner.tokens.published().await?);
+                let mut response = json::response(StatusCode::OK, &self.inner.tokens.published().await?);
                 // Whoever checks tokens asks again when it meets an unknown key.
                 let minutes = HeaderValue::from_static("public, max-age=300");
                 response.headers_mut().insert(header::CACHE_CONTROL, minutes);
@@ -96,7 +97,7 @@ impl Accounts {
             }
             Action::Keys if asked.method == Method::POST => {
                 let person = self.person(asked).await?;
-                self.make_key(person, json::read(asked.headers, body).await?).await
+                self.make_key(person, body::read(asked.headers, body).await?).await
             }
             Action::Keys => self.list_keys(self.person(asked).await?).await,
             Action::Key(id) => self.revoke_key(self.person(asked).await?, id).await,
@@ -107,7 +108,7 @@ impl Accounts {
             Action::Account(id) => {
                 let person = self.person(asked).await?;
                 person.must_be(Role::Admin)?;
-                self.change_role(person, id, json::read(asked.headers, body).await?).await
+                self.change_role(person, id, body::read(asked.headers, body).await?).await
             }
         }
     }
@@ -117,7 +118,7 @@ impl Accounts {
         let account = self.inner.catalog.accounts().get(somebody.account).await;
         // A token outlives its account by minutes.
         let account = account.map_err(|error| or(error, Refusal::BadToken))?;
-        Ok(json::answer(StatusCode::OK, &Me::from(account)))
+        Ok(json::response(StatusCode::OK, &Me::from(account)))
     }
 
     async fn list(&self, query: Option<&str>) -> Result<Response<Payload>, Problem> {
@@ -128,7 +129,7 @@ impl Accounts {
         let page = self.inner.catalog.accounts().list(after, limit).await.map_err(Problem::Catalog)?;
         let next = page.get(ACCOUNTS_PER_PAGE - 1).map(|last| last.id.to_string());
         let accounts = page.into_iter().map(Me::from).collect();
-        Ok(json::answer(StatusCode::OK, &Everybody { accounts, next }))
+        Ok(json::response(StatusCode::OK, &Everybody { accounts, next }))
     }
 
     async fn change_role(
@@ -145,7 +146,7 @@ impl Accounts {
         }
         let changed = self.inner.catalog.accounts().set_role(id, role).await;
         let account = changed.map_err(|error| or(error, Refusal::NoAccount))?;
-        Ok(json::answer(StatusCode::OK, &Me::from(account)))
+        Ok(json::response(StatusCode::OK, &Me::from(account)))
     }
 
     /// Whom the request is for; somebody it must be.

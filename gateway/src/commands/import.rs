@@ -7,11 +7,10 @@ use seekway_catalog::{AccountId, Catalog, NewVideo, Source, Visibility};
 use seekway_storage::{ListEntry, ObjectStore, Page};
 
 use crate::upload::names::{ASSETS, INCOMING, ORIGINALS};
-use crate::upload::{SNIFF_BYTES, sniff};
+use crate::upload::{SNIFF_BYTES, TITLE_CHARS_MAX, sniff};
 
 /// Keys of a page of the store's list.
 const PAGE: usize = 1000;
-const TITLE_CHARS_MAX: usize = 300;
 
 /// What is to be taken in, and as whose.
 pub(crate) struct Import {

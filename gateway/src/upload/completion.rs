@@ -131,6 +131,14 @@ impl Inner {
         Ok(self.catalog.uploads().ended(id).await?)
     }
 
+    /// Forgets an upload that has ended. A writer that was killed may have had a remainder on its way that the store
+    /// took only after the upload's end, so what there is of it is deleted once more.
+    pub(super) async fn forget(&self, id: UploadId) -> Result<(), Problem> {
+        let upload = self.catalog.uploads().get(id).await?;
+        self.clean(&upload, &key_of(&upload)?).await?;
+        Ok(self.catalog.uploads().forget(id).await?)
+    }
+
     /// Deletes what only an upload under way needs, also what a crash kept the catalog from knowing. The random bits in
     /// the key make sure that all of it is this upload's.
     async fn clean(&self, upload: &Upload, key: &ObjectKey) -> Result<(), Problem> {

@@ -24,19 +24,21 @@ impl Uploads {
         let mut older_than_ms = 0;
         let interval = INTERVAL.min(self.inner.limits.expiry() / 2);
         loop {
-            if let Err(problem) = self.sweep(older_than_ms).await {
+            let is_more_left = self.sweep(older_than_ms).await.unwrap_or_else(|problem| {
                 warn!(?problem, "cannot look for uploads that were left");
-            }
+                false
+            });
             older_than_ms = COMPLETING_MS_MAX;
+            let pause = if is_more_left { Duration::ZERO } else { interval };
             tokio::select! {
-                () = sleep(interval) => {}
+                () = sleep(pause) => {}
                 () = self.inner.ending.cancelled() => return,
             }
         }
     }
 
-    /// One round.
-    async fn sweep(&self, older_than_ms: i64) -> Result<(), Problem> {
+    /// One round; whether there may be more to do at once.
+    async fn sweep(&self, older_than_ms: i64) -> Result<bool, Problem> {
         let uploads = self.inner.catalog.uploads();
         for id in uploads.stuck_completing(older_than_ms, BATCH).await? {
             info!(%id, "completing an upload again");
@@ -46,11 +48,11 @@ impl Uploads {
             debug!(%id, "giving up an upload that has expired");
             tell(id, self.inner.give_up(id, Abort::Expired).await);
         }
-        let forgotten = uploads.forget_ended(BATCH).await?;
-        if forgotten > 0 {
-            debug!(forgotten, "uploads that ended are forgotten");
+        let ended = uploads.ended_long_ago(BATCH).await?;
+        for id in &ended {
+            tell(*id, self.inner.forget(*id).await);
         }
-        Ok(())
+        Ok(ended.len() == BATCH as usize)
     }
 }
 

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Asked, or};
-use crate::accounts::{Accounts, Principal, Proof, Refusal, json, secrets};
+use crate::accounts::{Accounts, Principal, Proof, Refusal, secrets};
 use crate::delivery::body::Payload;
+use crate::json;
 use crate::respond::Problem;
 
 #[derive(Deserialize, ToSchema)]
@@ -60,7 +61,7 @@ impl Accounts {
         }
         let token = self.inner.tokens.issue(somebody).await?;
         let expires_in = self.inner.tokens.lifetime().as_secs();
-        Ok(json::answer(StatusCode::CREATED, &Issued { token, token_type: "Bearer", expires_in }))
+        Ok(json::response(StatusCode::CREATED, &Issued { token, token_type: "Bearer", expires_in }))
     }
 
     pub(super) async fn make_key(
@@ -79,14 +80,14 @@ impl Accounts {
         let secret = secrets::api_key();
         let made = keys.create(person.account, new.name.trim(), &secrets::hash(&secret)).await;
         let made = made.map_err(Problem::Catalog)?;
-        Ok(json::answer(StatusCode::CREATED, &ShownKey::of(&made, Some(&secret))))
+        Ok(json::response(StatusCode::CREATED, &ShownKey::of(&made, Some(&secret))))
     }
 
     pub(super) async fn list_keys(&self, person: Principal) -> Result<Response<Payload>, Problem> {
         let keys = self.inner.catalog.api_keys().of_account(person.account).await;
         let keys = keys.map_err(Problem::Catalog)?;
         let keys = keys.iter().map(|key| ShownKey::of(key, None)).collect();
-        Ok(json::answer(StatusCode::OK, &ShownKeys { keys }))
+        Ok(json::response(StatusCode::OK, &ShownKeys { keys }))
     }
 
     /// Somebody else's key is not there.

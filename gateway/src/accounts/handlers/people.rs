@@ -8,9 +8,10 @@ use utoipa::ToSchema;
 
 use super::{Asked, Me, or};
 use crate::accounts::attempts::Attempt;
-use crate::accounts::{Accounts, Principal, Refusal, cookies, json, origin, passwords, secrets};
+use crate::accounts::{Accounts, Principal, Refusal, cookies, origin, passwords, secrets};
 use crate::config::Listing;
 use crate::delivery::body::Payload;
+use crate::json;
 use crate::respond::Problem;
 
 #[derive(Deserialize, ToSchema)]
@@ -68,7 +69,7 @@ impl Accounts {
         match self.inner.catalog.accounts().create(new).await {
             Ok(_) | Err(Error::Conflict(_)) => {
                 let accepted = serde_json::json!({ "status": "accepted" });
-                Ok(json::answer(StatusCode::ACCEPTED, &accepted))
+                Ok(json::response(StatusCode::ACCEPTED, &accepted))
             }
             Err(error) => Err(Problem::Catalog(error)),
         }
@@ -83,7 +84,7 @@ impl Accounts {
         let sessions = self.inner.catalog.sessions();
         let begun = sessions.begin(account.id, &secrets::hash(&token), &client, lifetime_ms).await;
         begun.map_err(Problem::Catalog)?;
-        let mut response = json::answer(StatusCode::OK, &Me::from(account));
+        let mut response = json::response(StatusCode::OK, &Me::from(account));
         let cookie = cookies::keep(&token, lifetime.as_secs(), asked.is_secure);
         response.headers_mut().insert(header::SET_COOKIE, cookie);
         Ok(response)
