@@ -18,9 +18,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::sqlite::SqliteSynchronous;
-use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
-use sqlx::{AssertSqlSafe, Executor as _, Postgres, Sqlite, Transaction};
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
+    SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Postgres, Sqlite, Transaction};
 
 use crate::{DatabaseUrl, Error, Options};
 use row::bind;
@@ -248,7 +250,35 @@ async fn sqlite(path: &Path, options: &Options) -> Result<Pools, Error> {
         SqlitePoolOptions::new().max_connections(connections).acquire_timeout(options.answer_within)
     };
     // The writer first: it makes the file, and sets its journal mode.
-    let writer = pool(1).connect_with(file.clone()).await?;
+    let writer = pool(1).after_release(|connection, _| Box::pin(is_free(connection)));
+    let writer = writer.connect_with(file.clone()).await?;
     let readers = pool(options.connections_max).connect_with(file.read_only(true)).await?;
     Ok(Pools::Sqlite { writer, readers })
+}
+
+/// Whether a connection that was given back can be used again. SQLite ends some transactions by itself, of which sqlx
+/// does not learn: when the disk is full, say (<https://sqlite.org/lang_transaction.html>, 3). It would begin none after that.
+async fn is_free(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // What was to be rolled back is when this is answered.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_transaction_that_the_database_ended_spoils_nothing() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let url = DatabaseUrl::Sqlite(folder.path().join("x.db"));
+        let database = Database::connect(&url, &Options::default()).await.expect("opens");
+        let mut write = database.write().await.expect("begins");
+        write.script("CREATE TABLE things (id INTEGER)").await.expect("makes a table");
+        write.script("ROLLBACK").await.expect("as SQLite does it by itself");
+        assert!(write.commit().await.is_err(), "there is nothing to commit any more");
+        let mut write = database.write().await.expect("begins again");
+        write.script("CREATE TABLE things (id INTEGER)").await.expect("nothing is left of the first");
+        write.commit().await.expect("commits");
+    }
 }

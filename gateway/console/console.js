@@ -354,5 +354,5 @@ window.addEventListener("hashchange", openFromAddress);
 
 const state = await consoleState();
 const again = () => Promise.all([state.listing && list({ after: null }), state.videos && listVideos()]);
-await Promise.all([list({ after: null }), beginVideos(state), beginAccount(state, again)]);
+await Promise.all([list({ after: null }), beginVideos(state, again), beginAccount(state, again)]);
 await openFromAddress();

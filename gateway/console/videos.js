@@ -9,6 +9,8 @@ const VISIBILITIES = [["private", "only me"], ["unlisted", "who has the address"
 
 let next = null;
 let listing = null;
+/** Lists again all that an upload or a deletion changes. */
+let listAgain = listVideos;
 
 /** Reads a page, the first one or the one after. */
 export async function listVideos({ after = null } = {}) {
@@ -53,7 +55,7 @@ function row(video) {
     if (!confirm(`Delete “${video.title}” for good?`)) return;
     const response = await fetch(`/api/videos/${video.id}`, { method: "DELETE" });
     if (!response.ok) note("videos-note", `It was not deleted: ${await inWords(response)}`, { wrong: true });
-    else await listVideos();
+    else await listAgain();
   });
 
   const item = document.createElement("li");
@@ -92,7 +94,7 @@ async function take(file) {
   try {
     await upload(file, { title: file.name.replace(/\.[^.]+$/, ""), signal: ending.signal, onProgress });
     item.remove();
-    await listVideos();
+    await listAgain();
   } catch (error) {
     if (ending.signal.aborted) {
       await forget(file);
@@ -105,7 +107,8 @@ async function take(file) {
   }
 }
 
-export async function beginVideos(state) {
+export async function beginVideos(state, onChange) {
+  listAgain = onChange;
   at("videos-section").hidden = !state.videos;
   at("drop").hidden = !state.uploads;
   if (!state.videos) return;

@@ -286,6 +286,10 @@ fn shown_storage<'a>(error: &seekway_storage::Error) -> Shown<'a> {
             let detail = "The store does not serve at the moment. Try again shortly.";
             Shown { status: StatusCode::SERVICE_UNAVAILABLE, detail, retry: true }
         }
+        Error::Full(_) => {
+            let detail = "The store is full.";
+            Shown { status: StatusCode::INSUFFICIENT_STORAGE, detail, retry: false }
+        }
         Error::Timeout(_) => {
             let detail = "The store did not answer in time. Try again shortly.";
             Shown { status: StatusCode::GATEWAY_TIMEOUT, detail, retry: true }

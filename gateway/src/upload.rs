@@ -161,7 +161,8 @@ impl Uploads {
             Purpose::Video => names::original(&new.name, std::time::SystemTime::now()),
             _ => names::asset(&new.name),
         };
-        let title = if new.title.trim().is_empty() { new.name } else { new.title };
+        let title = [new.title, new.name].into_iter().find(|text| !text.trim().is_empty());
+        let title = title.unwrap_or_else(|| UNTITLED.to_owned());
         let fingerprint = new.idempotency_key.as_ref().map(|_| {
             format!(
                 "{} {} {:?} {title:?} {:?}",
@@ -256,5 +257,7 @@ impl Uploads {
 
 /// What a part may take on its way into the store while everything else has ended.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
+/// What a video is called whose client said nothing of it.
+const UNTITLED: &str = "Untitled";
 /// In characters; longer titles of uploads are cut.
 pub(crate) const TITLE_CHARS_MAX: usize = 300;

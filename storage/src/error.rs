@@ -44,6 +44,9 @@ pub enum Error {
     /// The store cannot be reached, or says that it cannot serve now.
     #[error("the store is unavailable")]
     Unavailable(#[source] SharedError),
+    /// The store has no room left for what was to be written.
+    #[error("the store is full")]
+    Full(#[source] SharedError),
     /// A connect, first-byte or between-bytes limit passed.
     #[error("the store did not answer in time: {0}")]
     Timeout(&'static str),

@@ -178,6 +178,7 @@ impl Outcome {
             Error::Forbidden(_)
             | Error::RangeNotSatisfiable { .. }
             | Error::InvalidKey(_)
+            | Error::Full(_)
             | Error::Unsupported(_) => Self::Refused,
             Error::Throttled(_) => Self::Throttled,
             Error::Unavailable(_) => Self::Unavailable,

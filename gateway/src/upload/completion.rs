@@ -42,7 +42,7 @@ impl Inner {
             // It may have been done before, by somebody who could not say so any more.
             Err(error) => match self.store.head(&key).await {
                 Ok(object) if object.size == size => object.version,
-                _ if error.is_retryable() || matches!(error, seekway_storage::Error::Forbidden(_)) => {
+                _ if error.is_retryable() || needs_an_operator(&error) => {
                     return Err(Problem::Storage(error));
                 }
                 Ok(_) | Err(seekway_storage::Error::NotFound) => {
@@ -168,6 +168,11 @@ impl Inner {
             }
         }
     }
+}
+
+/// Whether the parts are there, and somebody has to make room or mend permissions first.
+fn needs_an_operator(error: &seekway_storage::Error) -> bool {
+    matches!(error, seekway_storage::Error::Forbidden(_) | seekway_storage::Error::Full(_))
 }
 
 fn pieces_of(upload: &Upload) -> &[UploadId] {

@@ -41,6 +41,9 @@ struct Fields {
     purpose: Option<String>,
 }
 
+/// Nobody can go on with a form.
+const BROKE_OFF: Refusal = Refusal::Bad("The form ended early. Nothing of it is kept: send it again.");
+
 /// `POST /api/videos`
 pub(crate) async fn create(
     uploads: &Uploads,
@@ -90,7 +93,10 @@ pub(crate) async fn create(
     let late = Arc::new(Mutex::new(Fields::default()));
     let body = rest_of(form, file, late.clone());
     let ask = Ask { offset: Some(0), is_last: true, ..Ask::default() };
-    let appended = uploads.append(upload.id, body, ask).await?;
+    let appended = uploads.append(upload.id, body, ask).await.map_err(|problem| match problem {
+        Problem::Upload(Refusal::Interrupted | Refusal::Stalled) => BROKE_OFF.into(),
+        problem => problem,
+    })?;
     let finished = appended.finished.expect("it is the last, and no piece");
     let title = std::mem::take(&mut late.lock().unwrap_or_else(PoisonError::into_inner).title);
     if let (Finished::Video(id), false) = (finished, title.trim().is_empty()) {
@@ -137,9 +143,7 @@ fn of_form(error: &multer::Error) -> Problem {
     use multer::Error;
     let refusal = match error {
         Error::FieldSizeExceeded { .. } => Refusal::Bad("A field of the form is longer than 4096 bytes."),
-        Error::StreamReadFailed(_) | Error::IncompleteStream | Error::IncompleteFieldData { .. } => {
-            Refusal::Interrupted
-        }
+        Error::StreamReadFailed(_) | Error::IncompleteStream | Error::IncompleteFieldData { .. } => BROKE_OFF,
         _ => Refusal::Bad("The body is no form, or none that can be read."),
     };
     refusal.into()

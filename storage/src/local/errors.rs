@@ -32,6 +32,7 @@ pub(super) fn from_write(error: io::Error) -> Error {
         Some(Errno::NOTDIR) => Error::InvalidKey("one of its folders is an object"),
         Some(Errno::ISDIR | Errno::EXIST | Errno::NOTEMPTY) => Error::InvalidKey("a folder has this name"),
         Some(Errno::NOENT | Errno::STALE) => Error::Other(Error::shared(error)),
+        Some(Errno::NOSPC | Errno::DQUOT) => Error::Full(Error::shared(error)),
         _ => from_io(error),
     }
 }
@@ -59,5 +60,17 @@ pub(super) fn from_join(error: tokio::task::JoinError) -> Error {
         Error::Unavailable(Error::shared(error))
     } else {
         Error::Other(Error::shared(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_without_room_is_a_full_store() {
+        for errno in [Errno::NOSPC, Errno::DQUOT] {
+            assert!(matches!(from_write(errno.into()), Error::Full(_)), "{errno}");
+        }
     }
 }

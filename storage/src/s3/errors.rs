@@ -119,6 +119,8 @@ impl Answer {
                 Error::Forbidden(self.source(bucket))
             }
             (_, 404) => Error::NotFound,
+            // MinIO's code; S3 itself is never full.
+            ("XMinioStorageFull", _) | (_, 507) => Error::Full(self.source(bucket)),
             (_, 412) => Error::VersionChanged,
             (_, 416) => Error::RangeNotSatisfiable { size: self.object_bytes },
             (_, 429) => self.throttled(bucket),

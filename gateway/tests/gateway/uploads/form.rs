@@ -99,6 +99,13 @@ async fn forms_that_make_no_sense_are_told_so() {
     assert_eq!(ask(form(&[("name=\"title\"", &[b'x'; 5000]), (file, &small)])).await, 400);
     assert_eq!(ask(form(&[("name=\"purpose\"", b"trailer"), (file, &small)])).await, 400);
     assert_eq!(ask(b"no form at all".to_vec()).await, 400);
+    // Whole requests whose forms have no end, before the file and in it.
+    for end in [b"--X".len(), form(&[(file, &small)]).len() - 20] {
+        let answer = up.ask("POST", "/api/videos", &[FORM], &form(&[(file, &small)])[..end]).await;
+        assert_eq!(answer.status, 400);
+        let detail = answer.problem()["detail"].to_string();
+        assert!(detail.contains("Nothing of it is kept"), "{answer:?}");
+    }
     let json = [("Content-Type", "application/json")];
     assert_eq!(up.ask("POST", "/api/videos", &json, b"{}").await.status, 415);
     up.assert_clean(&[]).await;

@@ -29,7 +29,7 @@ const CLIENTS: u64 = 6;
 /// Nothing takes longer than this but a gateway that is broken.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// What is left of an upload after its end is looked for when it has expired. Far longer than a client takes to ask again.
-const EXPIRY: &str = "30s";
+const EXPIRY: &str = "20s";
 const FORM_BOUNDARY: &str = "multipart/form-data; boundary=XX";
 
 /// Ways to upload.
@@ -60,8 +60,9 @@ async fn kills_lose_nothing_and_leave_nothing() {
     let seed = number("SEEKWAY_KILLS_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
     println!("SEEKWAY_KILLS_SEED={seed}");
     let folder = TempDir::new().expect("a folder");
-    killed(&Uploading::embedded_for_another(&folder).await, kills / 2, seed).await;
-    killed(&Uploading::served_for_another().await, kills - kills / 2, seed + 1).await;
+    let embedded = Uploading::embedded_for_another(&folder).await;
+    let served = Uploading::served_for_another().await;
+    tokio::join!(killed(&embedded, kills / 2, seed), killed(&served, kills - kills / 2, seed + 1));
 }
 
 async fn killed(up: &Uploading, kills: u64, seed: u64) {
