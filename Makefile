@@ -4,6 +4,8 @@
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
+# scripts/setup puts tools there that the system lacks.
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 help: ## show this

@@ -130,3 +130,17 @@ async fn tus_js_client_survives_a_bad_network() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uppy_survives_a_bad_network() {
+    installed("tests/browser/node_modules/uppy");
+    for up in Uploading::both(&[]).await {
+        survives(&up, 70, async |url, file| {
+            let home = url.strip_suffix("/api/uploads").expect("that is its path");
+            let file = file.to_str().expect("a plain path");
+            let arguments = [&installed("tests/browser/uppy.mjs"), home, file].map(str::to_owned);
+            in_background("node".to_owned(), arguments.into()).await
+        })
+        .await;
+    }
+}
