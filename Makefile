@@ -25,7 +25,7 @@ check: ## formatting, lints, dependencies, crate arrows and scripts: what review
 	@scripts/check
 
 docs: ## write the tables of docs/configuration.md and docs/metrics.md anew, from what the program says
-	@SEEKWAY_WRITE_DOCS=1 cargo test --quiet --locked -p seekway-gateway --lib documentation
+	@SEEKWAY_WRITE_DOCS=1 cargo test --quiet --locked --workspace --lib documentation
 
 fuzz: ## throw bytes at the parsers, FUZZ_SECONDS (60) for each
 	@scripts/setup test

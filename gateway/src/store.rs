@@ -64,6 +64,7 @@ fn endpoints_of(settings: &StorageSettings) -> Vec<S3Config> {
     let preferred = S3Config {
         bucket: settings.s3_bucket.clone().expect("checked by Config: the S3 store has a bucket"),
         endpoint: settings.s3_endpoint.clone(),
+        public_endpoint: settings.s3_public_endpoint.clone(),
         region: settings.aws_region.clone(),
         force_path_style: settings.s3_force_path_style,
         credentials: settings.s3_credentials.clone(),

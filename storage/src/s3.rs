@@ -32,6 +32,8 @@ pub struct S3Config {
     pub bucket: String,
     /// The URL of a server that is not AWS, or a VPC endpoint; `None` for AWS itself.
     pub endpoint: Option<String>,
+    /// The URL of the same server for others, whom presigned requests are for; `None` if it is the same.
+    pub public_endpoint: Option<String>,
     /// `None` asks the SDK (environment, profile, instance metadata); with an endpoint it asks the first two
     /// only, and falls back to `us-east-1`, which such servers accept.
     pub region: Option<String>,
@@ -66,6 +68,8 @@ pub struct StaticCredentials {
 pub struct S3Store {
     bucket: Arc<str>,
     client: Client,
+    /// Signs what others will send.
+    signer: Client,
     /// The longest pause between two chunks of a body.
     idle_timeout: Duration,
     /// For reads, which are tried once.
@@ -82,6 +86,7 @@ impl S3Config {
         Self {
             bucket: bucket.into(),
             endpoint: None,
+            public_endpoint: None,
             region: None,
             force_path_style: false,
             credentials: None,

@@ -35,6 +35,10 @@ pub struct StorageSettings {
     #[arg(long, env = "S3_ENDPOINT", value_name = "URL", value_parser = endpoint, help_heading = STORAGE)]
     pub s3_endpoint: Option<String>,
 
+    /// The same server as clients reach it who upload straight to the bucket [default: `S3_ENDPOINT`]
+    #[arg(long, env = "S3_PUBLIC_ENDPOINT", value_name = "URL", value_parser = endpoint, help_heading = STORAGE)]
+    pub s3_public_endpoint: Option<String>,
+
     /// Ask for `http://host/bucket/key`, not `http://bucket.host/key`, as servers other than AWS mostly want
     #[arg(long, env = "S3_FORCE_PATH_STYLE", value_name = "BOOL", default_value = "false")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]

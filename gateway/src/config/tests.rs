@@ -228,6 +228,7 @@ fn wrong_values_are_named() {
     let endpoint = "a URL of a server, such as http://localhost:9000, without a user or query";
     for value in ["localhost:9000", "ftp://a", "http://a/?b", "/path"] {
         wrong("--s3-endpoint", "S3_ENDPOINT", value, endpoint);
+        wrong("--s3-public-endpoint", "S3_PUBLIC_ENDPOINT", value, endpoint);
     }
     let line = line(&["--s3-endpoint=http://u:p@a"], &[]);
     assert!(line.starts_with("gateway: --s3-endpoint (S3_ENDPOINT) is \"http://…@a\": a URL"), "{line}");

@@ -39,6 +39,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("--local-storage-dir", "LOCAL_STORAGE_DIR"),
     ("--s3-bucket", "S3_BUCKET"),
     ("--s3-endpoint", "S3_ENDPOINT"),
+    ("--s3-public-endpoint", "S3_PUBLIC_ENDPOINT"),
     ("--s3-force-path-style", "S3_FORCE_PATH_STYLE"),
     ("--aws-region", "AWS_REGION"),
     ("--s3-connect-timeout", "SEEKWAY_S3_CONNECT_TIMEOUT"),

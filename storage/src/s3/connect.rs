@@ -57,7 +57,11 @@ pub(super) async fn connect(config: S3Config) -> S3Store {
         loader = loader.credentials_provider(credentials(keys));
     }
     let shared = loader.load().await;
-    let client_config = Builder::from(&shared).force_path_style(config.force_path_style).build();
+    let client_config = Builder::from(&shared).force_path_style(config.force_path_style);
+    let mut signer_config = client_config.clone();
+    if let Some(endpoint) = &config.public_endpoint {
+        signer_config = signer_config.endpoint_url(endpoint);
+    }
     tracing::debug!(
         bucket = config.bucket,
         endpoint = config.endpoint,
@@ -66,7 +70,8 @@ pub(super) async fn connect(config: S3Config) -> S3Store {
     );
     S3Store {
         bucket: config.bucket.as_str().into(),
-        client: Client::from_conf(client_config),
+        client: Client::from_conf(client_config.build()),
+        signer: Client::from_conf(signer_config.build()),
         idle_timeout: config.read_timeout,
         read_config: Builder::new().retry_config(RetryConfig::disabled()),
         upload_config: Builder::new().timeout_config(timeouts(&config, UPLOAD_EXTRA)),

@@ -162,7 +162,7 @@ pub(super) async fn presign_part(
     let config =
         PresigningConfig::expires_in(valid_for).map_err(|error| Error::Other(Error::shared(error)))?;
     let signed = store
-        .client
+        .signer
         .upload_part()
         .bucket(&*store.bucket)
         .key(key.as_str())

@@ -3,9 +3,12 @@
 use http::Method;
 use seekway_loadtests::client::Client;
 use serde_json::{Value, json};
+use tempfile::{NamedTempFile, TempDir};
 
 use super::stand::{MIB, Uploading, video};
-use crate::support::wire::Answer;
+use crate::support::tools::stdout_of;
+use crate::support::wire::{Answer, head};
+use crate::support::{Stand, path_text};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
@@ -72,6 +75,38 @@ async fn parts_go_to_the_bucket_and_become_a_video() {
     up.assert_clean(&[&made.source.key]).await;
     let (again, _) = say(&up, "POST", &complete, &json!({})).await;
     assert_eq!(Uploading::video_of(&again), made.id, "done twice is done once");
+}
+
+/// The gateway may know the store by a name that only the cluster has.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_sent_to_where_they_reach_the_store() {
+    let up = Uploading::served_for_another().await;
+    let mut settings: Vec<_> =
+        up.settings().iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let (_, endpoint) = settings.iter().find(|(name, _)| *name == "S3_ENDPOINT").expect("there is one");
+    let public = endpoint.replace("127.0.0.1", "localhost");
+    assert_ne!(&public, endpoint);
+    settings.push(("S3_PUBLIC_ENDPOINT", &public));
+    let stand = Stand::start(&settings, &[], None, TempDir::new().expect("a folder"));
+    let ask = async |target: &str, document: Value| -> Value {
+        let body = document.to_string();
+        let length = body.len().to_string();
+        let mut wire = stand.connect().await;
+        wire.send(head("POST", target, &[JSON, ("Content-Length", &length)])).await;
+        wire.send(body.as_bytes()).await;
+        serde_json::from_slice(&wire.answer("POST").await.body).expect("JSON")
+    };
+    let bytes = video(43, MIB);
+    let begun = ask("/api/uploads/direct", json!({"name": "a.mp4", "length": bytes.len()})).await;
+    let target = format!("/api/uploads/direct/{}", begun["id"].as_str().expect("an id"));
+    let signed = ask(&format!("{target}/parts"), json!({"numbers": [1]})).await;
+    let url = signed["parts"][0]["url"].as_str().expect("text");
+    assert!(url.starts_with(&public), "{url}");
+    let file = NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), &bytes).expect("written");
+    stdout_of("curl", &["--fail", "--silent", "--show-error", "-T", path_text(file.path()), url]);
+    let made = ask(&format!("{target}/complete"), json!({})).await;
+    assert_eq!(made["state"], "complete", "{made}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
