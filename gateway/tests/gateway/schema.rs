@@ -1,6 +1,8 @@
 //! What schemathesis finds when it asks the running gateway whatever its own OpenAPI document allows, and what it does not.
 
-use crate::support::tools::{root, run};
+use tempfile::TempDir;
+
+use crate::support::tools::{root, run_in};
 use crate::uploads::stand::Uploading;
 
 /// Statuses that any request may have, whatever its path: the document tells those of each operation.
@@ -42,7 +44,11 @@ async fn the_api_is_what_its_document_says() {
         ];
         let arguments = arguments.map(str::to_owned);
         let program = program.clone();
-        let output = tokio::task::spawn_blocking(move || run(&program, &arguments)).await.expect("no panic");
+        let ran = tokio::task::spawn_blocking(move || {
+            let folder = TempDir::new().expect("a folder");
+            run_in(folder.path(), &program, &arguments)
+        });
+        let output = ran.await.expect("no panic");
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     }

@@ -15,7 +15,12 @@ pub(crate) fn root() -> PathBuf {
 /// Runs a program to its end. One that is not there fails the test: what was not checked is not known to work.
 #[track_caller]
 pub(crate) fn run<A: AsRef<OsStr>>(program: &str, arguments: &[A]) -> Output {
-    let output = Command::new(program).args(arguments).current_dir(root()).stdin(Stdio::null()).output();
+    run_in(&root(), program, arguments)
+}
+
+/// The same in a folder where it may leave things.
+pub(crate) fn run_in<A: AsRef<OsStr>>(folder: &Path, program: &str, arguments: &[A]) -> Output {
+    let output = Command::new(program).args(arguments).current_dir(folder).stdin(Stdio::null()).output();
     match output {
         Ok(output) => output,
         Err(error) => panic!("cannot run {program} ({error}); run scripts/setup test"),
