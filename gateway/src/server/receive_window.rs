@@ -93,3 +93,89 @@ impl ReceiveWindow {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpSocket};
+    use tokio::time::timeout;
+
+    use super::super::accept::bind;
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+    const MIB: usize = 1 << 20;
+
+    /// What a client has for itself of what it sent.
+    const CLIENTS_BYTES: usize = 16 * 1024;
+
+    /// An accepted connection, and its client.
+    async fn connection() -> (TcpStream, TcpStream) {
+        let listener = bind("a test", (Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
+        let listener = TcpListener::from_std(listener).expect("a runtime");
+        let client = TcpSocket::new_v4().expect("a socket");
+        client.set_send_buffer_size(u32::try_from(CLIENTS_BYTES / 2).expect("small")).expect("a size");
+        let address = listener.local_addr().expect("bound");
+        let (client, accepted) = tokio::join!(client.connect(address), listener.accept());
+        let (accepted, _) = accepted.expect("a client");
+        prepare_connection(&SockRef::from(&accepted)).expect("an open socket");
+        (accepted, client.expect("it listens"))
+    }
+
+    #[tokio::test]
+    async fn an_upload_may_be_far_ahead_of_its_reader_and_the_pool_pays_until_it_is_read() {
+        let memory = SocketMemory::new(256 * MIB);
+        let (mut socket, mut client) = connection().await;
+        let mut window = ReceiveWindow::new(&memory);
+        window.before_read(&socket, false).expect("an open socket");
+        let mut sent = 0;
+        while let Ok(bytes) = client.try_write(&[0; 4096]) {
+            sent += bytes;
+        }
+        assert!(sent <= 2 * SMALL_BYTES + CLIENTS_BYTES, "{sent}");
+        assert_eq!(memory.leased(), 0);
+
+        window.before_read(&socket, true).expect("an open socket");
+        let leased = memory.leased();
+        assert!(leased > MIB, "{leased}");
+        // Nobody reads.
+        let more = vec![0; MIB / 2];
+        timeout(PATIENCE, client.write_all(&more)).await.expect("there is room").expect("an open socket");
+
+        window.before_read(&socket, false).expect("an open socket");
+        assert_eq!(memory.leased(), leased, "the kernel still holds it");
+        let mut read = vec![0; sent + more.len()];
+        timeout(PATIENCE, socket.read_exact(&mut read)).await.expect("all came").expect("an open socket");
+        window.before_read(&socket, false).expect("an open socket");
+        assert_eq!(memory.leased(), 0);
+        assert_eq!(SockRef::from(&socket).recv_buffer_size().expect("an open socket"), 2 * SMALL_BYTES);
+    }
+
+    #[tokio::test]
+    async fn where_the_pool_is_used_up_an_upload_has_what_everybody_has() {
+        let memory = SocketMemory::new(0);
+        let (socket, _client) = connection().await;
+        let mut window = ReceiveWindow::new(&memory);
+        window.before_read(&socket, true).expect("an open socket");
+        assert_eq!(SockRef::from(&socket).recv_buffer_size().expect("an open socket"), 2 * SMALL_BYTES);
+    }
+
+    #[tokio::test]
+    async fn leases_are_renewed_as_bytes_are_read_and_shrink_as_others_come() {
+        let memory = SocketMemory::new(64 * MIB);
+        let (socket, _client) = connection().await;
+        let mut windows: Vec<_> = (0..32).map(|_| ReceiveWindow::new(&memory)).collect();
+        for window in &mut windows {
+            window.before_read(&socket, true).expect("an open socket");
+        }
+        let first = windows[0].applied;
+        windows[0].after_read(RENEWAL_BYTES);
+        windows[0].before_read(&socket, true).expect("an open socket");
+        assert!(windows[0].applied < first, "{} of {first}", windows[0].applied);
+        drop(windows);
+        assert_eq!(memory.leased(), 0);
+    }
+}
