@@ -1,7 +1,6 @@
 //! Options of Linux's sockets that socket2 and rustix do not have. All the unsafe code of the gateway is here.
 
 use std::io;
-use std::mem::size_of_val;
 use std::os::fd::{AsFd, AsRawFd};
 
 use libc::{c_int, socklen_t};
@@ -10,6 +9,9 @@ use libc::{c_int, socklen_t};
 const SO_MEMINFO: c_int = 55;
 /// `SOCK_RCVBUF_LOCK` of `linux/socket.h` is what is cleared.
 const NO_LOCK: c_int = 0;
+/// Of all values here.
+const VALUE_BYTES: socklen_t = 4;
+const _: () = assert!(size_of::<c_int>() == 4 && size_of::<u32>() == 4);
 
 /// Lets the kernel forget that a buffer's size was set, but not the size (Linux 5.14).
 pub(super) fn unlock_buffers(socket: &impl AsFd) -> io::Result<()> {
@@ -26,7 +28,7 @@ pub(super) fn set_window_clamp(socket: &impl AsFd, bytes: usize) -> io::Result<(
 #[expect(unsafe_code, reason = "a system call")]
 pub(super) fn received_bytes(socket: &impl AsFd) -> io::Result<usize> {
     let mut bytes = 0_u32;
-    let mut len = size_of_val(&bytes) as socklen_t;
+    let mut len = VALUE_BYTES;
     // SAFETY: the kernel writes at most `len` bytes to `bytes`, and any four are a number.
     let result = unsafe {
         let fd = socket.as_fd().as_raw_fd();
@@ -40,7 +42,7 @@ fn set(socket: &impl AsFd, level: c_int, option: c_int, value: c_int) -> io::Res
     // SAFETY: the kernel reads `value`, which is as long as it is said to be.
     let result = unsafe {
         let fd = socket.as_fd().as_raw_fd();
-        libc::setsockopt(fd, level, option, (&raw const value).cast(), size_of_val(&value) as socklen_t)
+        libc::setsockopt(fd, level, option, (&raw const value).cast(), VALUE_BYTES)
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
