@@ -107,6 +107,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::super::accept::bind;
+    use super::super::socket_options::window_clamp;
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -144,6 +145,11 @@ mod tests {
         window.before_read(&socket, true).expect("an open socket");
         let leased = memory.leased();
         assert!(leased > MIB, "{leased}");
+        assert_eq!(
+            window_clamp(&socket).expect("an open socket"),
+            2 * SMALL_BYTES + leased,
+            "in one round trip"
+        );
         // Nobody reads.
         let more = vec![0; MIB / 2];
         timeout(PATIENCE, client.write_all(&more)).await.expect("there is room").expect("an open socket");

@@ -1,4 +1,4 @@
-//! Options of Linux's sockets that socket2 and rustix do not have. All the unsafe code of the gateway is here.
+//! Options of Linux's sockets that socket2 and rustix do not have. The gateway's only unsafe code outside of its benches.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -24,17 +24,26 @@ pub(super) fn set_window_clamp(socket: &impl AsFd, bytes: usize) -> io::Result<(
     set(socket, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, bytes)
 }
 
+/// See [`set_window_clamp`].
+#[cfg(test)]
+pub(super) fn window_clamp(socket: &impl AsFd) -> io::Result<usize> {
+    get(socket, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP)
+}
+
 /// What lies in the receive buffer, in order or not, with the kernel's overhead.
-#[expect(unsafe_code, reason = "a system call")]
 pub(super) fn received_bytes(socket: &impl AsFd) -> io::Result<usize> {
-    let mut bytes = 0_u32;
-    let mut len = VALUE_BYTES;
-    // SAFETY: the kernel writes at most `len` bytes to `bytes`, and any four are a number.
+    get(socket, libc::SOL_SOCKET, SO_MEMINFO)
+}
+
+#[expect(unsafe_code, reason = "a system call")]
+fn get(socket: &impl AsFd, level: c_int, option: c_int) -> io::Result<usize> {
+    let (mut value, mut len) = (0_u32, VALUE_BYTES);
+    // SAFETY: the kernel writes at most `len` bytes to `value`, and any four are a number.
     let result = unsafe {
         let fd = socket.as_fd().as_raw_fd();
-        libc::getsockopt(fd, libc::SOL_SOCKET, SO_MEMINFO, (&raw mut bytes).cast(), &raw mut len)
+        libc::getsockopt(fd, level, option, (&raw mut value).cast(), &raw mut len)
     };
-    if result == 0 { Ok(bytes as usize) } else { Err(io::Error::last_os_error()) }
+    if result == 0 { Ok(value as usize) } else { Err(io::Error::last_os_error()) }
 }
 
 #[expect(unsafe_code, reason = "a system call")]

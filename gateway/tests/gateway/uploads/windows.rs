@@ -29,6 +29,9 @@ async fn a_connection_has_a_large_receive_buffer_while_an_upload_is_read_and_not
     let port = wire.port();
     until("more room for an upload", async || (receive_buffer(gateway, port) > MIB).then_some(())).await;
     assert_eq!(receive_buffer(gateway, other.port()), SMALL_BYTES, "a neighbour");
+    let sent_scale = told(gateway, port, "wscale:");
+    let scale = told(gateway, port, &format!("wscale:{sent_scale},"));
+    assert!((1 << 16 << scale) > MIB, "a window of 64 KiB, scaled by 2^{scale}");
     wire.send(rest).await;
     assert_eq!(wire.answer("PATCH").await.status, 204);
     until("it is small again", async || (receive_buffer(gateway, port) == SMALL_BYTES).then_some(())).await;
@@ -53,10 +56,16 @@ async fn http2_opens_windows_beyond_the_smallest_only_where_something_can_be_upl
 
 /// The gateway's buffer for what comes from this port.
 fn receive_buffer(gateway: SocketAddr, port: u16) -> usize {
+    told(gateway, port, ",rb")
+}
+
+/// A number that `ss` tells of the gateway's connection with this port.
+fn told(gateway: SocketAddr, port: u16, name: &str) -> usize {
     let filter = format!("sport = :{} and dport = :{port}", gateway.port());
-    let line = stdout_of("ss", &["-tnmOH", &filter]);
-    let bytes = line.split_once(",rb").and_then(|(_, rest)| rest.split_once(',')?.0.parse().ok());
-    bytes.unwrap_or_else(|| panic!("no buffer of {filter}: {line:?}"))
+    let line = stdout_of("ss", &["-tinmOH", &filter]);
+    let rest = line.split_once(name).map(|(_, rest)| rest);
+    let number = rest.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("no {name} of {filter}: {line:?}"))
 }
 
 fn number(bytes: &[u8]) -> usize {
