@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -82,6 +82,7 @@ pub(crate) enum Surface {
 struct Known<'a> {
     surface: Surface,
     peer: &'a Peer,
+    phase: &'a Arc<Phase>,
     /// Who asks, behind proxies.
     client: IpAddr,
     id: HeaderValue,
@@ -367,6 +368,12 @@ impl App {
             }
             _ => {}
         }
+        // Until it is asked for, its client may send no more than others.
+        let (phase, mut body, mut taking) = (known.phase.clone(), body, None);
+        let body = Box::pin(stream::poll_fn(move |cx| {
+            taking.get_or_insert_with(|| phase.take_upload());
+            body.poll_next_unpin(cx)
+        }));
         upload::http::answer(uploads, caller, route, request, body).await
     }
 
@@ -503,7 +510,7 @@ pub(crate) fn service<B: RequestBody>(
         let mut request = Request::from_parts(head, ());
         host::take_from_target(&mut request);
         let answering = phase.begin();
-        let (app, peer) = (app.clone(), peer.clone());
+        let (app, peer, phase) = (app.clone(), peer.clone(), phase.clone());
         let refusal = phase.refusal().filter(|_| request.method().as_str() == REFUSED_METHOD);
         async move {
             let begun = Instant::now();
@@ -512,7 +519,7 @@ pub(crate) fn service<B: RequestBody>(
             let id = app.request_ids.of(request.headers());
             let entry = Entry::new(&request, &id, client, app.access_log, begun);
             let span = entry.span();
-            let known = Known { surface, peer: &peer, client, id, refusal };
+            let known = Known { surface, peer: &peer, phase: &phase, client, id, refusal };
             // One that nobody reads lives as long as its answer is made.
             let mut body = Some(body);
             let (response, admitted) = app.answer(&known, &request, &mut body).instrument(span).await;

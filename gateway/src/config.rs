@@ -31,6 +31,8 @@ pub use values::Fallback;
 const LOGS: &str = "Logs";
 /// How much is gathered in the process for clients' sockets, as a fraction of what they share in the kernel.
 const WRITE_BUFFERS_FRACTION: usize = 8;
+/// How much uploads by HTTP/2 may have sent before it is read, as a fraction of what their parts may take.
+const UPLOAD_WINDOWS_FRACTION: usize = 2;
 
 /// A streaming media gateway: byte ranges of large objects, from memory or from the store.
 ///
@@ -119,6 +121,11 @@ impl Config {
     /// Bytes beside them that wait in the process to be written together.
     pub fn write_buffers_bytes(&self) -> usize {
         self.socket_memory_bytes() / WRITE_BUFFERS_FRACTION
+    }
+
+    /// Bytes that clients of HTTP/2 may send of uploads before they are read, beyond what the protocol gives each.
+    pub fn upload_windows_bytes(&self) -> usize {
+        if self.takes_uploads() { self.uploads.memory_bytes() / UPLOAD_WINDOWS_FRACTION } else { 0 }
     }
 
     /// Who may list keys.

@@ -9,6 +9,7 @@ use crate::accounts::PASSWORD_BYTES;
 use crate::config::{Config, Listing, StorageBackend};
 use crate::server::{
     BLOCKING_THREADS_MAX, RECEIVE_BYTES, SOCKET_FLOOR_BYTES, STREAMS_PER_CONNECTION, TLS_BUFFER_BYTES,
+    WINDOW_BYTES_MIN,
 };
 
 /// The process before its first connection: code, runtimes, the S3 client, the cache's own tables.
@@ -42,6 +43,7 @@ pub(crate) fn bytes(config: &Config) -> u64 {
         + streams
         + config.listeners.header_bytes_max() as u64
         + receive
+        + WINDOW_BYTES_MIN as u64
         + SOCKET_FLOOR_BYTES as u64;
     let store = match config.storage_backend() {
         StorageBackend::Local => (config.listeners.threads() * BLOCKING_THREADS_MAX) as u64 * LOCAL_READ,
@@ -53,7 +55,7 @@ pub(crate) fn bytes(config: &Config) -> u64 {
         _ => PASSWORD_BYTES,
     };
     [
-        uploads + uploads / SLACK_FRACTION,
+        uploads + uploads / SLACK_FRACTION + config.upload_windows_bytes() as u64,
         passwords,
         buffers + buffers / SLACK_FRACTION,
         config.socket_memory_bytes() as u64 + config.write_buffers_bytes() as u64,

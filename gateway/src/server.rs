@@ -16,7 +16,9 @@ mod guarded_stream;
 mod phase;
 mod preface;
 mod protocols;
+mod receive_window;
 mod socket_memory;
+mod socket_options;
 mod stream_places;
 mod tls;
 mod transport;
@@ -50,8 +52,9 @@ use stream_places::StreamPlaces;
 use tls::Tls;
 
 pub(crate) use phase::{Answering, Phase};
-pub(crate) use socket_memory::{FLOOR_BYTES as SOCKET_FLOOR_BYTES, RECEIVE_BYTES, SocketMemory};
-pub(crate) use stream_places::STREAMS_PER_CONNECTION;
+pub(crate) use receive_window::SMALL_BYTES as RECEIVE_BYTES;
+pub(crate) use socket_memory::{FLOOR_BYTES as SOCKET_FLOOR_BYTES, SocketMemory};
+pub(crate) use stream_places::{STREAMS_PER_CONNECTION, WINDOW_BYTES_MIN};
 pub(crate) use tls::BUFFER_BYTES_MAX as TLS_BUFFER_BYTES;
 pub use tls::TlsError;
 pub(crate) use tls::TlsFiles;
@@ -128,7 +131,7 @@ impl Gateway {
         let app = runtime.block_on(open(config))?;
 
         let threads_count = config.listeners.threads();
-        let streams = StreamPlaces::new(config.listeners.max_connections);
+        let streams = StreamPlaces::new(config.listeners.max_connections, config.upload_windows_bytes());
         let mut threads = Vec::with_capacity(threads_count + 1);
         let mut lanes = Vec::with_capacity(threads_count);
         for nth in 0..threads_count {
@@ -145,7 +148,7 @@ impl Gateway {
         }
         let limits = (config.listeners.max_connections, config.listeners.drain_timeout.into());
         let admin =
-            Worker::new(app.clone(), Surface::Admin, config, StreamPlaces::new(ADMIN_CONNECTIONS_MAX));
+            Worker::new(app.clone(), Surface::Admin, config, StreamPlaces::new(ADMIN_CONNECTIONS_MAX, 0));
         let accepting = app.clone();
         let accept = move || {
             runtime.block_on(async move {

@@ -44,7 +44,8 @@ pub(super) struct CacheSettings {
     #[arg(value_parser = short_limit, help_heading = CACHE)]
     cache_redis_read_timeout: humantime::Duration,
 
-    /// Memory of the kernel that clients' sockets share, on top of 32 KiB for each: bytes on their way to clients
+    /// Memory of the kernel that clients' sockets share, on top of 64 KiB for each: bytes on their way to
+    /// clients, and uploads that are on their way here
     #[arg(long, env = "SEEKWAY_SOCKET_MEMORY_BYTES", value_name = "SIZE", default_value = "256MiB")]
     #[arg(value_parser = size, help_heading = CACHE)]
     socket_memory_bytes: u64,

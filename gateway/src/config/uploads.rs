@@ -41,7 +41,7 @@ pub struct UploadSettings {
     upload_types: Vec<Container>,
 
     /// Memory for parts on their way into the store, besides the memory budget. Each upload has two parts at most, of
-    /// 8 MiB or more; further ones take turns
+    /// 8 MiB or more; further ones take turns. Half as much again is for what HTTP/2 clients send ahead
     #[arg(long, env = "SEEKWAY_UPLOAD_MEMORY_BYTES", value_name = "SIZE", default_value = "128MiB")]
     #[arg(value_parser = |text: &str| size_in(text, 2 * PART_BYTES..=4 << 30), help_heading = UPLOADS)]
     upload_memory_bytes: u64,

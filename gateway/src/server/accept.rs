@@ -23,7 +23,7 @@ use tracing::warn;
 
 use super::StartError;
 use super::connection::Peer;
-use super::socket_memory::RECEIVE_BYTES;
+use super::receive_window;
 use super::tls::Tls;
 use crate::metrics::Metrics;
 
@@ -84,8 +84,7 @@ pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<StdList
             socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
-        // Inherited by every connection.
-        socket.set_recv_buffer_size(RECEIVE_BYTES)?;
+        receive_window::prepare_listener(&socket)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG_MAX)?;
         Ok(socket.into())

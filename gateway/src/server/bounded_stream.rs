@@ -10,6 +10,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::receive_window::ReceiveWindow;
 use super::socket_memory::{Lease, SocketMemory};
 use crate::delivery::slices;
 
@@ -20,13 +21,19 @@ const SLICES_MAX: usize = slices::SLICES_MAX + 1;
 pub(crate) struct BoundedStream {
     stream: TcpStream,
     lease: Lease,
+    window: ReceiveWindow,
 }
 
 // === impl BoundedStream ===
 
 impl BoundedStream {
     pub(crate) fn new(stream: TcpStream, memory: &Arc<SocketMemory>) -> Self {
-        Self { stream, lease: memory.lease() }
+        Self { stream, lease: memory.lease(), window: ReceiveWindow::new(memory) }
+    }
+
+    /// Says whether what is read next is of an upload's body.
+    pub(crate) fn reads_upload(&mut self, is_upload: bool) -> io::Result<()> {
+        self.window.before_read(&self.stream, is_upload)
     }
 
     /// How much it takes in one write, as of the last one.
@@ -55,13 +62,16 @@ impl AsyncRead for BoundedStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.window.after_read(buf.filled().len() - before);
+        read
     }
 }
 
 impl AsyncWrite for BoundedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let Self { stream, lease } = &mut *self;
+        let Self { stream, lease, .. } = &mut *self;
         let most = lease.before_write(stream)?;
         let written = Pin::new(stream).poll_write(cx, &buf[..buf.len().min(most)]);
         self.written(written)
@@ -72,7 +82,7 @@ impl AsyncWrite for BoundedStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { stream, lease } = &mut *self;
+        let Self { stream, lease, .. } = &mut *self;
         let mut left = lease.before_write(stream)?;
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut count = 0;

@@ -27,6 +27,7 @@ use super::guarded_stream::{Ended, GuardedStream, Patience};
 use super::phase::Phase;
 use super::preface;
 use super::protocols::Protocols;
+use super::receive_window;
 use super::stream_places::StreamPlaces;
 use super::tls::Tls;
 use super::transport::Transport;
@@ -144,7 +145,11 @@ impl Worker {
             if is_http2 {
                 phase.speaks_http2();
                 let places = streams.take();
-                protocols.http2.max_concurrent_streams(places.count);
+                protocols
+                    .http2
+                    .max_concurrent_streams(places.count)
+                    .initial_stream_window_size(places.window_bytes)
+                    .initial_connection_window_size(places.window_bytes);
                 let gathered = Gathered::new(transport, phase.clone(), app.write_buffers.clone());
                 let connection = protocols.http2.serve_connection(TokioIo::new(gathered.clone()), service);
                 let flushing = gathered.flushing(connection);
@@ -204,6 +209,7 @@ where
 fn prepared(stream: StdStream, patience: Patience) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(&stream);
+    receive_window::prepare_connection(&socket)?;
     let probes = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
     socket.set_tcp_keepalive(&probes)?;
     socket.set_tcp_user_timeout(Some(patience.write_stall + UNACKNOWLEDGED_MORE))?;

@@ -26,6 +26,8 @@ pub(crate) struct Phase {
     /// Pieces of HTTP/2 responses that the client has made room for.
     pieces: AtomicUsize,
     is_http2: AtomicBool,
+    /// Bodies of uploads that are being read.
+    uploads: AtomicUsize,
     /// Bytes that the socket takes in one write.
     room: AtomicUsize,
     /// Why we end it, if we do.
@@ -64,6 +66,10 @@ pub(crate) struct Answering {
     is_blocked: bool,
 }
 
+/// The body of an upload being read, until dropped.
+#[derive(Debug)]
+pub(crate) struct TakingUpload(Arc<Phase>);
+
 // === impl Phase ===
 
 impl Phase {
@@ -72,6 +78,16 @@ impl Phase {
         self.answering.fetch_add(1, Ordering::Relaxed);
         self.resting.store(NEXT, Ordering::Relaxed);
         Answering { phase: self.clone(), is_blocked: false }
+    }
+
+    /// The body of an upload is read from now on, until the value drops.
+    pub(crate) fn take_upload(self: &Arc<Self>) -> TakingUpload {
+        self.uploads.fetch_add(1, Ordering::Relaxed);
+        TakingUpload(self.clone())
+    }
+
+    pub(super) fn takes_uploads(&self) -> bool {
+        self.uploads.load(Ordering::Relaxed) > 0
     }
 
     /// The connection was ended because its client took nothing for too long.
@@ -203,5 +219,13 @@ impl Drop for Answering {
     fn drop(&mut self) {
         self.is_blocked(false);
         self.phase.answering.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+// === impl TakingUpload ===
+
+impl Drop for TakingUpload {
+    fn drop(&mut self) {
+        self.0.uploads.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -6,9 +6,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 
-/// What a client may send us unasked, for a stream and for all: we take no request bodies, so the smallest windows
-/// that RFC 9113 §6.9.2 begins with.
-const WINDOW_BYTES: u32 = 65_535;
 /// Bytes of one response that wait in the connection before its reader is asked for more: one frame, so at most two
 /// segments of it are held, one here and one in hyper's hand.
 ///
@@ -27,7 +24,7 @@ const RESET_BEFORE_ACCEPT_MAX: usize = 20;
 /// Streams that we had to reset for the client's mistakes, before the connection ends with them.
 const RESET_FOR_ERRORS_MAX: usize = 128;
 
-/// How to serve a connection of either kind.
+/// How to serve a connection of either kind. How much one of HTTP/2 may ask and send is told to each (`stream_places`).
 #[derive(Clone)]
 pub(super) struct Protocols {
     pub(super) http1: http1::Builder,
@@ -50,8 +47,6 @@ impl Protocols {
             .header_read_timeout(None); // `GuardedStream` tells idle from slow; see there.
         let mut http2 = http2::Builder::new(Streams(tasks));
         http2
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
             .max_send_buf_size(SEND_BYTES_MAX)
             .max_header_list_size(u32::try_from(config.listeners.header_bytes_max()).unwrap_or(u32::MAX))
             .max_pending_accept_reset_streams(RESET_BEFORE_ACCEPT_MAX)

@@ -8,6 +8,8 @@
 //! A connection that may hold `bound` bytes writes at most [`write_bytes_max`] at once, because the kernel looks
 //! at its limits before a write and not within it; the rest is `SO_SNDBUF`, which counts what is sent and not yet
 //! acknowledged, too, and with the kernel's overhead.
+//!
+//! Uploads lease from the same pool for what comes the other way: see `receive_window`.
 
 use std::io;
 use std::sync::Arc;
@@ -18,9 +20,6 @@ use tokio::net::TcpStream;
 
 /// What a connection may have in its socket whatever the others have: at 50 ms to the client still 4 Mbit/s.
 pub(crate) const FLOOR_BYTES: usize = 32 * 1024;
-/// The kernel's receive buffer for a client's requests. A response under way does not read, so a client may fill
-/// it; the kernel doubles it for its overhead.
-pub(crate) const RECEIVE_BYTES: usize = 16 * 1024;
 /// The pool is shared as if there were so many connections more than there are: what comes next finds room.
 const CONNECTIONS_MORE: usize = 32;
 /// A lease takes at most this fraction of what lies free, so that nobody takes the last of it.
@@ -49,24 +48,30 @@ const KERNEL_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(crate) struct SocketMemory {
     capacity: usize,
     leased: AtomicUsize,
-    /// Connections that have written.
+    /// Connections that have written, and those that take uploads.
     leases: AtomicUsize,
     /// Where a socket is bounded by the kernel itself, and is left to it.
     kernel_bytes_max: usize,
 }
 
-/// One connection's part of it, given back when dropped.
+/// A part of it, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Lease {
+pub(super) struct Holding {
     memory: Arc<SocketMemory>,
     /// What is taken from the pool.
     held: usize,
-    /// What the socket may hold from now on, without the floor; less than `held` until it holds no more.
+    /// What the socket may hold from now on; less than `held` until it holds no more.
     granted: usize,
+    /// Whether it counts among those who share.
+    is_counted: bool,
+}
+
+/// What one connection may have on its way to its client, beyond the floor.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    holding: Holding,
     /// What the socket was last told, if anything.
     applied: Option<usize>,
-    /// Whether the connection has written, and counts among those who share.
-    is_counted: bool,
     /// Whether the socket's buffer grows and shrinks as the kernel wants; once it does not, it never will.
     is_kernels: bool,
     until_renewal: usize,
@@ -87,15 +92,7 @@ impl SocketMemory {
 
     /// A lease of nothing yet: the first write renews it.
     pub(crate) fn lease(self: &Arc<Self>) -> Lease {
-        Lease {
-            memory: self.clone(),
-            held: 0,
-            granted: 0,
-            applied: None,
-            is_counted: false,
-            is_kernels: true,
-            until_renewal: 0,
-        }
+        Lease { holding: Holding::nothing(self), applied: None, is_kernels: true, until_renewal: 0 }
     }
 
     /// Bytes that are leased now.
@@ -105,15 +102,15 @@ impl SocketMemory {
 
     fn share(&self, leased_by_others: usize) -> usize {
         let fair = self.capacity / (CONNECTIONS_MORE + self.leases.load(Ordering::Relaxed));
-        fair.min((self.capacity - leased_by_others) / FREE_FRACTION).min(self.kernel_bytes_max)
+        fair.min((self.capacity - leased_by_others) / FREE_FRACTION)
     }
 
-    /// Replaces a holding of `held` by a fair one, and says how much that is.
-    fn exchange(&self, held: usize) -> usize {
+    /// Replaces a holding of `held` by a fair one of `most`, and says how much that is.
+    fn exchange(&self, held: usize, most: usize) -> usize {
         let mut leased = self.leased();
         loop {
             let others = leased - held;
-            let share = self.share(others);
+            let share = self.share(others).min(most);
             // What is to shrink is given back when it has shrunk.
             let after = others + share.max(held);
             match self.leased.compare_exchange_weak(leased, after, Ordering::Relaxed, Ordering::Relaxed) {
@@ -130,6 +127,53 @@ fn kernel_bytes_max() -> Option<usize> {
     limits.split_whitespace().nth(2)?.parse().ok()
 }
 
+// === impl Holding ===
+
+impl Holding {
+    pub(super) fn nothing(memory: &Arc<SocketMemory>) -> Self {
+        Self { memory: memory.clone(), held: 0, granted: 0, is_counted: false }
+    }
+
+    /// Grants a fair share of at most `most`.
+    pub(super) fn renew(&mut self, most: usize) {
+        if !std::mem::replace(&mut self.is_counted, true) {
+            self.memory.leases.fetch_add(1, Ordering::Relaxed);
+        }
+        self.granted = self.memory.exchange(self.held, most);
+        self.held = self.held.max(self.granted);
+    }
+
+    /// Grants nothing any more. What is held is so until it [`settle`](Self::settle)s.
+    pub(super) fn end(&mut self) {
+        self.granted = 0;
+        if std::mem::take(&mut self.is_counted) {
+            self.memory.leases.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The socket holds no more than was granted, so the rest is for others.
+    pub(super) fn settle(&mut self) {
+        self.memory.leased.fetch_sub(self.held - self.granted, Ordering::Relaxed);
+        self.held = self.granted;
+    }
+
+    pub(super) fn granted(&self) -> usize {
+        self.granted
+    }
+
+    /// More is held than granted.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.held > self.granted
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.end();
+        self.settle();
+    }
+}
+
 // === impl Lease ===
 
 impl Lease {
@@ -137,12 +181,7 @@ impl Lease {
     pub(crate) fn before_write(&mut self, socket: &TcpStream) -> io::Result<usize> {
         if self.until_renewal == 0 {
             self.until_renewal = RENEWAL_BYTES;
-            if !std::mem::replace(&mut self.is_counted, true) {
-                self.memory.leases.fetch_add(1, Ordering::Relaxed);
-            }
-            let share = self.memory.exchange(self.held);
-            self.held = self.held.max(share);
-            self.granted = share;
+            self.holding.renew(self.holding.memory.kernel_bytes_max);
             self.apply(socket)?;
         }
         Ok(self.at_once())
@@ -150,18 +189,19 @@ impl Lease {
 
     /// What may be written at once, as of the last renewal; before the first, what that would be now.
     pub(crate) fn at_once(&self) -> usize {
-        let granted = if self.is_counted { self.granted } else { self.memory.share(self.memory.leased()) };
-        write_bytes_max(FLOOR_BYTES + granted)
+        let Holding { memory, granted, is_counted, .. } = &self.holding;
+        let share = || memory.share(memory.leased()).min(memory.kernel_bytes_max);
+        write_bytes_max(FLOOR_BYTES + if *is_counted { *granted } else { share() })
     }
 
     /// `bytes` were taken by the socket, so it holds no more than it may.
     pub(crate) fn after_write(&mut self, bytes: usize) {
         self.until_renewal = self.until_renewal.saturating_sub(bytes);
-        self.give_back(self.held - self.granted);
+        self.holding.settle();
     }
 
     fn apply(&mut self, socket: &TcpStream) -> io::Result<()> {
-        let bound = FLOOR_BYTES + self.granted;
+        let bound = FLOOR_BYTES + self.holding.granted;
         if self.applied.replace(bound) == Some(bound) {
             return Ok(());
         }
@@ -169,26 +209,12 @@ impl Lease {
         let socket = SockRef::from(socket);
         let unsent = at_once.min(NOTSENT_BYTES_MAX);
         socket.set_tcp_notsent_lowat(u32::try_from(unsent).unwrap_or(u32::MAX))?;
-        if self.granted < self.memory.kernel_bytes_max || !self.is_kernels {
+        if self.holding.granted < self.holding.memory.kernel_bytes_max || !self.is_kernels {
             self.is_kernels = false;
             // The kernel doubles it.
             socket.set_send_buffer_size((bound - at_once) / 2)?;
         }
         Ok(())
-    }
-
-    fn give_back(&mut self, bytes: usize) {
-        self.held -= bytes;
-        self.memory.leased.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.give_back(self.held);
-        if self.is_counted {
-            self.memory.leases.fetch_sub(1, Ordering::Relaxed);
-        }
     }
 }
 
@@ -222,7 +248,7 @@ mod tests {
             lease.before_write(&socket).expect("an open socket");
             assert!(memory.leased() <= memory.capacity);
         }
-        assert_eq!(leases[0].granted, 4 * MIB, "the first has all that the kernel would give it");
+        assert_eq!(leases[0].holding.granted, 4 * MIB, "the first has all that the kernel would give it");
         for _ in 0..3 {
             for lease in &mut leases {
                 lease.after_write(RENEWAL_BYTES);
@@ -232,7 +258,7 @@ mod tests {
         }
         let fair = memory.capacity / (CONNECTIONS_MORE + leases.len());
         for lease in &leases {
-            assert_eq!(lease.granted, fair, "{lease:?}");
+            assert_eq!(lease.holding.granted, fair, "{lease:?}");
         }
         drop(leases);
         assert_eq!(memory.leased(), 0);
@@ -249,13 +275,13 @@ mod tests {
         lease.after_write(RENEWAL_BYTES);
         let mut other = memory.lease();
         let most = 62 * MIB;
-        (other.held, other.granted) = (most, most);
+        (other.holding.held, other.holding.granted) = (most, most);
         memory.leased.fetch_add(most, Ordering::Relaxed);
         let at_once = lease.before_write(&socket).expect("an open socket");
-        assert!(at_once < NOTSENT_BYTES_MAX && lease.granted < alone, "{lease:?}");
+        assert!(at_once < NOTSENT_BYTES_MAX && lease.holding.granted < alone, "{lease:?}");
         assert_eq!(memory.leased(), most + alone, "the socket may still hold what it was allowed before");
         lease.after_write(1);
-        assert_eq!(memory.leased(), most + lease.granted);
+        assert_eq!(memory.leased(), most + lease.holding.granted);
         drop((lease, other));
         assert_eq!(memory.leased(), 0);
     }

@@ -10,3 +10,4 @@ mod ownership;
 mod resumable;
 pub(crate) mod stand;
 mod tus;
+mod windows;

@@ -58,6 +58,11 @@ impl Wire {
         stream.map(Self::new)
     }
 
+    /// Ours.
+    pub(crate) fn port(&self) -> u16 {
+        self.stream.local_addr().expect("it is connected").port()
+    }
+
     /// Says that nothing more will be sent; answers may still come.
     pub(crate) async fn done_sending(&mut self) {
         self.stream.shutdown().await.expect("it is connected");
