@@ -12,7 +12,7 @@
 //! **Memory.** A writer holds at most two parts: one that it fills, and one on its way into the store. Both are paid from
 //! a budget of uploads' own, before a byte is read from the socket; whoever waits for it holds no buffer, but perhaps a
 //! part on its way, which ends by itself. A client that is slow while others wait has its bytes committed and gives its
-//! buffer up (`writer`).
+//! buffer up (`writer`). Buffers are used again, not freed, until no upload has one (`writer/buffer.rs`).
 
 mod completion;
 mod digest;
@@ -52,7 +52,7 @@ use crate::config::UploadSettings;
 use crate::respond::Problem;
 use digest::Checksum;
 use registry::Registry;
-use writer::Writer;
+use writer::{Spares, Writer};
 
 /// Bytes of a request, as they come; an error is the end of the connection. Dropping it stops reading.
 pub(crate) type Body = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
@@ -69,6 +69,7 @@ pub(crate) struct Inner {
     store: Arc<dyn ObjectStore>,
     limits: UploadSettings,
     memory: Budget,
+    spares: Spares,
     writers: Registry,
     tasks: TaskTracker,
     /// Cancelled when writers are to commit what they have and end.
@@ -125,6 +126,7 @@ impl Uploads {
                 store,
                 limits,
                 memory,
+                spares: Spares::default(),
                 writers: Registry::default(),
                 tasks: TaskTracker::new(),
                 ending: CancellationToken::new(),
@@ -222,7 +224,13 @@ impl Uploads {
     /// The work is a task of its own: when the client leaves, what came is committed all the same.
     pub(crate) async fn append(&self, id: UploadId, body: Body, ask: Ask) -> Result<Appended, Problem> {
         let inner = self.inner.clone();
-        let work = async move { Writer::run(inner, id, body, ask).await };
+        let work = async move {
+            let appended = Writer::run(inner.clone(), id, body, ask).await;
+            if inner.memory.in_use() == 0 {
+                inner.spares.clear();
+            }
+            appended
+        };
         // A task that panicked was printed where it happened.
         self.inner.tasks.spawn(work.in_current_span()).await.unwrap_or(Err(Problem::Panicked))
     }

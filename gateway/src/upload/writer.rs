@@ -27,6 +27,7 @@ use super::sniff::{Container, SNIFF_BYTES};
 use super::{Appended, Ask, Body, Inner, Refusal};
 use crate::respond::Problem;
 use buffer::Buffer;
+pub(super) use buffer::Spares;
 use storing::Storing;
 
 /// A client that has sent nothing for so long has what it sent committed: it may have vanished, and it will ask how far
