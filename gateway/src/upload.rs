@@ -49,6 +49,7 @@ pub(crate) use sniff::{Container, SNIFF_BYTES, sniff};
 
 use crate::caller::Caller;
 use crate::config::UploadSettings;
+use crate::metrics::{Metrics, UploadMemory};
 use crate::respond::Problem;
 use digest::Checksum;
 use registry::Registry;
@@ -68,6 +69,7 @@ pub(crate) struct Inner {
     catalog: Catalog,
     store: Arc<dyn ObjectStore>,
     limits: UploadSettings,
+    metrics: Arc<Metrics>,
     memory: Budget,
     spares: Spares,
     writers: Registry,
@@ -118,13 +120,19 @@ pub(crate) struct Appended {
 // === impl Uploads ===
 
 impl Uploads {
-    pub(crate) fn new(catalog: Catalog, store: Arc<dyn ObjectStore>, limits: UploadSettings) -> Self {
+    pub(crate) fn new(
+        catalog: Catalog,
+        store: Arc<dyn ObjectStore>,
+        limits: UploadSettings,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let memory = Budget::new(limits.memory_bytes());
         Self {
             inner: Arc::new(Inner {
                 catalog,
                 store,
                 limits,
+                metrics,
                 memory,
                 spares: Spares::default(),
                 writers: Registry::default(),
@@ -146,8 +154,23 @@ impl Uploads {
         self.inner.store.as_ref()
     }
 
+    /// How much memory it has, and how much of that is used.
+    pub(crate) fn memory(&self) -> UploadMemory {
+        UploadMemory::from(&self.inner.memory)
+    }
+
     /// Makes a record, which belongs to whoever asks. The length is checked here, where there is one, and the account's quota.
     pub(crate) async fn create(&self, caller: Caller, new: Announced) -> Result<Upload, Problem> {
+        let via = new.via;
+        self.counted(via, self.make(caller, new).await)
+    }
+
+    /// Counts what failed.
+    fn counted<T>(&self, via: Via, done: Result<T, Problem>) -> Result<T, Problem> {
+        done.inspect_err(|problem| self.inner.metrics.uploads.failed(via, problem))
+    }
+
+    async fn make(&self, caller: Caller, new: Announced) -> Result<Upload, Problem> {
         let is_piece = matches!(new.concat, Some(Concat::Partial));
         let limit = self.inner.limits.bytes_max(new.purpose);
         if let Some(length) = new.length {
@@ -188,7 +211,12 @@ impl Uploads {
             lifetime_ms: self.inner.limits.expiry().as_millis().try_into().unwrap_or(i64::MAX),
         };
         let quota = Quota { bytes: None, uploads: Some(self.inner.limits.in_flight_max()) };
-        Ok(self.inner.catalog.uploads().create(record, quota).await?)
+        let upload = self.inner.catalog.uploads().create(record, quota).await?;
+        // Another key is that of an upload which was begun with the same idempotency key.
+        if upload.key == key.as_str() {
+            self.inner.metrics.uploads.began(upload.via);
+        }
+        Ok(upload)
     }
 
     /// The upload, if it is the caller's. One without an account is whoever's who knows its name.

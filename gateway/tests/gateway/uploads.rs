@@ -6,6 +6,7 @@ mod form;
 mod kills;
 mod left;
 mod memory;
+mod metrics;
 mod ownership;
 mod resumable;
 pub(crate) mod stand;

@@ -5,6 +5,7 @@ use futures_util::future::{BoxFuture, pending};
 use futures_util::stream;
 use seekway_catalog::{Committed, Remainder};
 use seekway_storage::{Attributes, ObjectKey, PartNumber, UploadId as StoreUpload};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::super::digest::Running;
@@ -54,6 +55,7 @@ impl Writer {
         self.start += length;
         self.storing = Some(Storing(Box::pin(async move {
             let spare = bytes.clone();
+            let begun = Instant::now();
             let etag = if let Some(upload) = store_upload {
                 let number = u16::try_from(number).ok().and_then(PartNumber::new);
                 let number = number
@@ -63,6 +65,7 @@ impl Writer {
                 let name = names::part(&key, number);
                 inner.store.put(&name, &Attributes::default(), once(bytes)).await?.etag.to_string()
             };
+            inner.metrics.uploads.stored_part(begun.elapsed());
             inner.spares.give(spare);
             drop(permit);
             Ok(Committed { number, start, bytes: length, etag, hash_state })
