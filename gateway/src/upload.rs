@@ -37,7 +37,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use seekway_cache::Budget;
 use seekway_catalog::{
-    Catalog, Complete, Concat, Finished, NewUpload, Purpose, Quota, Upload, UploadId, UploadState, Via,
+    Catalog, Complete, Concat, Finished, NewUpload, Purpose, Upload, UploadId, UploadState, Via,
 };
 use seekway_storage::ObjectStore;
 use tokio_util::sync::CancellationToken;
@@ -210,8 +210,7 @@ impl Uploads {
             fingerprint,
             lifetime_ms: self.inner.limits.expiry().as_millis().try_into().unwrap_or(i64::MAX),
         };
-        let quota = Quota { bytes: None, uploads: Some(self.inner.limits.in_flight_max()) };
-        let upload = self.inner.catalog.uploads().create(record, quota).await?;
+        let upload = self.inner.catalog.uploads().create(record, self.inner.limits.quota()).await?;
         // Another key is that of an upload which was begun with the same idempotency key.
         if upload.key == key.as_str() {
             self.inner.metrics.uploads.began(upload.via);

@@ -8,6 +8,7 @@ mod left;
 mod memory;
 mod metrics;
 mod ownership;
+mod quotas;
 mod resumable;
 pub(crate) mod stand;
 mod tus;
