@@ -46,7 +46,7 @@ pub use uploads::{
     Remainder, Upload, UploadState, Uploads, Via,
 };
 pub use videos::{
-    Access, Event, Filter, NewVideo, Patch, Source, Video, VideoState, Videos, Viewer,
+    Access, Event, Filter, NewVideo, Patch, Phase, Progress, Source, Video, VideoState, Videos, Viewer,
     Visibility,
 };
 pub use votes::{Tally, Vote, Votes};
