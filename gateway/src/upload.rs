@@ -156,7 +156,7 @@ impl Uploads {
 
     /// How much memory it has, and how much of that is used.
     pub(crate) fn memory(&self) -> UploadMemory {
-        UploadMemory::from(&self.inner.memory)
+        UploadMemory::of(&self.inner.memory, self.inner.spares.bytes())
     }
 
     /// Makes a record, which belongs to whoever asks. The length is checked here, where there is one, and the account's quota.

@@ -33,6 +33,7 @@ pub(crate) struct Writing(Arc<Metrics>, Via);
 pub(crate) struct Memory {
     capacity: u64,
     in_use: u64,
+    spare: u64,
     waiting: u64,
     waits: Times,
 }
@@ -118,6 +119,11 @@ impl Uploads {
             n.uploads.capacity
         })
         .read("seekway_upload_memory_in_use_bytes", "Bytes of parts held or reserved.", |n| n.uploads.in_use)
+        .read(
+                "seekway_upload_memory_spare_bytes",
+                "Bytes of buffers that wait for the next part, besides those in use; none when no upload is under way.",
+                |n| n.uploads.spare,
+            )
         .read("seekway_upload_memory_waiting", "Writers that wait for memory.", |n| n.uploads.waiting)
         .read_times(
             "seekway_upload_memory_wait_seconds",
@@ -167,9 +173,10 @@ impl Drop for Writing {
     }
 }
 
-impl From<&Budget> for Memory {
-    fn from(budget: &Budget) -> Self {
+impl Memory {
+    pub(crate) fn of(budget: &Budget, spare_bytes: usize) -> Self {
         Self {
+            spare: spare_bytes as u64,
             capacity: budget.capacity() as u64,
             in_use: budget.in_use() as u64,
             waiting: budget.waiting() as u64,

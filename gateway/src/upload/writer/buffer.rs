@@ -62,6 +62,11 @@ impl Spares {
         }
     }
 
+    /// How much memory they have.
+    pub(in crate::upload) fn bytes(&self) -> usize {
+        self.spares().len() * SPARE_BYTES
+    }
+
     /// Frees them all.
     pub(in crate::upload) fn clear(&self) {
         self.spares().clear();
