@@ -25,6 +25,26 @@ pub struct Quota {
     pub uploads: Option<u64>,
 }
 
+/// What to change of an account. `None` stays as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AccountPatch {
+    /// What it may do.
+    pub role: Option<Role>,
+    /// How many bytes it may store.
+    pub bytes: Option<Allowed>,
+    /// How many uploads it may have under way.
+    pub uploads: Option<Allowed>,
+}
+
+/// How much of something an account may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
+    /// As much as others.
+    AsOthers,
+    /// So much, and no more.
+    AtMost(u64),
+}
+
 /// Somebody to be.
 #[derive(Debug, Clone)]
 pub struct NewAccount {
@@ -51,6 +71,8 @@ pub struct Account {
     pub password_hash: String,
     /// What it may do.
     pub role: Role,
+    /// What it may have. `None` is as much as others, not without limit.
+    pub quota: Quota,
     /// When it was made.
     pub created_ms: i64,
 }
@@ -117,22 +139,31 @@ impl Accounts<'_> {
         write.commit().await
     }
 
-    /// Gives it another role.
-    pub async fn set_role(&self, id: AccountId, role: Role) -> Result<Account, Error> {
-        let sql = "UPDATE accounts SET role = $2 WHERE id = $1 RETURNING *";
-        let rows = self.0.change(sql, args![id, role]).await?;
+    /// Changes what it may do and have. Uploads under way keep the quota of bytes that they began with.
+    pub async fn patch(&self, id: AccountId, patch: AccountPatch) -> Result<Account, Error> {
+        let sql = "UPDATE accounts SET role = COALESCE($2, role), quota_bytes = NULLIF(COALESCE($3, quota_bytes), -1), \
+                   quota_uploads = NULLIF(COALESCE($4, quota_uploads), -1) WHERE id = $1 RETURNING *";
+        let limit = |allowed: Option<Allowed>| match allowed? {
+            Allowed::AsOthers => Some(-1),
+            Allowed::AtMost(limit) => Some(i64::try_from(limit).unwrap_or(i64::MAX)),
+        };
+        let args = args![id, patch.role, limit(patch.bytes), limit(patch.uploads)];
+        let rows = self.0.change(sql, args).await?;
         Account::from_row(rows.first().ok_or(Error::NotFound)?)
     }
+}
 
-    /// Lets it have more or less than others. `None` is as much as others.
-    pub async fn set_quota(&self, id: AccountId, quota: Quota) -> Result<(), Error> {
-        let sql = "UPDATE accounts SET quota_bytes = $2, quota_uploads = $3 WHERE id = $1 RETURNING id";
-        self.0
-            .change(sql, args![id, quota.bytes, quota.uploads])
-            .await?
-            .pop()
-            .map(drop)
-            .ok_or(Error::NotFound)
+// === impl Quota ===
+
+impl Quota {
+    fn from_row(row: &Row) -> Result<Self, Error> {
+        Ok(Self { bytes: row.get("quota_bytes")?, uploads: row.get("quota_uploads")? })
+    }
+
+    /// This, and what it leaves open as `others` say.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self { bytes: self.bytes.or(others.bytes), uploads: self.uploads.or(others.uploads) }
     }
 }
 
@@ -146,6 +177,7 @@ impl Account {
             name: row.get("name")?,
             password_hash: row.get("password_hash")?,
             role: row.get("role")?,
+            quota: Quota::from_row(row)?,
             created_ms: row.get("created_ms")?,
         })
     }
@@ -160,10 +192,7 @@ pub(crate) async fn quota(
     let Some(account) = account else { return Ok(allowed) };
     let row =
         write.row("SELECT quota_bytes, quota_uploads FROM accounts WHERE id = $1", args![account]).await?;
-    Ok(Quota {
-        bytes: row.get::<Option<u64>>("quota_bytes")?.or(allowed.bytes),
-        uploads: row.get::<Option<u64>>("quota_uploads")?.or(allowed.uploads),
-    })
+    Ok(Quota::from_row(&row)?.or(allowed))
 }
 
 /// The local part of an address may tell cases apart (RFC 5321 §2.4), but no provider does.

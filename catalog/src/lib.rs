@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use database::Database;
 
-pub use accounts::{Account, Accounts, NewAccount, Quota, Role};
+pub use accounts::{Account, AccountPatch, Accounts, Allowed, NewAccount, Quota, Role};
 pub use api_keys::{ApiKey, ApiKeys, KeyOwner};
 pub use assets::{Asset, AssetKind, AssetState, Assets, NewAsset};
 pub use changes::{Change, Changes};
@@ -42,11 +42,12 @@ pub use sessions::{Session, Sessions};
 pub use signing_keys::{NewSigningKey, SigningKey, SigningKeys};
 pub use state::State;
 pub use uploads::{
-    Abort, Append, Committed, Complete, Completing, Concat, Finished, Made, NewUpload, Part, Purpose,
+    Abort, Append, Committed, Complete, Completing, Concat, Finished, Held, Made, NewUpload, Part, Purpose,
     Remainder, Upload, UploadState, Uploads, Via,
 };
 pub use videos::{
-    Access, Event, Filter, NewVideo, Patch, Source, Video, VideoState, Videos, Viewer, Visibility,
+    Access, Event, Filter, NewVideo, Patch, Phase, Progress, Source, Video, VideoState, Videos, Viewer,
+    Visibility,
 };
 pub use votes::{Tally, Vote, Votes};
 

@@ -26,6 +26,15 @@ pub use record::{Concat, NewUpload, Part, Purpose, Upload, UploadState, Via};
 #[derive(Debug)]
 pub struct Uploads<'c>(pub(crate) &'c Database);
 
+/// What an account has of what its [`Quota`] counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Bytes of its videos and assets, and what its uploads under way have declared, or where they have not, brought.
+    pub bytes: u64,
+    /// Uploads under way.
+    pub uploads: u64,
+}
+
 // === impl Uploads ===
 
 impl Uploads<'_> {
@@ -113,12 +122,28 @@ impl Uploads<'_> {
         rows.iter().map(Upload::from_row).collect()
     }
 
+    /// What an account has; `None` is what is nobody's.
+    pub async fn held(&self, account: Option<AccountId>) -> Result<Held, Error> {
+        let row = self.0.row(HELD, args![account, None::<String>]).await?;
+        Ok(Held { bytes: row.get("bytes")?, uploads: row.get("uploads")? })
+    }
+
     /// The committed parts, in the order of their bytes.
     pub async fn parts(&self, id: UploadId) -> Result<Vec<Part>, Error> {
         let rows = self.0.rows(PARTS, args![id]).await?;
         rows.iter().map(Part::from_row).collect()
     }
 }
+
+/// What an account has, but for one upload.
+const HELD: &str = "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes, \
+                    CAST(COALESCE(SUM(upload), 0) AS BIGINT) AS uploads FROM ( \
+                      SELECT size_bytes AS bytes, 0 AS upload FROM videos WHERE COALESCE(owner, '') = COALESCE($1, '') \
+                      UNION ALL SELECT size_bytes, 0 FROM assets WHERE COALESCE(owner, '') = COALESCE($1, '') \
+                      UNION ALL SELECT COALESCE(length_bytes, offset_bytes), 1 FROM uploads \
+                        WHERE COALESCE(account, '') = COALESCE($1, '') AND state IN ('open', 'completing') \
+                        AND id <> COALESCE($2, '') \
+                    ) AS held";
 
 const PARTS: &str = "SELECT * FROM upload_parts WHERE upload = $1 ORDER BY start_bytes, number";
 
@@ -159,14 +184,7 @@ async fn stored_within(
         return Ok(());
     }
     lock_account(write, account).await?;
-    let sql = "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes FROM ( \
-                 SELECT size_bytes AS bytes FROM videos WHERE COALESCE(owner, '') = COALESCE($1, '') \
-                 UNION ALL SELECT size_bytes FROM assets WHERE COALESCE(owner, '') = COALESCE($1, '') \
-                 UNION ALL SELECT COALESCE(length_bytes, offset_bytes) FROM uploads \
-                   WHERE COALESCE(account, '') = COALESCE($1, '') AND state IN ('open', 'completing') \
-                   AND id <> COALESCE($2, '') \
-               ) AS held";
-    let held: u64 = write.row(sql, args![account, except.map(|id| id.to_string())]).await?.get("bytes")?;
+    let held: u64 = write.row(HELD, args![account, except.map(|id| id.to_string())]).await?.get("bytes")?;
     within_quota("bytes stored", held.saturating_add(wanted), limit)
 }
 

@@ -1,12 +1,14 @@
 //! Videos: what people uploaded, who may see it, and what happened to it.
 
 mod listing;
+mod progress;
 mod record;
 
 use crate::database::{Database, Write, args};
 use crate::{AccountId, Error, State as _, VideoId, changes, outbox};
 
 pub use listing::{Filter, Viewer};
+pub use progress::{Phase, Progress};
 pub use record::{Access, Event, NewVideo, Patch, Source, Video, VideoState, Visibility};
 
 /// See [`Catalog::videos`](crate::Catalog::videos).
@@ -80,7 +82,7 @@ impl Videos<'_> {
         Ok(after)
     }
 
-    /// Moves it on. `problem` is why it failed.
+    /// Moves it on; what progress there was is over. `problem` is why it failed.
     ///
     /// # Errors
     /// [`Error::IllegalTransition`].
@@ -133,15 +135,6 @@ impl Videos<'_> {
         let rows = self.0.rows(sql, args![id, number, i64::from(limit)]).await?;
         rows.iter().map(Event::from_row).collect()
     }
-
-    /// Adds an event, such as progress. Its number.
-    pub async fn tell(&self, id: VideoId, kind: &str, payload: &str) -> Result<i64, Error> {
-        let mut write = self.0.write().await?;
-        locked(&mut write, id).await?;
-        let number = happened(&mut write, id, kind, payload).await?;
-        write.commit().await?;
-        Ok(number)
-    }
 }
 
 /// Adds a video, with its first event and its row in the outbox.
@@ -191,12 +184,14 @@ async fn transition(
     problem: Option<&str>,
 ) -> Result<(), Error> {
     let next = video.state.become_(next)?;
-    let sql = "UPDATE videos SET state = $2, problem = $3, updated_ms = now_ms() WHERE id = $1";
+    let sql = "UPDATE videos SET state = $2, problem = $3, progress_phase = NULL, progress_percent = NULL, \
+               progress_speed_milli = NULL, progress_eta_seconds = NULL, updated_ms = now_ms() WHERE id = $1";
     write.rows(sql, args![video.id, next, problem]).await?;
-    happened(write, video.id, next.name(), problem.unwrap_or_default()).await.map(drop)
+    let number = happened(write, video.id, next.name(), problem.unwrap_or_default()).await?;
+    progress::forget(write, video.id, number).await
 }
 
-/// Adds an event. The video's row is locked or new, so numbers have no gaps and come in order.
+/// Adds an event. The video's row is locked or new, so numbers come in order, each once.
 async fn happened(write: &mut Write, id: VideoId, kind: &str, payload: &str) -> Result<i64, Error> {
     let sql = "INSERT INTO video_events (video, number, kind, payload, created_ms) \
                SELECT $1, COALESCE(MAX(number), 0) + 1, $2, $3, now_ms() FROM video_events WHERE video = $1 \

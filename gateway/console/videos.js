@@ -5,6 +5,7 @@ import { at, bytesInWords, dateInWords, element, inWords, note } from "/assets/w
 
 const PAGE_VIDEOS = 50;
 const SEARCH_PAUSE_MS = 200;
+const FOLLOW_PAUSE_MS = 2000;
 const VISIBILITIES = [["private", "only me"], ["unlisted", "who has the address"], ["public", "everybody"]];
 
 let next = null;
@@ -39,8 +40,8 @@ function row(video) {
   link.href = `#${video.url.slice("/media/".length).split("/").map((part) => encodeURIComponent(decodeURIComponent(part))).join("%2F")}`;
   link.dataset.testid = "video";
   link.dataset.key = decodeURIComponent(video.url.slice("/media/".length));
-  const facts = [bytesInWords(video.size), video.container, dateInWords(video.created), video.problem ?? ""];
-  link.append(element("span", facts.filter(Boolean).join(" · "), "facts"));
+  const facts = element("span", factsOf(video), "facts");
+  link.append(facts);
 
   const visibility = document.createElement("select");
   visibility.dataset.testid = "visibility";
@@ -62,7 +63,24 @@ function row(video) {
   const actions = element("div", "", "actions");
   actions.append(visibility, remove);
   item.append(link, actions);
+  if (video.state === "processing") follow(video, facts);
   return item;
+}
+
+function factsOf({ size, container, created, state, problem, progress }) {
+  const work = progress ? `${progress.phase}, ${progress.percent} % done` : state;
+  return [bytesInWords(size), container, dateInWords(created), state === "processing" ? work : problem].filter(Boolean).join(" · ");
+}
+
+/** Shows how far workers are with a video for as long as it is shown. By asking: browsers have six connections for all. */
+async function follow(video, facts) {
+  while (video.state === "processing") {
+    await new Promise((resolve) => setTimeout(resolve, FOLLOW_PAUSE_MS));
+    if (!facts.isConnected) return;
+    const response = await fetch(`/api/videos/${video.id}`).catch(() => null);
+    if (response?.ok) video = await response.json();
+    facts.textContent = factsOf(video);
+  }
 }
 
 async function change(video, patch) {

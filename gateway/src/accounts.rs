@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use http::Method;
 use http::header::{self, HeaderMap};
-use seekway_catalog::{AccountId, Catalog, Error, Role};
+use seekway_catalog::{AccountId, Catalog, Error, Quota, Role};
 
 use crate::config::{AccountSettings, Config, Listing};
 use crate::respond::Problem;
@@ -50,6 +50,8 @@ struct Inner {
     catalog: Catalog,
     settings: AccountSettings,
     sign_up_open_to: Listing,
+    /// What an account may have that has no quota of its own.
+    quota: Quota,
     passwords: Passwords,
     tokens: Tokens,
 }
@@ -83,7 +85,8 @@ impl Accounts {
         let settings = config.accounts.clone();
         let tokens = Tokens::new(catalog.clone(), &settings);
         let (sign_up_open_to, passwords) = (config.sign_up_open_to(), Passwords::default());
-        Self { inner: Arc::new(Inner { catalog, settings, sign_up_open_to, passwords, tokens }) }
+        let quota = config.uploads.quota();
+        Self { inner: Arc::new(Inner { catalog, settings, sign_up_open_to, quota, passwords, tokens }) }
     }
 
     /// Whom a request with these headers is for; `None` when it does not say.

@@ -104,7 +104,8 @@ impl App {
         let accounts = catalog.clone().filter(|_| config.accounts_open_to() != Listing::Nobody);
         let accounts = accounts.map(|catalog| Accounts::new(catalog, config));
         let uploads = catalog.clone().filter(|_| config.takes_uploads());
-        let uploads = uploads.map(|catalog| Uploads::new(catalog, store.clone(), config.uploads.clone()));
+        let uploads = uploads
+            .map(|catalog| Uploads::new(catalog, store.clone(), config.uploads.clone(), metrics.clone()));
         Self {
             cache,
             metrics,
@@ -392,7 +393,10 @@ impl App {
             return Err(Problem::MethodNotAllowed(allowed));
         }
         match request.uri().path() {
-            "/metrics" => Ok(self.metrics.page(self.cache.stats(), self.memory_limit)),
+            "/metrics" => {
+                let uploads = self.uploads.as_ref().map(Uploads::memory).unwrap_or_default();
+                Ok(self.metrics.page(self.cache.stats(), self.memory_limit, uploads))
+            }
             "/api/health" => Ok(json(StatusCode::OK, r#"{"status":"ok"}"#)),
             "/api/ready" => Ok(self.readiness()),
             _ => Err(Problem::NoRoute),

@@ -16,6 +16,7 @@ mod origin;
 mod process;
 mod request;
 mod table;
+mod uploads;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -34,6 +35,7 @@ use table::{Counter, Durations, Gauge, Seconds, Table};
 pub(crate) use connection::{Connected, Speaking};
 pub(crate) use labels::{Ending, Outcome};
 pub(crate) use request::Meter;
+pub(crate) use uploads::{Left, Memory as UploadMemory, UploadEnd, Uploads as UploadMetrics, Writing};
 
 use labels::{Handshake, Kind, Limit, Listener, Protocol, Status, Tier};
 
@@ -55,6 +57,7 @@ pub(crate) struct Metrics {
     connections_ended: Counter<(Listener, Ending)>,
     handshakes: Counter<Handshake>,
     origin: Origin,
+    pub(crate) uploads: UploadMetrics,
     started: Duration,
     table: Table,
 }
@@ -63,6 +66,7 @@ pub(crate) struct Metrics {
 pub(crate) struct Now {
     cache: Stats,
     memory_limit: u64,
+    uploads: UploadMemory,
     endpoints: Vec<EndpointState>,
     process: Process,
     started: Duration,
@@ -127,6 +131,7 @@ impl Metrics {
                 redis_rows(t.section("Redis"));
                 Origin::new(t.section("Origin"))
             },
+            uploads: UploadMetrics::new(t.section("Uploads")),
             started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
             table: {
                 process_rows(t.section("Process"));
@@ -158,10 +163,11 @@ impl Metrics {
     }
 
     /// The page.
-    pub(crate) fn page(&self, cache: Stats, memory_limit: u64) -> Response<Payload> {
+    pub(crate) fn page(&self, cache: Stats, memory_limit: u64, uploads: UploadMemory) -> Response<Payload> {
         let now = Now {
             cache,
             memory_limit,
+            uploads,
             endpoints: self.origin.endpoints(),
             process: Process::read(),
             started: self.started,

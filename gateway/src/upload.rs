@@ -12,7 +12,7 @@
 //! **Memory.** A writer holds at most two parts: one that it fills, and one on its way into the store. Both are paid from
 //! a budget of uploads' own, before a byte is read from the socket; whoever waits for it holds no buffer, but perhaps a
 //! part on its way, which ends by itself. A client that is slow while others wait has its bytes committed and gives its
-//! buffer up (`writer`).
+//! buffer up (`writer`). Buffers are used again, not freed, until no upload has one (`writer/buffer.rs`).
 
 mod completion;
 mod digest;
@@ -37,7 +37,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use seekway_cache::Budget;
 use seekway_catalog::{
-    Catalog, Complete, Concat, Finished, NewUpload, Purpose, Quota, Upload, UploadId, UploadState, Via,
+    Catalog, Complete, Concat, Finished, NewUpload, Purpose, Upload, UploadId, UploadState, Via,
 };
 use seekway_storage::ObjectStore;
 use tokio_util::sync::CancellationToken;
@@ -49,10 +49,11 @@ pub(crate) use sniff::{Container, SNIFF_BYTES, sniff};
 
 use crate::caller::Caller;
 use crate::config::UploadSettings;
+use crate::metrics::{Metrics, UploadMemory};
 use crate::respond::Problem;
 use digest::Checksum;
 use registry::Registry;
-use writer::Writer;
+use writer::{Spares, Writer};
 
 /// Bytes of a request, as they come; an error is the end of the connection. Dropping it stops reading.
 pub(crate) type Body = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
@@ -68,7 +69,9 @@ pub(crate) struct Inner {
     catalog: Catalog,
     store: Arc<dyn ObjectStore>,
     limits: UploadSettings,
+    metrics: Arc<Metrics>,
     memory: Budget,
+    spares: Spares,
     writers: Registry,
     tasks: TaskTracker,
     /// Cancelled when writers are to commit what they have and end.
@@ -117,14 +120,21 @@ pub(crate) struct Appended {
 // === impl Uploads ===
 
 impl Uploads {
-    pub(crate) fn new(catalog: Catalog, store: Arc<dyn ObjectStore>, limits: UploadSettings) -> Self {
+    pub(crate) fn new(
+        catalog: Catalog,
+        store: Arc<dyn ObjectStore>,
+        limits: UploadSettings,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let memory = Budget::new(limits.memory_bytes());
         Self {
             inner: Arc::new(Inner {
                 catalog,
                 store,
                 limits,
+                metrics,
                 memory,
+                spares: Spares::default(),
                 writers: Registry::default(),
                 tasks: TaskTracker::new(),
                 ending: CancellationToken::new(),
@@ -144,8 +154,23 @@ impl Uploads {
         self.inner.store.as_ref()
     }
 
+    /// How much memory it has, and how much of that is used.
+    pub(crate) fn memory(&self) -> UploadMemory {
+        UploadMemory::of(&self.inner.memory, self.inner.spares.bytes())
+    }
+
     /// Makes a record, which belongs to whoever asks. The length is checked here, where there is one, and the account's quota.
     pub(crate) async fn create(&self, caller: Caller, new: Announced) -> Result<Upload, Problem> {
+        let via = new.via;
+        self.counted(via, self.make(caller, new).await)
+    }
+
+    /// Counts what failed.
+    fn counted<T>(&self, via: Via, done: Result<T, Problem>) -> Result<T, Problem> {
+        done.inspect_err(|problem| self.inner.metrics.uploads.failed(via, problem))
+    }
+
+    async fn make(&self, caller: Caller, new: Announced) -> Result<Upload, Problem> {
         let is_piece = matches!(new.concat, Some(Concat::Partial));
         let limit = self.inner.limits.bytes_max(new.purpose);
         if let Some(length) = new.length {
@@ -186,8 +211,12 @@ impl Uploads {
             fingerprint,
             lifetime_ms: self.inner.limits.expiry().as_millis().try_into().unwrap_or(i64::MAX),
         };
-        let quota = Quota { bytes: None, uploads: Some(self.inner.limits.in_flight_max()) };
-        Ok(self.inner.catalog.uploads().create(record, quota).await?)
+        let upload = self.inner.catalog.uploads().create(record, self.inner.limits.quota()).await?;
+        // Another key is that of an upload which was begun with the same idempotency key.
+        if upload.key == key.as_str() {
+            self.inner.metrics.uploads.began(upload.via);
+        }
+        Ok(upload)
     }
 
     /// The upload, if it is the caller's. One without an account is whoever's who knows its name.
@@ -223,7 +252,13 @@ impl Uploads {
     /// The work is a task of its own: when the client leaves, what came is committed all the same.
     pub(crate) async fn append(&self, id: UploadId, body: Body, ask: Ask) -> Result<Appended, Problem> {
         let inner = self.inner.clone();
-        let work = async move { Writer::run(inner, id, body, ask).await };
+        let work = async move {
+            let appended = Writer::run(inner.clone(), id, body, ask).await;
+            if inner.memory.in_use() == 0 {
+                inner.spares.clear();
+            }
+            appended
+        };
         // A task that panicked was printed where it happened.
         self.inner.tasks.spawn(work.in_current_span()).await.unwrap_or(Err(Problem::Panicked))
     }

@@ -67,6 +67,22 @@ function videoRow(page) {
   return page.getByTestId("video").filter({ hasText: title });
 }
 
+async function progressIsShown(page) {
+  const until = Date.now() + STEP_MS;
+  const facts = () => videoRow(page).innerText();
+  while (!/transcoding, \d+ % done/.test(await facts())) {
+    check(Date.now() < until, "what workers do with a video is shown", await facts());
+    await page.reload({ waitUntil: "load" });
+    await videoRow(page).waitFor();
+  }
+  const before = await facts();
+  while ((await facts()) === before) {
+    check(Date.now() < until, "progress moves by itself", before);
+    await page.waitForTimeout(50);
+  }
+  ok(`what workers do with a video is shown, and moves by itself: ${(await facts()).replaceAll("\n", " ")}`);
+}
+
 async function itPlays(page) {
   await videoRow(page).click();
   const playing = () => document.querySelector("video")?.readyState >= 2;
@@ -107,6 +123,7 @@ try {
   page = await openPage(browser);
   await signUp(page);
   await uploadOverACutConnection(page);
+  await progressIsShown(page);
   await itPlays(page);
   if (values.screenshot) await page.screenshot({ path: values.screenshot });
   await othersSeeItOnceItIsPublic(page, browser);

@@ -5,7 +5,7 @@ use seekway_loadtests::postgres::Postgres;
 
 use super::{MIGRATIONS, latest, migrate};
 use crate::database::{Database, args};
-use crate::{Catalog, Error, Filter, Options, Viewer};
+use crate::{Catalog, Error, Filter, Options, Phase, Progress, VideoState, Viewer};
 
 const ACCOUNT: &str = "00000000-0000-7000-8000-000000000001";
 const VIDEO: &str = "00000000-0000-7000-8000-000000000002";
@@ -66,6 +66,14 @@ async fn from_every_schema(empty: Empty<'_>) {
         assert_eq!(catalog.accounts().exist().await.expect("asks"), number >= 1);
         let videos = catalog.videos().list(&Filter::of(Viewer::Anybody), None, 10).await.expect("lists");
         assert_eq!(videos.len(), usize::from(number >= 2));
+        for video in videos {
+            assert_eq!(video.progress, None);
+            catalog.videos().set_state(video.id, VideoState::Processing, None).await.expect("moves");
+            let progress =
+                Progress { phase: Phase::Probing, percent: 1, speed_milli: None, eta_seconds: None };
+            catalog.videos().set_progress(video.id, progress).await.expect("notes");
+            assert_eq!(catalog.videos().get(video.id).await.expect("finds").progress, Some(progress));
+        }
         assert!(catalog.uploads().of_account(None, None, 10).await.expect("lists").is_empty());
         catalog.close().await;
         open(&url).await.expect("there is nothing left to do").close().await;

@@ -175,7 +175,7 @@ impl Uploads<'_> {
         let sql = "UPDATE uploads SET updated_ms = now_ms() WHERE id IN (SELECT id FROM uploads \
                    WHERE (state = 'aborting' AND updated_ms < now_ms() - $2) \
                    OR (state = 'open' AND expires_ms <= now_ms() \
-                     AND (updated_ms <= expires_ms OR updated_ms < now_ms() - $2)) \
+                     AND (updated_ms < expires_ms OR updated_ms < now_ms() - $2)) \
                    ORDER BY updated_ms LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING id";
         self.claimed(sql, limit, SWEEP_AGAIN_MS).await
     }
@@ -194,7 +194,7 @@ impl Uploads<'_> {
     pub async fn ended_long_ago(&self, limit: u32) -> Result<Vec<UploadId>, Error> {
         let sql = "UPDATE uploads SET updated_ms = now_ms() WHERE id IN (SELECT id FROM uploads \
                    WHERE state IN ('complete', 'failed') AND expires_ms <= now_ms() \
-                   AND (updated_ms <= expires_ms OR updated_ms < now_ms() - $2) \
+                   AND (updated_ms < expires_ms OR updated_ms < now_ms() - $2) \
                    ORDER BY expires_ms LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING id";
         self.claimed(sql, limit, SWEEP_AGAIN_MS).await
     }

@@ -4,6 +4,8 @@ use crate::database::Row;
 use crate::state::{states, words};
 use crate::{AccountId, Error, VideoId};
 
+use super::Progress;
+
 states! {
     /// Where a video stands.
     VideoState, "the video" {
@@ -89,6 +91,8 @@ pub struct Video {
     pub probe: Option<String>,
     /// Why it failed.
     pub problem: Option<String>,
+    /// How far workers are, once one of them has said so.
+    pub progress: Option<Progress>,
     /// When it was added.
     pub created_ms: i64,
     /// When it last changed.
@@ -160,6 +164,7 @@ impl Video {
             duration_ms: row.get("duration_ms")?,
             probe: row.get("probe")?,
             problem: row.get("problem")?,
+            progress: Progress::from_row(row)?,
             created_ms: row.get("created_ms")?,
             updated_ms: row.get("updated_ms")?,
         })

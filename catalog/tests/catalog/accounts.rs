@@ -1,7 +1,7 @@
 //! What accounts, and what proves who they are, promise.
 
 use futures_util::future::join_all;
-use seekway_catalog::{Error, NewAccount, NewSigningKey, Role};
+use seekway_catalog::{AccountPatch, Error, NewAccount, NewSigningKey, Role};
 
 use crate::stand::{Stand, account};
 
@@ -23,7 +23,8 @@ pub(crate) async fn an_address_has_one_account(stand: &Stand) {
     let found = accounts.by_address("ONE@example.org").await.expect("found");
     assert_eq!(made[0].as_ref().expect("made"), &found);
     assert_eq!(accounts.get(found.id).await.expect("found"), found);
-    assert_eq!(accounts.set_role(found.id, Role::Admin).await.expect("sets").role, Role::Admin);
+    let admin = AccountPatch { role: Some(Role::Admin), ..AccountPatch::default() };
+    assert_eq!(accounts.patch(found.id, admin).await.expect("sets").role, Role::Admin);
     assert_eq!(accounts.get(found.id).await.expect("found").role, Role::Admin);
     assert!(matches!(accounts.by_address("two@example.org").await, Err(Error::NotFound)));
     assert!(accounts.exist().await.expect("asks"));

@@ -27,6 +27,7 @@ pub(crate) async fn conformance(stand: &Stand) {
         videos::a_search_takes_words_as_they_are,
         videos::pages_stay_the_same_while_others_are_added,
         videos::a_video_tells_what_happened_to_it,
+        videos::progress_is_of_videos_that_are_being_processed,
         videos::a_deleted_video_is_gone_when_its_objects_are,
         videos::assets_are_kept_beside_videos,
         videos::an_account_votes_once,

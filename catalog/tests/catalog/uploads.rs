@@ -2,8 +2,8 @@
 
 use futures_util::future::join_all;
 use seekway_catalog::{
-    Abort, Append, Catalog, Committed, Complete, Concat, Error, Finished, Made, NewUpload, Part, Quota,
-    Remainder, Upload, UploadId, UploadState, VideoState, Videos,
+    Abort, AccountPatch, Allowed, Append, Catalog, Committed, Complete, Concat, Error, Finished, Held, Made,
+    NewUpload, Part, Quota, Remainder, Upload, UploadId, UploadState, VideoState, Videos,
 };
 
 use crate::stand::{Stand, account, new_upload, new_video, upload};
@@ -295,8 +295,14 @@ pub(crate) async fn quotas_hold_when_many_ask_at_once(stand: &Stand) {
     assert!(matches!(refused, Err(Error::Quota { .. })), "{refused:?}");
 
     // An account's own quota goes before what all may have.
-    let more = Quota { bytes: Some(1001), uploads: Some(12) };
-    catalog.accounts().set_quota(owner, more).await.expect("sets");
+    let held = catalog.uploads().held(Some(owner)).await.expect("sums");
+    assert_eq!(held, Held { bytes: 1000, uploads: 11 });
+    let accounts = catalog.accounts();
+    let (bytes, count) = (Some(Allowed::AtMost(1001)), Some(Allowed::AtMost(12)));
+    accounts.patch(owner, AccountPatch { bytes, ..AccountPatch::default() }).await.expect("sets");
+    let set = accounts.patch(owner, AccountPatch { uploads: count, ..AccountPatch::default() }).await;
+    let quota = set.expect("sets").quota;
+    assert_eq!(quota, Quota { bytes: Some(1001), uploads: Some(12) }, "each by itself");
     catalog.uploads().create(sized("quota/more".to_owned(), Some(1)), allowed).await.expect("made");
     let refused = catalog.uploads().create(sized("quota/too-many".to_owned(), Some(0)), allowed).await;
     assert!(matches!(refused, Err(Error::Quota { wanted: 13, limit: 12, .. })), "{refused:?}");
@@ -322,12 +328,13 @@ pub(crate) async fn what_was_left_behind_is_swept_once(stand: &Stand) {
     uploads.begin_abort(expired.id, Abort::Expired).await.expect("aborts");
     uploads.ended(expired.id).await.expect("ends");
 
-    let new = NewUpload { lifetime_ms: 0, ..new_upload(None, "forgotten") };
+    // It is over in a moment, and not in the same one.
+    let new = NewUpload { lifetime_ms: 1, ..new_upload(None, "forgotten") };
     let refused = uploads.create(new, Quota::default()).await.expect("made").id;
     uploads.begin_abort(refused, Abort::Refused("no video".to_owned())).await.expect("aborts");
     uploads.forget(refused).await.expect("does nothing");
     uploads.ended(refused).await.expect("ends");
-    assert!(uploads.ended_long_ago(100).await.expect("looks").contains(&refused));
+    while !uploads.ended_long_ago(100).await.expect("looks").contains(&refused) {}
     assert!(!uploads.ended_long_ago(100).await.expect("looks").contains(&refused), "one caller is enough");
     uploads.forget(refused).await.expect("forgets");
     assert!(matches!(uploads.get(refused).await, Err(Error::NotFound)));

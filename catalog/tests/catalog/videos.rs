@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use seekway_catalog::{
     AccountId, AssetKind, Assets, Catalog, Complete, Error, Filter, Finished, Made, NewAsset, NewVideo,
-    Patch, Tally, Video, VideoId, VideoState, Videos, Viewer, Visibility, Vote,
+    Patch, Phase, Progress, Tally, Video, VideoId, VideoState, Videos, Viewer, Visibility, Vote,
 };
 
 use crate::stand::{Stand, account, new_upload, new_video};
@@ -123,15 +123,14 @@ pub(crate) async fn a_video_tells_what_happened_to_it(stand: &Stand) {
     let (catalog, videos) = (&stand.catalog, stand.catalog.videos());
     let id = video(catalog, None, new_video("events", 1)).await;
     videos.set_state(id, VideoState::Processing, None).await.expect("moves");
-    let told = join_all((0..10).map(|_| videos.tell(id, "progress", "half"))).await;
-    let mut told: Vec<_> = told.into_iter().map(|number| number.expect("tells")).collect();
-    told.sort_unstable();
-    assert_eq!(told, (3..=12).collect::<Vec<_>>(), "without gaps, also when many tell at once");
+    for told in join_all((0..10).map(|_| videos.patch(id, Patch::default()))).await {
+        told.expect("changes");
+    }
     videos.set_probe(id, Some(1500), "{}").await.expect("notes");
     videos.set_state(id, VideoState::Failed, Some("broken")).await.expect("moves");
     let events = videos.events_after(id, 0, 100).await.expect("lists");
     let numbers: Vec<_> = events.iter().map(|event| event.number).collect();
-    assert_eq!(numbers, (1..=14).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=14).collect::<Vec<_>>(), "without gaps, also when many tell at once");
     assert_eq!((events[0].kind.as_str(), events[1].kind.as_str()), ("uploaded", "processing"));
     // Whoever was away goes on after the last one that it has seen.
     let rest = videos.events_after(id, 12, 100).await.expect("lists");
@@ -147,6 +146,55 @@ pub(crate) async fn a_video_tells_what_happened_to_it(stand: &Stand) {
         matches!(illegal, Err(Error::IllegalTransition { from: "failed", to: "ready", .. })),
         "{illegal:?}"
     );
+}
+
+pub(crate) async fn progress_is_of_videos_that_are_being_processed(stand: &Stand) {
+    let (catalog, videos) = (&stand.catalog, stand.catalog.videos());
+    let id = video(catalog, None, new_video("progress", 1)).await;
+    let half = Progress {
+        phase: Phase::Transcoding,
+        percent: 50,
+        speed_milli: Some(1_250),
+        eta_seconds: Some(u32::MAX),
+    };
+    let early = videos.set_progress(id, half).await;
+    assert!(matches!(early, Err(Error::Conflict(_))), "nobody is at it: {early:?}");
+    assert_eq!(videos.get(id).await.expect("there is one").progress, None);
+
+    videos.set_state(id, VideoState::Processing, None).await.expect("moves");
+    assert_eq!(videos.set_progress(id, half).await.expect("notes"), 3);
+    assert_eq!(videos.get(id).await.expect("there is one").progress, Some(half));
+    let listed = videos.list(&Filter::of(Viewer::Admin), None, 1).await.expect("lists");
+    assert_eq!((listed[0].id, listed[0].progress), (id, Some(half)));
+    let kinds = async || {
+        let events = videos.events_after(id, 0, 100).await.expect("lists");
+        events.into_iter().map(|event| (event.number, event.kind)).collect::<Vec<_>>()
+    };
+    let named = |events: &[(i64, &str)]| {
+        events.iter().map(|(number, kind)| (*number, (*kind).to_owned())).collect::<Vec<_>>()
+    };
+    videos.patch(id, Patch::default()).await.expect("changes");
+    let more = Progress { phase: Phase::Publishing, percent: 255, speed_milli: None, eta_seconds: None };
+    let told = join_all((0..5).map(|_| videos.set_progress(id, more))).await;
+    let mut told: Vec<_> = told.into_iter().map(|number| number.expect("notes")).collect();
+    told.sort_unstable();
+    assert_eq!(told, [5, 6, 7, 8, 9]);
+    assert_eq!(
+        kinds().await,
+        named(&[(1, "uploaded"), (2, "processing"), (4, "changed"), (9, "progress")]),
+        "only the newest progress is kept"
+    );
+    let most = Progress { percent: 100, ..more };
+    assert_eq!(videos.get(id).await.expect("there is one").progress, Some(most), "and no more");
+
+    videos.set_state(id, VideoState::Ready, None).await.expect("moves");
+    assert_eq!(videos.get(id).await.expect("there is one").progress, None);
+    assert_eq!(
+        kinds().await,
+        named(&[(1, "uploaded"), (2, "processing"), (4, "changed"), (10, "ready")]),
+        "no number is given twice"
+    );
+    assert!(matches!(videos.set_progress(id, half).await, Err(Error::Conflict(_))), "it is done");
 }
 
 pub(crate) async fn a_deleted_video_is_gone_when_its_objects_are(stand: &Stand) {

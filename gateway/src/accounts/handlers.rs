@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
-use seekway_catalog::{AccountId, Error, Role};
-use serde::{Deserialize, Serialize};
+use seekway_catalog::{AccountId, AccountPatch, Allowed, Error, Role};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::{Accounts, Principal, Proof, Refusal, body, origin};
@@ -34,11 +34,25 @@ pub(crate) struct Asked<'a> {
     pub(crate) is_from_here: bool,
 }
 
+/// What to change of an account. What is left out stays as it is.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = AccountPatch)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct NewRole {
-    role: String,
+pub(crate) struct PatchDocument {
+    /// viewer, creator or admin.
+    role: Option<String>,
+    /// Bytes that it may store; null is as many as others may.
+    #[serde(default, deserialize_with = "allowed")]
+    #[schema(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    quota_bytes: Option<Allowed>,
+    /// Uploads that it may have under way; null is as many as others may.
+    #[serde(default, deserialize_with = "allowed")]
+    #[schema(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    quota_uploads: Option<Allowed>,
 }
+
+/// Other numbers are not told apart by all who read JSON (RFC 8259 §6).
+const QUOTA_MAX: u64 = (1 << 53) - 1;
 
 /// An account, as it is shown to its owner.
 #[derive(Serialize, ToSchema)]
@@ -48,7 +62,30 @@ pub(crate) struct Me {
     address: String,
     name: String,
     role: &'static str,
+    /// Bytes that it may store; null is as many as others may.
+    quota_bytes: Option<u64>,
+    /// Uploads that it may have under way; null is as many as others may.
+    quota_uploads: Option<u64>,
     created_ms: i64,
+}
+
+/// An account, and what it has.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AccountAndUsage)]
+pub(crate) struct MeAndUsage {
+    #[serde(flatten)]
+    account: Me,
+    /// Bytes of its videos and assets, and those that its uploads under way have announced.
+    bytes: Usage,
+    /// Its uploads under way.
+    uploads: Usage,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Usage {
+    used: u64,
+    /// Null is without limit.
+    allowed: Option<u64>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -108,7 +145,7 @@ impl Accounts {
             Action::Account(id) => {
                 let person = self.person(asked).await?;
                 person.must_be(Role::Admin)?;
-                self.change_role(person, id, body::read(asked.headers, body).await?).await
+                self.patch(person, id, body::read(asked.headers, body).await?).await
             }
         }
     }
@@ -118,7 +155,14 @@ impl Accounts {
         let account = self.inner.catalog.accounts().get(somebody.account).await;
         // A token outlives its account by minutes.
         let account = account.map_err(|error| or(error, Refusal::BadToken))?;
-        Ok(json::response(StatusCode::OK, &Me::from(account)))
+        let held = self.inner.catalog.uploads().held(Some(account.id)).await.map_err(Problem::Catalog)?;
+        let quota = account.quota.or(self.inner.quota);
+        let document = MeAndUsage {
+            account: Me::from(account),
+            bytes: Usage { used: held.bytes, allowed: quota.bytes },
+            uploads: Usage { used: held.uploads, allowed: quota.uploads },
+        };
+        Ok(json::response(StatusCode::OK, &document))
     }
 
     async fn list(&self, query: Option<&str>) -> Result<Response<Payload>, Problem> {
@@ -132,19 +176,24 @@ impl Accounts {
         Ok(json::response(StatusCode::OK, &Everybody { accounts, next }))
     }
 
-    async fn change_role(
+    async fn patch(
         &self,
         person: Principal,
         id: AccountId,
-        new: NewRole,
+        new: PatchDocument,
     ) -> Result<Response<Payload>, Problem> {
-        let role =
-            Role::parse(&new.role).ok_or(Refusal::Bad("The role must be viewer, creator or admin."))?;
+        let unknown = Refusal::Bad("The role must be viewer, creator or admin.");
+        let role = new.role.map(|role| Role::parse(&role).ok_or(unknown)).transpose()?;
         // Somebody has to be left who can.
-        if id == person.account {
+        if role.is_some() && id == person.account {
             return Err(Refusal::Bad("Another admin must change your role.").into());
         }
-        let changed = self.inner.catalog.accounts().set_role(id, role).await;
+        let (bytes, uploads) = (new.quota_bytes, new.quota_uploads);
+        let is_too_much = |quota| matches!(quota, Some(Allowed::AtMost(limit)) if limit > QUOTA_MAX);
+        if is_too_much(bytes) || is_too_much(uploads) {
+            return Err(Refusal::Bad("A quota is a number up to 9007199254740991, or null.").into());
+        }
+        let changed = self.inner.catalog.accounts().patch(id, AccountPatch { role, bytes, uploads }).await;
         let account = changed.map_err(|error| or(error, Refusal::NoAccount))?;
         Ok(json::response(StatusCode::OK, &Me::from(account)))
     }
@@ -166,8 +215,16 @@ impl Accounts {
 impl From<seekway_catalog::Account> for Me {
     fn from(account: seekway_catalog::Account) -> Self {
         let (id, role) = (account.id.to_string(), account.role.as_str());
-        Self { id, address: account.address, name: account.name, role, created_ms: account.created_ms }
+        let (quota_bytes, quota_uploads) = (account.quota.bytes, account.quota.uploads);
+        let (address, name, created_ms) = (account.address, account.name, account.created_ms);
+        Self { id, address, name, role, quota_bytes, quota_uploads, created_ms }
     }
+}
+
+/// A number, or null, which is not the same as nothing at all.
+fn allowed<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Allowed>, D::Error> {
+    let limit = Option::<u64>::deserialize(value)?;
+    Ok(Some(limit.map_or(Allowed::AsOthers, Allowed::AtMost)))
 }
 
 /// The refusal where the catalog found nothing, else what it said.

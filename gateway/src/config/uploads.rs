@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use seekway_catalog::Purpose;
+use seekway_catalog::{Purpose, Quota};
 
 use super::Listing;
 use super::command_line::{Settings, Stop};
 use super::delivery::ListingMode;
-use super::values::{in_memory, limit, number, size_in};
+use super::values::{in_memory, limit, number, size, size_in};
 use crate::upload::Container;
 use crate::upload::parts::{PART_BYTES, part_bytes_max};
 
@@ -50,6 +50,11 @@ pub struct UploadSettings {
     #[arg(long, env = "SEEKWAY_UPLOADS_MAX", value_name = "COUNT", default_value = "1000")]
     #[arg(value_parser = |text: &str| number(text, 1..=1_000_000u64), help_heading = UPLOADS)]
     uploads_max: u64,
+
+    /// Bytes that one account may store, with what its uploads under way have announced. All that comes without an account
+    /// shares one. An admin gives an account more or less. Without it, as many as there is room for
+    #[arg(long, env = "SEEKWAY_QUOTA_BYTES", value_name = "SIZE", value_parser = size, help_heading = UPLOADS)]
+    quota_bytes: Option<u64>,
 
     /// How long an upload is kept after its last bytes came
     #[arg(long, env = "SEEKWAY_UPLOAD_EXPIRY", value_name = "TIME", default_value = "24h")]
@@ -96,9 +101,9 @@ impl UploadSettings {
         in_memory(self.upload_memory_bytes)
     }
 
-    /// Uploads under way of one account.
-    pub(crate) fn in_flight_max(&self) -> u64 {
-        self.uploads_max
+    /// What an account may have that has no quota of its own.
+    pub(crate) fn quota(&self) -> Quota {
+        Quota { bytes: self.quota_bytes, uploads: Some(self.uploads_max) }
     }
 
     /// How long an upload is kept.

@@ -53,6 +53,8 @@ macro_rules! label {
     };
 }
 
+pub(super) use label;
+
 label! {
     /// What was asked for.
     Kind "kind" {

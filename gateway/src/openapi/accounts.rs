@@ -6,15 +6,15 @@ use utoipa::openapi::security::{ApiKey as Cookie, ApiKeyValue, HttpAuthScheme, H
 use super::problems::{OfBody, OfList, OfOne};
 use crate::accounts::handlers::machines::{Issued, NewKey, ShownKey, ShownKeys};
 use crate::accounts::handlers::people::{LogIn, NewPassword, SignUp};
-use crate::accounts::handlers::{Everybody, Me, NewRole};
+use crate::accounts::handlers::{Everybody, Me, MeAndUsage, PatchDocument, Usage};
 
 #[derive(OpenApi)]
 #[openapi(
     paths(
         sign_up, log_in, log_out, log_out_everywhere, password, me, token, jwks, keys, new_key, revoke_key, accounts,
-        change_role
+        patch
     ),
-    components(schemas(SignUp, LogIn, NewPassword, Me, Issued, NewKey, ShownKey<'_>, ShownKeys<'_>, Everybody, NewRole)),
+    components(schemas(SignUp, LogIn, NewPassword, Me, Issued, NewKey, ShownKey<'_>, ShownKeys<'_>, Everybody, PatchDocument, MeAndUsage, Usage)),
     modifiers(&Proofs)
 )]
 pub(super) struct Accounts;
@@ -88,7 +88,7 @@ fn password() {}
     path = "/api/auth/me",
     tag = "accounts",
     security(("session" = []), ("bearer" = [])),
-    responses((status = 200, description = "The account.", body = Me), OfOne)
+    responses((status = 200, description = "The account.", body = MeAndUsage), OfOne)
 )]
 fn me() {}
 
@@ -159,14 +159,14 @@ fn revoke_key() {}
 )]
 fn accounts() {}
 
-/// Gives an account another role, by an admin.
+/// Changes what an account may do and have, by an admin.
 #[utoipa::path(
     patch,
     path = "/api/auth/accounts/{id}",
     tag = "accounts",
     security(("session" = [])),
     params(("id" = String, Path, description = "Its name.", format = "uuid")),
-    request_body = NewRole,
+    request_body = PatchDocument,
     responses((status = 200, description = "The account as it is now.", body = Me), OfBody)
 )]
-fn change_role() {}
+fn patch() {}

@@ -7,7 +7,7 @@
 use futures_util::TryStreamExt;
 use seekway_catalog::{
     Abort, AssetKind, Complete, Completing, Concat, Finished, Made, NewAsset, NewVideo, Purpose, Source,
-    Upload, UploadId, Visibility,
+    Upload, UploadId, Via, Visibility,
 };
 use seekway_storage::{ObjectKey, Page, Part, PartNumber, UploadId as StoreUpload, Version};
 use tracing::{info, warn};
@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::digest::Running;
 use super::sniff::{Container, SNIFF_BYTES, sniff};
 use super::{Inner, Refusal, names};
+use crate::metrics::UploadEnd;
 use crate::respond::Problem;
 
 /// Keys, or uploads, that are asked for at once.
@@ -58,13 +59,17 @@ impl Inner {
         let upload = self.sniffed(upload, &key).await?;
         // Before the upload is known to be complete, so that a crash leaves none of them.
         for piece in pieces_of(&upload) {
-            match self.give_up(*piece, Abort::Terminated).await {
+            match self.end(*piece, Abort::Terminated, UploadEnd::Joined).await {
                 Ok(()) | Err(Problem::Upload(Refusal::Unknown)) => {}
                 Err(problem) => warn!(?problem, %piece, "a piece stays until it expires"),
             }
         }
         let made = made(&upload, &key, version, size);
         let finished = self.catalog.uploads().finish(upload.id, made).await?;
+        self.metrics.uploads.ended(upload.via, UploadEnd::Completed);
+        if upload.via == Via::Direct {
+            self.metrics.uploads.received(upload.via, size);
+        }
         info!(%key, size, via = upload.via.as_str(), "uploaded");
         Ok(finished)
     }
@@ -123,12 +128,23 @@ impl Inner {
 
     /// Gives an upload up, and deletes all that there is of it.
     pub(super) async fn give_up(&self, id: UploadId, why: Abort) -> Result<(), Problem> {
+        let end = match why {
+            Abort::Terminated => UploadEnd::Terminated,
+            Abort::Expired => UploadEnd::Expired,
+            Abort::Refused(_) => UploadEnd::Refused,
+        };
+        self.end(id, why, end).await
+    }
+
+    async fn end(&self, id: UploadId, why: Abort, end: UploadEnd) -> Result<(), Problem> {
         let begun = self.catalog.uploads().begin_abort(id, why).await?;
         let key = key_of(&begun.upload)?;
         self.clean(&begun.upload, &key).await?;
         // Its object may be there if it was looked at only then.
         self.store.delete(&key).await.map_err(Problem::Storage)?;
-        Ok(self.catalog.uploads().ended(id).await?)
+        self.catalog.uploads().ended(id).await?;
+        self.metrics.uploads.ended(begun.upload.via, end);
+        Ok(())
     }
 
     /// Forgets an upload that has ended. A writer that was killed may have had a remainder on its way that the store

@@ -181,7 +181,10 @@ pub(crate) async fn resource(
             let finished = match (upload.video, upload.asset) {
                 (Some(video), _) => seekway_catalog::Finished::Video(video),
                 (_, Some(asset)) => seekway_catalog::Finished::Asset(asset),
-                (None, None) => complete(uploads, id, &Place::of(&upload)?, &done.parts).await?,
+                (None, None) => {
+                    let completed = complete(uploads, id, &Place::of(&upload)?, &done.parts).await;
+                    uploads.counted(upload.via, completed)?
+                }
             };
             let upload = uploads.get(caller, id).await?;
             let mut response = json::response(StatusCode::OK, &UploadDocument::from(&upload));

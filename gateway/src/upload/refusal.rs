@@ -59,7 +59,9 @@ pub enum Refusal {
     #[error("The request's body ended early. What came is kept; go on from there.")]
     Interrupted,
     /// The account has no room left.
-    #[error("The quota is spent: {0}.")]
+    #[error(
+        "This is more than the account's quota: {0}. Delete something or end other uploads first, or ask an admin for more."
+    )]
     Quota(String),
     /// The same idempotency key, and another request.
     #[error("{0}")]

@@ -7,6 +7,7 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use super::Uploads;
+use crate::metrics::Left;
 use crate::respond::Problem;
 
 /// How often is looked, or twice in the time after which an upload expires. Each replica looks; the catalog tells each
@@ -40,16 +41,20 @@ impl Uploads {
     /// One round; whether there may be more to do at once.
     async fn sweep(&self, older_than_ms: i64) -> Result<bool, Problem> {
         let uploads = self.inner.catalog.uploads();
+        let swept = |left| self.inner.metrics.uploads.swept(left);
         for id in uploads.stuck_completing(older_than_ms, BATCH).await? {
             info!(%id, "completing an upload again");
+            swept(Left::Completing);
             tell(id, self.inner.complete_again(id).await.map(drop));
         }
         for id in uploads.expired(BATCH).await? {
             debug!(%id, "giving up an upload that has expired");
+            swept(Left::Expired);
             tell(id, self.inner.give_up(id, Abort::Expired).await);
         }
         let ended = uploads.ended_long_ago(BATCH).await?;
         for id in &ended {
+            swept(Left::Ended);
             tell(*id, self.inner.forget(*id).await);
         }
         Ok(ended.len() == BATCH as usize)

@@ -25,8 +25,10 @@ use super::digest::{Checksum, Running};
 use super::registry::Place;
 use super::sniff::{Container, SNIFF_BYTES};
 use super::{Appended, Ask, Body, Inner, Refusal};
+use crate::metrics::Writing;
 use crate::respond::Problem;
 use buffer::Buffer;
+pub(super) use buffer::Spares;
 use storing::Storing;
 
 /// A client that has sent nothing for so long has what it sent committed: it may have vanished, and it will ask how far
@@ -80,8 +82,12 @@ impl Writer {
         let appending = inner.catalog.uploads().begin_append(id, ask.offset).await?;
         let place = inner.writers.enter(id, appending.epoch);
         let via = appending.upload.via;
+        let _writing = Writing::begin(inner.metrics.clone(), via);
         let writer = Self::new(inner.clone(), appending.upload, place, ask.checksum)?;
         let written = writer.write(body, ask.length, ask.announced, ask.is_last).await;
+        if let Err(problem) = &written {
+            inner.metrics.uploads.failed(via, problem);
+        }
         // Nobody can go on with a form.
         if let (Err(why), Via::Form) = (&written, via)
             && let Err(problem) = inner.give_up(id, Abort::Terminated).await
@@ -242,6 +248,10 @@ impl Writer {
         let taken = bytes.split_to(bytes.len().min(buffer.room()));
         let end = self.end + taken.len() as u64;
         buffer.push(&taken);
+        // What is put together from pieces was received with them.
+        if !matches!(self.upload.concat, Some(Concat::Final(_))) {
+            self.inner.metrics.uploads.received(self.upload.via, taken.len() as u64);
+        }
         self.end = end;
         if let Some(hash) = &mut self.hash {
             hash.update(&taken);

@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use percent_encoding::utf8_percent_encode;
-use seekway_catalog::{Video, VideoState, Visibility};
+use seekway_catalog::{Phase, Progress, Video, VideoState, Visibility};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -24,6 +24,8 @@ pub(crate) struct VideoDocument {
     state: StateWord,
     /// Why it failed.
     problem: Option<String>,
+    /// How far workers are, while they are at it.
+    progress: Option<ProgressDocument>,
     /// The account that it belongs to; none on a gateway without accounts.
     #[schema(format = "uuid")]
     owner: Option<String>,
@@ -46,6 +48,34 @@ pub(crate) struct VideoDocument {
     /// When it last changed.
     #[schema(format = "date-time")]
     updated: String,
+}
+
+/// How far workers are with a video.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Progress)]
+pub(crate) struct ProgressDocument {
+    /// What they do.
+    phase: PhaseWord,
+    /// How much of the whole work is done.
+    #[schema(minimum = 0, maximum = 100)]
+    percent: u8,
+    /// How many times as fast as the video plays, where that is known.
+    speed: Option<f64>,
+    /// Until it is done, where that can be told.
+    #[schema(minimum = 0)]
+    eta_seconds: Option<u32>,
+}
+
+/// What workers do with a video, in this order.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[schema(as = Phase)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PhaseWord {
+    Fetching,
+    Probing,
+    Transcoding,
+    Packaging,
+    Publishing,
 }
 
 /// A page of videos.
@@ -102,6 +132,7 @@ impl From<Video> for VideoDocument {
             visibility: video.visibility.into(),
             state: video.state.into(),
             problem: video.problem,
+            progress: video.progress.map(ProgressDocument::from),
             owner: video.owner.map(|owner| owner.to_string()),
             url: format!("/media/{}", utf8_percent_encode(&source.key, PATH)),
             size: source.size,
@@ -112,6 +143,20 @@ impl From<Video> for VideoDocument {
             created: timestamp(video.created_ms),
             updated: timestamp(video.updated_ms),
         }
+    }
+}
+
+impl From<Progress> for ProgressDocument {
+    fn from(progress: Progress) -> Self {
+        let phase = match progress.phase {
+            Phase::Fetching => PhaseWord::Fetching,
+            Phase::Probing => PhaseWord::Probing,
+            Phase::Transcoding => PhaseWord::Transcoding,
+            Phase::Packaging => PhaseWord::Packaging,
+            Phase::Publishing => PhaseWord::Publishing,
+        };
+        let speed = progress.speed_milli.map(|milli| f64::from(milli) / 1e3);
+        Self { phase, percent: progress.percent, speed, eta_seconds: progress.eta_seconds }
     }
 }
 

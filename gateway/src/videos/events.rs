@@ -11,12 +11,12 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::Response;
 use http::header::{self, HeaderMap, HeaderValue};
-use seekway_catalog::{Catalog, Error, Event, VideoId};
+use seekway_catalog::{Catalog, Event, Progress, VideoId, Videos};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::document::timestamp;
+use super::document::{ProgressDocument, timestamp};
 use super::{of_video, seen};
 use crate::caller::Caller;
 use crate::delivery::body::Payload;
@@ -35,6 +35,8 @@ struct EventDocument<'a> {
     kind: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<ProgressDocument>,
     at: String,
 }
 
@@ -45,6 +47,8 @@ struct Follower {
     /// The last one that was sent.
     number: i64,
     ready: VecDeque<Event>,
+    /// As it was when `ready` was looked up.
+    progress: Option<Progress>,
     heard: Instant,
     ending: CancellationToken,
 }
@@ -66,7 +70,7 @@ pub(crate) async fn stream(
         }
     };
     let (catalog, ready) = (catalog.clone(), VecDeque::new());
-    let follower = Follower { catalog, video, number, ready, heard: Instant::now(), ending };
+    let follower = Follower { catalog, video, number, ready, progress: None, heard: Instant::now(), ending };
     let events = stream::unfold(follower, |mut follower| async { Some((follower.next().await?, follower)) });
     let mut response = Response::new(Payload::Stream(Box::pin(events)));
     let headers = response.headers_mut();
@@ -86,7 +90,7 @@ impl Follower {
             if let Some(event) = self.ready.pop_front() {
                 self.number = event.number;
                 self.heard = Instant::now();
-                return Some(text(&event));
+                return Some(text(&event, self.progress));
             }
             if self.heard.elapsed() >= HEARTBEAT_EVERY {
                 self.heard = Instant::now();
@@ -107,21 +111,22 @@ impl Follower {
     async fn look(&mut self) -> Result<(), Problem> {
         let videos = self.catalog.videos();
         self.ready.extend(videos.events_after(self.video, self.number, BATCH).await.map_err(of_video)?);
-        if self.ready.is_empty() {
+        let is_progress = |event: &Event| event.kind == Videos::PROGRESS;
+        if self.ready.is_empty() || self.ready.iter().any(is_progress) {
             // A video that is gone has no events.
-            match videos.get(self.video).await {
-                Ok(_) => {}
-                Err(Error::NotFound) => return Err(Problem::NoVideo),
-                Err(error) => return Err(error.into()),
-            }
+            self.progress = videos.get(self.video).await.map_err(of_video)?.progress;
         }
         Ok(())
     }
 }
 
-fn text(event: &Event) -> Bytes {
-    let document =
-        EventDocument { kind: &event.kind, detail: &event.payload, at: timestamp(event.created_ms) };
+fn text(event: &Event, progress: Option<Progress>) -> Bytes {
+    let document = EventDocument {
+        kind: &event.kind,
+        detail: &event.payload,
+        progress: progress.filter(|_| event.kind == Videos::PROGRESS).map(ProgressDocument::from),
+        at: timestamp(event.created_ms),
+    };
     let json = serde_json::to_string(&document).expect("documents have text for keys");
     Bytes::from(format!("id: {}\nevent: {}\ndata: {json}\n\n", event.number, event.kind))
 }

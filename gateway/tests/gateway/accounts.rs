@@ -30,6 +30,7 @@ async fn keeps_its_promises(databases: Databases) {
         proofs::tokens_expire,
         proofs::signing_keys_rotate,
         proofs::roles_say_what_somebody_may_do,
+        proofs::quotas_are_an_admins_to_set,
         proofs::machines_have_keys_that_can_be_revoked,
     ];
 }

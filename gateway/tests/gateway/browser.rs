@@ -1,6 +1,7 @@
 //! What `make run` starts, as a person meets it: what it prints is true, and a real browser plays and seeks on its
 //! console page.
 
+use std::convert::Infallible;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
@@ -9,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use seekway_catalog::{Catalog, Filter, Options, Phase, Progress, VideoState, Viewer};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
@@ -50,7 +52,14 @@ async fn a_browser_plays_and_seeks_on_what_make_run_serves() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("ok "), "it says what it checked");
     let script = root().join("tests/browser/upload.mjs");
     let sample = running.media().join("sample.mp4");
-    let output = run("node", &[script.to_str().expect("a plain path"), &url, path_text(&sample)]);
+    let arguments = [path_text(&script), &url, path_text(&sample)].map(str::to_owned);
+    let mut looking = tokio::task::spawn_blocking(move || run("node", &arguments));
+    let catalog = Catalog::open(&running.database().parse().expect("a URL"), &Options::default()).await;
+    let catalog = catalog.expect("opens");
+    let output = tokio::select! {
+        output = &mut looking => output.expect("no panic"),
+        never = work(&catalog) => match never {},
+    };
     println!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}", output.status);
     // A shell would die of the signal: only the gateway itself ends well.
@@ -58,11 +67,34 @@ async fn a_browser_plays_and_seeks_on_what_make_run_serves() {
     assert_eq!(status.code(), Some(0), "{status}");
 }
 
+/// What a worker says of every video, over and over.
+async fn work(catalog: &Catalog) -> Infallible {
+    loop {
+        for percent in 1..100 {
+            let videos = catalog.videos();
+            for video in videos.list(&Filter::of(Viewer::Admin), None, 10).await.expect("lists") {
+                // It may be deleted meanwhile.
+                if video.state == VideoState::Uploaded {
+                    let _ = videos.set_state(video.id, VideoState::Processing, None).await;
+                }
+                let progress =
+                    Progress { phase: Phase::Transcoding, percent, speed_milli: None, eta_seconds: None };
+                let _ = videos.set_progress(video.id, progress).await;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
 /// The rest of the printed line that begins so.
 #[track_caller]
 fn after<'a>(printed: &'a str, label: &str) -> &'a str {
     let rest = printed.lines().find_map(|line| line.trim_start().strip_prefix(label));
     rest.unwrap_or_else(|| panic!("no line begins with {label:?}: {printed}")).trim()
+}
+
+fn database_in(folder: &TempDir) -> String {
+    format!("sqlite:{}", folder.path().join("seekway.db").display())
 }
 
 /// `scripts/run`, which is all that `make run` does, on a gateway that is built already and an empty media folder.
@@ -93,7 +125,7 @@ impl MakeRun {
             .env("SEEKWAY_ADMIN_LISTEN", admin_address.to_string())
             .env("SEEKWAY_DRAIN_DELAY", "0s")
             .env("LOCAL_STORAGE_DIR", folder.path().join("media"))
-            .env("DATABASE_URL", format!("sqlite:{}", folder.path().join("seekway.db").display()))
+            .env("DATABASE_URL", database_in(&folder))
             // The script, and what it runs to make its sample, can be killed together.
             .process_group(0)
             .stdin(Stdio::null())
@@ -102,6 +134,10 @@ impl MakeRun {
             .spawn()
             .expect("setpriv is there; scripts/setup test installs it");
         Self { child, address, folder }
+    }
+
+    fn database(&self) -> String {
+        database_in(&self.folder)
     }
 
     /// All that the script prints.

@@ -82,7 +82,7 @@ impl Page {
     }
 
     /// Everything of one metric that is not zero.
-    fn nonzero(&self, name: &str) -> Vec<(&str, f64)> {
+    pub(crate) fn nonzero(&self, name: &str) -> Vec<(&str, f64)> {
         let all = self.samples.iter().filter_map(|(series, value)| {
             let labels = series.strip_prefix(name)?.strip_prefix('{')?.strip_suffix('}')?;
             (*value != 0.0).then_some((labels, *value))

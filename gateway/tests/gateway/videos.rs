@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use seekway_catalog::{VideoId, VideoState};
+use seekway_catalog::{Phase, Progress, VideoId, VideoState};
 use serde_json::{Value, json};
 
 use crate::support::wire::{Answer, Wire};
@@ -311,6 +311,13 @@ async fn assets_are_their_owners_alone() {
     }
 }
 
+/// What an event of this kind says in a stream's text.
+#[track_caller]
+fn data_of(text: &str, kind: &str) -> Value {
+    let (_, data) = text.split_once(&format!("event: {kind}\ndata: ")).expect("there is one");
+    serde_json::from_str(data.lines().next().expect("a line")).expect("JSON")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_to_a_video_is_told_and_told_again_from_any_event_on() {
     for mut up in Uploading::both(&LOCAL).await {
@@ -320,7 +327,7 @@ async fn what_happens_to_a_video_is_told_and_told_again_from_any_event_on() {
         let mut stream = local.send("GET", &target, &[], b"").await;
         let read = async |stream: &mut Wire, wanted: &str| {
             let mut text = String::new();
-            while !text.contains(wanted) {
+            while !(text.contains(wanted) && text.ends_with("\n\n\r\n")) {
                 let piece = stream.some(64 * 1024).await;
                 assert!(!piece.is_empty(), "it ended: {text}");
                 text.push_str(&String::from_utf8_lossy(&piece));
@@ -334,16 +341,36 @@ async fn what_happens_to_a_video_is_told_and_told_again_from_any_event_on() {
         );
         assert!(text.contains("id: 1\nevent: uploaded\ndata: {"), "{text}");
         up.catalog.videos().set_state(id, VideoState::Processing, None).await.expect("allowed");
-        up.catalog.videos().tell(id, "progress", "40").await.expect("told");
-        let text = read(&mut stream, "progress").await;
+        assert_eq!(local.get(&format!("/api/videos/{id}")).await["progress"], Value::Null);
+        let at = async |percent, speed_milli| {
+            let phase = Phase::Transcoding;
+            let progress = Progress { phase, percent, speed_milli, eta_seconds: Some(90) };
+            up.catalog.videos().set_progress(id, progress).await.expect("told");
+        };
+        at(40, Some(1_500)).await;
+        let text = read(&mut stream, "eta_seconds").await;
         assert!(
             text.contains("id: 2\nevent: processing\n") && text.contains("id: 3\nevent: progress\n"),
             "{text}"
         );
+        let shown = json!({"phase": "transcoding", "percent": 40, "speed": 1.5, "eta_seconds": 90});
+        assert_eq!(data_of(&text, "progress")["progress"], shown);
+        assert_eq!(local.get(&format!("/api/videos/{id}")).await["progress"], shown);
 
+        // Who was away hears of the newest progress alone, by whichever replica, and then of what comes.
+        at(41, None).await;
         let mut later = local.send("GET", &target, &[("Last-Event-ID", "2")], b"").await;
-        let text = read(&mut later, "progress").await;
-        assert!(!text.contains("processing") && text.contains(r#""detail":"40""#), "{text}");
+        let text = read(&mut later, "eta_seconds").await;
+        assert!(!text.contains("processing") && text.contains("id: 4\n"), "{text}");
+        let shown = json!({"phase": "transcoding", "percent": 41, "speed": null, "eta_seconds": 90});
+        assert_eq!(data_of(&text, "progress")["progress"], shown);
+        up.catalog.videos().set_state(id, VideoState::Ready, None).await.expect("allowed");
+        for stream in [&mut stream, &mut later] {
+            let text = read(stream, "\"ready\"").await;
+            assert!(text.contains("id: 5\nevent: ready\n"), "{text}");
+            assert!(data_of(&text, "ready").get("progress").is_none(), "{text}");
+        }
+        assert_eq!(local.get(&format!("/api/videos/{id}")).await["progress"], Value::Null);
         for bad in ["-1", "x", "9999999999999999999999"] {
             let answer = local.ask("GET", &target, &[("Last-Event-ID", bad)], b"").await;
             assert_eq!(answer.status, 400, "{bad}");

@@ -5,6 +5,7 @@ use futures_util::future::{BoxFuture, pending};
 use futures_util::stream;
 use seekway_catalog::{Committed, Remainder};
 use seekway_storage::{Attributes, ObjectKey, PartNumber, UploadId as StoreUpload};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::super::digest::Running;
@@ -50,19 +51,23 @@ impl Writer {
         let hash_state = self.hash.as_ref().map(Running::state);
         let (bytes, permit) = buffer.take();
         let length = bytes.len() as u64;
-        let (store, key) = (self.inner.store.clone(), self.key.clone());
+        let (inner, key) = (self.inner.clone(), self.key.clone());
         self.start += length;
         self.storing = Some(Storing(Box::pin(async move {
-            let _permit = permit;
+            let spare = bytes.clone();
+            let begun = Instant::now();
             let etag = if let Some(upload) = store_upload {
                 let number = u16::try_from(number).ok().and_then(PartNumber::new);
                 let number = number
                     .ok_or_else(|| seekway_storage::Error::Protocol("10,000 parts are used up".to_owned()))?;
-                store.put_part(&key, &upload, number, bytes).await?.etag
+                inner.store.put_part(&key, &upload, number, bytes).await?.etag
             } else {
                 let name = names::part(&key, number);
-                store.put(&name, &Attributes::default(), once(bytes)).await?.etag.to_string()
+                inner.store.put(&name, &Attributes::default(), once(bytes)).await?.etag.to_string()
             };
+            inner.metrics.uploads.stored_part(begun.elapsed());
+            inner.spares.give(spare);
+            drop(permit);
             Ok(Committed { number, start, bytes: length, etag, hash_state })
         })));
         Ok(())

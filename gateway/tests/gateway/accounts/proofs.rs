@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{ED25519, UnparsedPublicKey};
-use seekway_catalog::Role;
+use seekway_catalog::{AccountPatch, Role};
 use serde_json::{Value, json};
 
 use super::desk::{ADDRESS, Asking, Databases, Desk, PASSWORD, log_in, parsed, sign_up, somebody};
@@ -138,7 +138,8 @@ pub(crate) async fn roles_say_what_somebody_may_do(desk: &Desk) {
     let (ann, root) = (somebody(&stand, ADDRESS).await, somebody(&stand, "root@example.org").await);
     let catalog = desk.catalog().await;
     let id = async |address| catalog.accounts().by_address(address).await.expect("known").id;
-    catalog.accounts().set_role(id("root@example.org").await, Role::Admin).await.expect("sets");
+    let admin = AccountPatch { role: Some(Role::Admin), ..AccountPatch::default() };
+    catalog.accounts().patch(id("root@example.org").await, admin).await.expect("sets");
     let as_who = |session| Asking::of(&stand).with("Cookie", session);
     let everybody = "/api/auth/accounts";
     let anns = format!("{everybody}/{}", id(ADDRESS).await);
@@ -167,6 +168,41 @@ pub(crate) async fn roles_say_what_somebody_may_do(desk: &Desk) {
     let key = as_who(&ann).post("/api/auth/keys", &json!({ "name": "encoder" })).await;
     let target = format!("/api/auth/keys/{}", parsed(&key)["id"].as_str().expect("text"));
     assert_eq!(as_who(&root).delete(&target).await.status, 204);
+}
+
+pub(crate) async fn quotas_are_an_admins_to_set(desk: &Desk) {
+    let env = [("SEEKWAY_QUOTA_BYTES", "1MiB"), ("SEEKWAY_UPLOADS_MAX", "7")];
+    let stand = desk.gateway(&env);
+    let (ann, root) = (somebody(&stand, ADDRESS).await, somebody(&stand, "root@example.org").await);
+    let catalog = desk.catalog().await;
+    let id = async |address| catalog.accounts().by_address(address).await.expect("known").id;
+    let root_id = id("root@example.org").await;
+    let admin = AccountPatch { role: Some(Role::Admin), ..AccountPatch::default() };
+    catalog.accounts().patch(root_id, admin).await.expect("sets");
+    let as_who = |session| Asking::of(&stand).with("Cookie", session);
+    let target = |id| format!("/api/auth/accounts/{id}");
+    let anns = target(id(ADDRESS).await);
+    let patch = async |session, target: &str, body: serde_json::Value| {
+        as_who(session).send("PATCH", target, Some("application/json"), &body.to_string()).await
+    };
+    let allowed = async || {
+        let me = parsed(&as_who(&ann).get("/api/auth/me").await);
+        assert_eq!((&me["bytes"]["used"], &me["uploads"]["used"]), (&json!(0), &json!(0)));
+        (me["bytes"]["allowed"].clone(), me["uploads"]["allowed"].clone())
+    };
+    assert_eq!(allowed().await, (json!(1 << 20), json!(7)), "as others");
+    assert_eq!(patch(&ann, &anns, json!({"quota_bytes": 5})).await.status, 403);
+    let shown = patch(&root, &anns, json!({"quota_bytes": 1_u64 << 50})).await;
+    assert_eq!(parsed(&shown)["quota_bytes"], 1_u64 << 50, "{shown:?}");
+    assert_eq!(allowed().await, (json!(1_u64 << 50), json!(7)), "what is left out stays");
+    let both = json!({"role": "viewer", "quota_uploads": 0, "quota_bytes": null});
+    let shown = parsed(&patch(&root, &anns, both).await);
+    assert_eq!((&shown["role"], &shown["quota_bytes"]), (&json!("viewer"), &json!(null)));
+    assert_eq!(allowed().await, (json!(1 << 20), json!(0)));
+    for wrong in [json!(-1), json!(1.5), json!("10GiB"), json!(1_u64 << 53)] {
+        assert_eq!(patch(&root, &anns, json!({ "quota_bytes": wrong })).await.status, 400, "{wrong}");
+    }
+    assert_eq!(patch(&root, &target(root_id), json!({"quota_bytes": 9})).await.status, 200, "their own, too");
 }
 
 pub(crate) async fn a_database_away() {

@@ -12,7 +12,7 @@ use crate::support::{Stand, path_text};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
-async fn say(up: &Uploading, method: &str, target: &str, document: &Value) -> (Answer, Value) {
+pub(super) async fn say(up: &Uploading, method: &str, target: &str, document: &Value) -> (Answer, Value) {
     let body = document.to_string();
     let answer = up.ask(method, target, &[JSON], body.as_bytes()).await;
     let document = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
@@ -20,7 +20,7 @@ async fn say(up: &Uploading, method: &str, target: &str, document: &Value) -> (A
 }
 
 /// Sends a part as the signature wants it; says the status and the store's tag.
-async fn put(signed: &Value, bytes: &[u8]) -> (u16, String) {
+pub(super) async fn put(signed: &Value, bytes: &[u8]) -> (u16, String) {
     let url: http::Uri = signed["url"].as_str().expect("text").parse().expect("a URL");
     let address = url.authority().expect("a host").as_str().parse().expect("an address");
     let path = url.path_and_query().expect("a path").as_str();

@@ -15,8 +15,8 @@ const UPLOADS: usize = 10;
 /// Together many times what they may take.
 const UPLOAD_BYTES: usize = 48 * MIB;
 const MEMORY_BYTES: usize = 32 * MIB;
-/// What a debug build's tasks, connections to the store and the allocator's own waste take besides.
-const REST_BYTES: usize = 64 * MIB;
+/// What connections to clients and to the store take besides.
+const REST_BYTES: usize = 12 * MIB;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_uploads_at_once_share_the_memory_that_is_set() {

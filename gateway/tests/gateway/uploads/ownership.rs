@@ -1,12 +1,12 @@
 //! Whose uploads are whose.
 
-use seekway_catalog::{NewAccount, Quota, Role};
+use seekway_catalog::{NewAccount, Role};
 use sha2::{Digest, Sha256};
 
 use super::stand::{BYTES, TUS, Uploading, video};
 
 /// Somebody with an API key, as a header.
-async fn somebody(up: &Uploading, name: &str, role: Role) -> (seekway_catalog::AccountId, String) {
+pub(super) async fn somebody(up: &Uploading, name: &str, role: Role) -> (seekway_catalog::AccountId, String) {
     let new = NewAccount {
         address: format!("{name}@example.org"),
         name: name.to_owned(),
@@ -53,28 +53,5 @@ async fn an_upload_is_its_accounts_alone() {
         let answer = send(&root_key, 500, &bytes[500..]).await;
         let made = up.assert_video(Uploading::video_of(&answer), &bytes).await;
         assert_eq!(made.owner, Some(ada), "whoever sends the rest");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_account_has_a_quota() {
-    for up in Uploading::both(&[("SEEKWAY_UPLOADS", "auto"), ("SEEKWAY_ACCOUNTS", "on")]).await {
-        let (ada, key) = somebody(&up, "ada", Role::Creator).await;
-        let quota = Quota { bytes: Some(2500), uploads: Some(2) };
-        up.catalog.accounts().set_quota(ada, quota).await.expect("an account");
-        let create = async |length: &str| {
-            let headers = [TUS, ("Upload-Length", length), ("Authorization", key.as_str())];
-            up.ask("POST", "/api/uploads", &headers, b"").await
-        };
-        assert_eq!(create("2501").await.status, 403);
-        let first = create("2000").await;
-        let over = create("501").await;
-        assert_eq!((first.status, over.status), (201, 403), "{over:?}");
-        assert!(over.problem()["detail"].as_str().expect("text").contains("quota"), "{over:?}");
-        assert_eq!(create("100").await.status, 201);
-        assert_eq!(create("100").await.status, 403, "a third one");
-        let headers = [TUS, ("Authorization", key.as_str())];
-        assert_eq!(up.ask("DELETE", first.header("location"), &headers, b"").await.status, 204);
-        assert_eq!(create("2000").await.status, 201, "what is given up counts no more");
     }
 }
