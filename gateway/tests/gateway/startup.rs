@@ -70,6 +70,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("--upload-types", "SEEKWAY_UPLOAD_TYPES"),
     ("--upload-memory-bytes", "SEEKWAY_UPLOAD_MEMORY_BYTES"),
     ("--uploads-max", "SEEKWAY_UPLOADS_MAX"),
+    ("--quota-bytes", "SEEKWAY_QUOTA_BYTES"),
     ("--upload-expiry", "SEEKWAY_UPLOAD_EXPIRY"),
     ("--upload-stall-timeout", "SEEKWAY_UPLOAD_STALL_TIMEOUT"),
     ("--database-url", "DATABASE_URL"),
