@@ -3,8 +3,8 @@
 //! The text is PostgreSQL's, with `$1` for arguments, which SQLite reads too. Where the engines have other words for
 //! the same, [`Dialect`] puts them in: `now_ms()` is each one's clock, and the clauses that lock rows go away in
 //! SQLite, where a transaction that writes has the file to itself from its beginning (`BEGIN IMMEDIATE`). Reads in
-//! SQLite have connections of their own; writes of one process queue for one connection, first come first served,
-//! where a busy timeout would have them race.
+//! SQLite have connections of their own; writes of one process wait for each other, first come first served, where a busy
+//! timeout would have them race.
 //!
 //! Nothing waits forever: each statement, and getting a connection for it, has a limit.
 
@@ -15,6 +15,7 @@ use std::fs;
 use std::future::Future;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
@@ -23,6 +24,7 @@ use sqlx::sqlite::{
     SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Postgres, Sqlite, Transaction};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{DatabaseUrl, Error, Options};
 use row::bind;
@@ -40,7 +42,13 @@ pub(crate) struct Database {
 #[derive(Debug, Clone)]
 enum Pools {
     Postgres(PgPool),
-    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    /// `lazy_writer` does not wait for the disk. One of the two writes at a time, in the order of `turn`.
+    Sqlite {
+        writer: SqlitePool,
+        lazy_writer: SqlitePool,
+        turn: Arc<Semaphore>,
+        readers: SqlitePool,
+    },
 }
 
 /// A transaction that may write. Dropping it takes back what it did.
@@ -56,7 +64,7 @@ const PATIENCE: Duration = Duration::from_mins(30);
 #[derive(Debug)]
 enum Engine {
     Postgres(Transaction<'static, Postgres>),
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(Transaction<'static, Sqlite>, OwnedSemaphorePermit),
 }
 
 // === impl Database ===
@@ -74,8 +82,9 @@ impl Database {
     pub(crate) async fn close(&self) {
         match &self.pools {
             Pools::Postgres(pool) => pool.close().await,
-            Pools::Sqlite { writer, readers } => {
+            Pools::Sqlite { writer, lazy_writer, readers, .. } => {
                 readers.close().await;
+                lazy_writer.close().await;
                 writer.close().await;
             }
         }
@@ -105,12 +114,26 @@ impl Database {
         self.rows(sql, args).await?.pop().ok_or(Error::NotFound)
     }
 
-    /// Begins a transaction that writes.
+    /// Begins a transaction that writes. Once it is committed it outlives a power cut.
     pub(crate) async fn write(&self) -> Result<Write, Error> {
+        self.begin(true).await
+    }
+
+    /// The same for what only living processes go by, such as whose turn it is: on SQLite, where all of them end with the
+    /// machine, it may be lost with it, and does not wait for the disk.
+    pub(crate) async fn write_lazily(&self) -> Result<Write, Error> {
+        self.begin(false).await
+    }
+
+    async fn begin(&self, is_durable: bool) -> Result<Write, Error> {
         let transaction = within(self.answer_within, async {
             Ok(match &self.pools {
                 Pools::Postgres(pool) => Engine::Postgres(pool.begin().await?),
-                Pools::Sqlite { writer, .. } => Engine::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+                Pools::Sqlite { writer, lazy_writer, turn, .. } => {
+                    let turn = turn.clone().acquire_owned().await.map_err(Error::other)?;
+                    let writer = if is_durable { writer } else { lazy_writer };
+                    Engine::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?, turn)
+                }
             })
         });
         Ok(Write { transaction: transaction.await?, answer_within: self.answer_within })
@@ -137,7 +160,7 @@ impl Write {
                     let rows = query.fetch_all(&mut **transaction).await?;
                     Ok(rows.into_iter().map(Row::Postgres).collect())
                 }
-                Engine::Sqlite(transaction) => {
+                Engine::Sqlite(transaction, _) => {
                     let query = Dialect::Sqlite.query(sql, bind::<SqliteArguments>(args)?);
                     let rows = query.fetch_all(&mut **transaction).await?;
                     Ok(rows.into_iter().map(Row::Sqlite).collect())
@@ -161,7 +184,7 @@ impl Write {
                 self.rows(sql, args![name]).await.map(drop)
             }
             // It has the file to itself.
-            Engine::Sqlite(_) => Ok(()),
+            Engine::Sqlite(..) => Ok(()),
         }
     }
 
@@ -174,7 +197,7 @@ impl Write {
                 transaction.execute(sqlx::raw_sql(limits)).await?;
                 Ok(())
             }
-            Engine::Sqlite(_) => Ok(()),
+            Engine::Sqlite(..) => Ok(()),
         }
     }
 
@@ -186,7 +209,7 @@ impl Write {
                     let script = sqlx::raw_sql(AssertSqlSafe(Dialect::Postgres.schema(sql)));
                     transaction.execute(script).await?;
                 }
-                Engine::Sqlite(transaction) => {
+                Engine::Sqlite(transaction, _) => {
                     let script = sqlx::raw_sql(AssertSqlSafe(Dialect::Sqlite.schema(sql)));
                     transaction.execute(script).await?;
                 }
@@ -201,7 +224,7 @@ impl Write {
         within(self.answer_within, async {
             match self.transaction {
                 Engine::Postgres(transaction) => transaction.commit().await?,
-                Engine::Sqlite(transaction) => transaction.commit().await?,
+                Engine::Sqlite(transaction, _turn) => transaction.commit().await?,
             }
             Ok(())
         })
@@ -249,11 +272,13 @@ async fn sqlite(path: &Path, options: &Options) -> Result<Pools, Error> {
     let pool = |connections| {
         SqlitePoolOptions::new().max_connections(connections).acquire_timeout(options.answer_within)
     };
+    let one = || pool(1).after_release(|connection, _| Box::pin(is_free(connection)));
     // The writer first: it makes the file, and sets its journal mode.
-    let writer = pool(1).after_release(|connection, _| Box::pin(is_free(connection)));
-    let writer = writer.connect_with(file.clone()).await?;
+    let writer = one().connect_with(file.clone()).await?;
+    let lazy = file.clone().synchronous(SqliteSynchronous::Normal);
+    let lazy_writer = one().connect_with(lazy).await?;
     let readers = pool(options.connections_max).connect_with(file.read_only(true)).await?;
-    Ok(Pools::Sqlite { writer, readers })
+    Ok(Pools::Sqlite { writer, lazy_writer, turn: Arc::new(Semaphore::new(1)), readers })
 }
 
 /// Whether a connection that was given back can be used again. SQLite ends some transactions by itself, of which sqlx

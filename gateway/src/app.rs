@@ -1,5 +1,7 @@
 //! From a request to its answer: the route, the method, the handler, and what every answer has in common.
 
+mod callers;
+
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -7,35 +9,34 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures_util::FutureExt;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
 use seekway_cache::Cache;
-use seekway_catalog::{Catalog, Role};
-use seekway_storage::{ObjectKey, ObjectStore};
+use seekway_catalog::Catalog;
+use seekway_storage::ObjectStore;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, service_fn};
 use tracing::Instrument;
 
-use crate::access::{Access, Verdict};
+use crate::access::Access;
 use crate::access_log::Entry;
-use crate::accounts::{self, Accounts, Asked};
+use crate::accounts::Accounts;
 use crate::admission::{Admission, Admitted};
-use crate::caller::Caller;
 use crate::config::{AccessLog, Config, Listing};
 use crate::delivery::body::Payload;
 use crate::delivery::cors::{self, AllowOrigin};
 use crate::delivery::{Delivery, MediaRequest};
 use crate::framing::BadHead;
-use crate::metrics::{Meter, Metrics};
+use crate::metrics::{self, Meter, Metrics};
 use crate::request_ids::{REQUEST_ID, RequestIds};
 use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
 use crate::server::{Peer, Phase, REFUSED_METHOD, SocketMemory, WriteBuffers};
 use crate::tracked::Tracked;
-use crate::upload::{self, BodyError, Uploads, tus};
-use crate::{assets, console, host, memory_limit, objects, openapi, videos};
+use crate::upload::{BodyError, Uploads, tus};
+use crate::{console, host, memory_limit, objects, openapi};
+use callers::is_open_to;
 
 static SERVER: HeaderValue = HeaderValue::from_static("seekway");
 
@@ -218,166 +219,6 @@ impl App {
         }
     }
 
-    /// Whether the object is shown only because the caller owns it.
-    ///
-    /// # Errors
-    /// [`Problem::NoObject`] when it is not shown.
-    async fn may_see(
-        &self,
-        key: &ObjectKey,
-        known: &Known<'_>,
-        request: &Request<()>,
-    ) -> Result<bool, Problem> {
-        let Some(access) = &self.access else { return Ok(false) };
-        match access.of(key).await? {
-            Verdict::Anybody => Ok(false),
-            Verdict::Owner(owner) if Box::pin(self.caller(known, request)).await?.owns(owner) => Ok(true),
-            Verdict::Owner(_) | Verdict::Nobody => Err(Problem::NoObject),
-        }
-    }
-
-    /// Accounts, where they are open to this request.
-    fn accounts_for(&self, known: &Known<'_>, request: &Request<()>) -> Option<&Accounts> {
-        let is_open = is_open_to(self.accounts_open_to, known.client, request);
-        self.accounts.as_ref().filter(|_| is_open)
-    }
-
-    async fn account<B: RequestBody>(
-        &self,
-        action: accounts::Action,
-        known: &Known<'_>,
-        request: &Request<()>,
-        body: &mut Option<B>,
-    ) -> Result<Response<Payload>, Problem> {
-        let accounts = self.accounts_for(known, request).ok_or(accounts::Refusal::Off)?;
-        let headers = request.headers();
-        let asked = Asked {
-            method: request.method(),
-            headers,
-            query: request.uri().query(),
-            client: known.client,
-            is_secure: self.admission.is_secure(known.peer, headers),
-            is_from_here: is_open_to(Listing::ThisMachine, known.client, request),
-        };
-        // Boxed, because few requests are this one, and all have room for it.
-        Box::pin(accounts.answer(action, &asked, body)).await
-    }
-
-    /// Who asks. Without an account, somebody at this machine is more than a stranger where nobody else may upload.
-    async fn caller(&self, known: &Known<'_>, request: &Request<()>) -> Result<Caller, Problem> {
-        if let Some(accounts) = &self.accounts
-            && let Some(principal) = accounts.principal(request.method(), request.headers()).await?
-        {
-            return Ok(Caller::Account { account: principal.account, role: principal.role });
-        }
-        let is_local = self.uploads_open_to == Listing::ThisMachine
-            && is_open_to(Listing::ThisMachine, known.client, request)
-            && routes::is_same_site(request.headers());
-        Ok(if is_local { Caller::Local } else { Caller::Stranger })
-    }
-
-    /// What the console page can show to whom asks, so that it asks for nothing in vain.
-    async fn console_state(
-        &self,
-        known: &Known<'_>,
-        request: &Request<()>,
-    ) -> Result<Response<Payload>, Problem> {
-        let open_to = |whom| is_open_to(whom, known.client, request);
-        let accounts = self.accounts.as_ref().filter(|_| open_to(self.accounts_open_to));
-        let account = match accounts {
-            None => None,
-            Some(accounts) => accounts.shown(request.method(), request.headers()).await?,
-        };
-        let state = console::State {
-            listing: open_to(self.listing),
-            videos: self.catalog.is_some(),
-            uploads: self.uploads.is_some() && open_to(self.uploads_open_to),
-            accounts: accounts.is_some(),
-            account,
-        };
-        Ok(crate::json::response(StatusCode::OK, &state))
-    }
-
-    async fn videos<B: RequestBody>(
-        &self,
-        route: &Route,
-        known: &Known<'_>,
-        request: &Request<()>,
-        body: &mut Option<B>,
-    ) -> Result<Response<Payload>, Problem> {
-        let catalog = self.catalog.as_ref().ok_or(Problem::NoRoute)?;
-        let caller = self.caller(known, request).await?;
-        let headers = request.headers();
-        match (route, request.method()) {
-            (Route::Video(id), &Method::PATCH) => {
-                let body = body.take().expect("a request is answered once");
-                let body = Box::pin(body.into_data_stream().map_err(Into::into));
-                videos::patch(catalog, caller, *id, headers, body).await
-            }
-            (Route::Video(id), &Method::DELETE) => videos::delete(catalog, caller, *id).await,
-            (Route::Video(id), _) => videos::get(catalog, caller, *id).await,
-            (Route::VideoEvents(id), _) => {
-                videos::events(catalog, caller, *id, headers, self.draining.clone()).await
-            }
-            _ => videos::list(catalog, caller, request.uri().query()).await,
-        }
-    }
-
-    async fn assets(
-        &self,
-        route: &Route,
-        known: &Known<'_>,
-        request: &Request<()>,
-    ) -> Result<Response<Payload>, Problem> {
-        let catalog = self.catalog.as_ref().ok_or(Problem::NoRoute)?;
-        let caller = self.caller(known, request).await?;
-        match (route, request.method()) {
-            (Route::Asset(id), &Method::DELETE) => assets::delete(catalog, caller, *id).await,
-            (Route::Asset(id), _) => assets::get(catalog, caller, *id).await,
-            _ => assets::list(catalog, caller, request.uri().query()).await,
-        }
-    }
-
-    async fn upload<B: RequestBody>(
-        &self,
-        route: &Route,
-        known: &Known<'_>,
-        request: &Request<()>,
-        body: &mut Option<B>,
-    ) -> Result<Response<Payload>, Problem> {
-        let (method, headers) = (request.method(), request.headers());
-        let uploads = self.uploads.as_ref().ok_or(upload::Refusal::NotAllowed)?;
-        if method == Method::OPTIONS {
-            let mut response = self.options(&cors::UPLOADS, headers, routes::allowed_methods(route));
-            tus::options(uploads, response.headers_mut());
-            return Ok(response);
-        }
-        let body = body.take().expect("a request is answered once");
-        let body = Box::pin(body.into_data_stream().map_err(Into::into));
-        let caller = self.caller(known, request).await?;
-        match caller {
-            Caller::Account { role, .. } if !role.is_at_least(Role::Creator) => {
-                return Err(accounts::Refusal::NotAllowed(Role::Creator).into());
-            }
-            Caller::Stranger if self.uploads_open_to != Listing::Everybody => {
-                let is_known = self.accounts.is_some();
-                return Err(if is_known {
-                    accounts::Refusal::LogInFirst.into()
-                } else {
-                    upload::Refusal::NotAllowed.into()
-                });
-            }
-            _ => {}
-        }
-        // Until it is asked for, its client may send no more than others.
-        let (phase, mut body, mut taking) = (known.phase.clone(), body, None);
-        let body = Box::pin(stream::poll_fn(move |cx| {
-            taking.get_or_insert_with(|| phase.take_upload());
-            body.poll_next_unpin(cx)
-        }));
-        upload::http::answer(uploads, caller, route, request, body).await
-    }
-
     /// What may be asked of a path, and by whom.
     fn options(&self, shared: &cors::Shared, request: &HeaderMap, allowed: &[Method]) -> Response<Payload> {
         let mut response = Response::new(Payload::Empty);
@@ -395,7 +236,13 @@ impl App {
         match request.uri().path() {
             "/metrics" => {
                 let uploads = self.uploads.as_ref().map(Uploads::memory).unwrap_or_default();
-                Ok(self.metrics.page(self.cache.stats(), self.memory_limit, uploads))
+                let memory = metrics::Connections {
+                    limit: self.memory_limit,
+                    sockets: self.socket_memory.capacity() as u64,
+                    sockets_leased: self.socket_memory.leased() as u64,
+                    frames: self.write_buffers.in_use() as u64,
+                };
+                Ok(self.metrics.page(self.cache.stats(), memory, uploads))
             }
             "/api/health" => Ok(json(StatusCode::OK, r#"{"status":"ok"}"#)),
             "/api/ready" => Ok(self.readiness()),
@@ -485,15 +332,6 @@ pub(crate) trait RequestBody:
 }
 
 impl<B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static> RequestBody for B {}
-
-/// Whether something that is open to `whom` is open to this request.
-fn is_open_to(whom: Listing, client: IpAddr, request: &Request<()>) -> bool {
-    match whom {
-        Listing::Everybody => true,
-        Listing::ThisMachine => client.is_loopback() && routes::names_this_machine(request.headers()),
-        Listing::Nobody => false,
-    }
-}
 
 /// The request path of one connection, outermost first.
 pub(crate) fn service<B: RequestBody>(

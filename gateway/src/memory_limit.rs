@@ -8,12 +8,14 @@ use seekway_cache::{METADATA_BYTES_MAX, RedisConfig};
 use crate::accounts::PASSWORD_BYTES;
 use crate::config::{Config, Listing, StorageBackend};
 use crate::server::{
-    BLOCKING_THREADS_MAX, RECEIVE_BYTES, SOCKET_FLOOR_BYTES, STREAMS_PER_CONNECTION, TLS_BUFFER_BYTES,
-    WINDOW_BYTES_MIN,
+    BACKLOG_MAX, BLOCKING_THREADS_MAX, RECEIVE_BYTES, SOCKET_FLOOR_BYTES, STREAMS_PER_CONNECTION,
+    TLS_BUFFER_BYTES, WINDOW_BYTES_MIN,
 };
 
 /// The process before its first connection: code, runtimes, the S3 client, the cache's own tables.
 const BASE: u64 = 32 << 20;
+/// Connections that wait to be accepted, of three listeners, with what their clients may send until then.
+const BACKLOG_BYTES: u64 = 3 * BACKLOG_MAX as u64 * (36 << 10);
 /// What a connection takes of the process besides its read buffer: its task, its timers, hyper's state, the
 /// reader. Measured with 10,000 idle connections: 16.9 KiB, their first read buffers included.
 const CONNECTION: u64 = 16 << 10;
@@ -28,6 +30,9 @@ const REDIS_COPIES: u64 = 2;
 const S3_CONNECTION: u64 = 448 << 10;
 /// What a read of a local file holds: a chunk in hand and the next one being read.
 const LOCAL_READ: u64 = 512 << 10;
+/// h2 keeps a note of some 256 bytes beside each frame that waits to be read, and takes frames as small as that without
+/// counting them: what a window lets in takes up to twice as much.
+const WINDOW_COPIES: u64 = 2;
 /// What the allocator keeps beside the buffers that are in use, as a fraction of them.
 const SLACK_FRACTION: u64 = 8;
 
@@ -43,7 +48,7 @@ pub(crate) fn bytes(config: &Config) -> u64 {
         + streams
         + config.listeners.header_bytes_max() as u64
         + receive
-        + WINDOW_BYTES_MIN as u64
+        + WINDOW_COPIES * WINDOW_BYTES_MIN as u64
         + SOCKET_FLOOR_BYTES as u64;
     let store = match config.storage_backend() {
         StorageBackend::Local => (config.listeners.threads() * BLOCKING_THREADS_MAX) as u64 * LOCAL_READ,
@@ -55,7 +60,7 @@ pub(crate) fn bytes(config: &Config) -> u64 {
         _ => PASSWORD_BYTES,
     };
     [
-        uploads + uploads / SLACK_FRACTION + config.upload_windows_bytes() as u64,
+        uploads + uploads / SLACK_FRACTION + WINDOW_COPIES * config.upload_windows_bytes() as u64,
         passwords,
         buffers + buffers / SLACK_FRACTION,
         config.socket_memory_bytes() as u64 + config.write_buffers_bytes() as u64,
@@ -63,6 +68,7 @@ pub(crate) fn bytes(config: &Config) -> u64 {
         store,
         cache.redis.map_or(0, |_| REDIS_COPIES * RedisConfig::bytes_max(cache.segmentation)),
         METADATA_BYTES_MAX,
+        BACKLOG_BYTES,
         BASE,
     ]
     .into_iter()

@@ -62,10 +62,19 @@ pub(crate) struct Metrics {
     table: Table,
 }
 
+/// What connections have of the memory that they share, in bytes.
+pub(crate) struct Connections {
+    /// The most that the process and its sockets take.
+    pub(crate) limit: u64,
+    pub(crate) sockets: u64,
+    pub(crate) sockets_leased: u64,
+    pub(crate) frames: u64,
+}
+
 /// What is read for one scrape.
 pub(crate) struct Now {
     cache: Stats,
-    memory_limit: u64,
+    memory: Connections,
     uploads: UploadMemory,
     endpoints: Vec<EndpointState>,
     process: Process,
@@ -163,10 +172,10 @@ impl Metrics {
     }
 
     /// The page.
-    pub(crate) fn page(&self, cache: Stats, memory_limit: u64, uploads: UploadMemory) -> Response<Payload> {
+    pub(crate) fn page(&self, cache: Stats, memory: Connections, uploads: UploadMemory) -> Response<Payload> {
         let now = Now {
             cache,
-            memory_limit,
+            memory,
             uploads,
             endpoints: self.origin.endpoints(),
             process: Process::read(),
@@ -210,7 +219,7 @@ fn cache_rows(t: &mut Table) {
         .read(
             "seekway_memory_limit_bytes",
             "The most that the process and its sockets take, by the configuration.",
-            |n| n.memory_limit,
+            |n| n.memory.limit,
         )
         .read("seekway_budget_in_use_bytes", "Bytes held or reserved, the memory tier included.", |n| {
             n.cache.budget_in_use_bytes
@@ -223,6 +232,15 @@ fn cache_rows(t: &mut Table) {
         )
         .read("seekway_budget_refused_total", "Responses that waited for memory in vain.", |n| {
             n.cache.budget_refusals
+        })
+        .read("seekway_sockets_capacity_bytes", "What clients' sockets share of the kernel's memory.", |n| {
+            n.memory.sockets
+        })
+        .read("seekway_sockets_leased_bytes", "What of that connections may use that write or upload.", |n| {
+            n.memory.sockets_leased
+        })
+        .read("seekway_http2_gathered_bytes", "Buffers in which frames of HTTP/2 wait to be written.", |n| {
+            n.memory.frames
         });
 }
 

@@ -51,6 +51,7 @@ pub(crate) use guarded_stream::Ended;
 use stream_places::StreamPlaces;
 use tls::Tls;
 
+pub(crate) use accept::BACKLOG_MAX;
 pub(crate) use phase::{Answering, Phase};
 pub(crate) use receive_window::SMALL_BYTES as RECEIVE_BYTES;
 pub(crate) use socket_memory::{FLOOR_BYTES as SOCKET_FLOOR_BYTES, SocketMemory};

@@ -18,6 +18,7 @@ mod origin_trouble;
 mod paused_clients;
 mod paused_streams;
 mod paused_tls;
+mod paused_uploads;
 mod redis_faults;
 mod replicas;
 mod rolling_restart;
@@ -56,6 +57,7 @@ pub const SCENARIOS: &[Scenario] = &[
     late_answers::SCENARIO,
     many_streams::SCENARIO,
     uploads_memory::SCENARIO,
+    paused_uploads::SCENARIO,
 ];
 
 /// One promise and how it is put to the test.

@@ -74,7 +74,7 @@ fn compare() -> ExitCode {
         serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let compiler = compiler();
     let is_comparable = compiler == kept.compiler;
-    let mut regressions = 0;
+    let (mut regressions, mut gains) = (0, 0);
     for case in CASES {
         let now = count(case);
         let Some(before) = kept.cases.get(case) else {
@@ -83,8 +83,15 @@ fn compare() -> ExitCode {
         };
         let percent = percent_more(now.instructions, before.instructions);
         let is_regression = percent > TOLERANCE_PERCENT || now.allocations > before.allocations;
+        // Until it is kept, as much could be lost again and nobody would see it.
+        let is_gain = percent < -TOLERANCE_PERCENT && !is_regression;
         regressions += u32::from(is_regression);
-        let verdict = if is_regression { "  REGRESSION" } else { "" };
+        gains += u32::from(is_gain);
+        let verdict = match (is_regression, is_gain) {
+            (true, _) => "  REGRESSION",
+            (_, true) => "  NOT KEPT",
+            _ => "",
+        };
         println!("{case}: {now}, {percent:+.1} % against the kept {before}{verdict}");
     }
     if !is_comparable {
@@ -95,6 +102,11 @@ fn compare() -> ExitCode {
     } else if regressions > 0 {
         println!(
             "{regressions} above the kept counts by more than {TOLERANCE_PERCENT} %, or with more allocations"
+        );
+        return ExitCode::FAILURE;
+    } else if gains > 0 {
+        println!(
+            "{gains} below the kept counts by more than {TOLERANCE_PERCENT} %; make bench-keep keeps what was gained"
         );
         return ExitCode::FAILURE;
     }

@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 /// Connections handed to a runtime that it has not begun to serve; more than that go to another one.
 const HANDOVERS_MAX: usize = 256;
 /// Connections that the kernel completes before we accept them.
-const BACKLOG_MAX: i32 = 1024;
+pub(crate) const BACKLOG_MAX: i32 = 1024;
 
 /// A connection on its way to its runtime.
 pub(super) struct Handover {

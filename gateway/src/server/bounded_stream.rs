@@ -32,8 +32,8 @@ impl BoundedStream {
     }
 
     /// Says whether what is read next is of an upload's body.
-    pub(crate) fn reads_upload(&mut self, is_upload: bool) -> io::Result<()> {
-        self.window.before_read(&self.stream, is_upload)
+    pub(crate) fn reads_upload(&mut self, is_upload: bool) {
+        self.window.before_read(&self.stream, is_upload);
     }
 
     /// How much it takes in one write, as of the last one.

@@ -33,7 +33,10 @@ const BUFFER_BYTES: usize = 128 * 1024;
 
 /// The buffers of all connections.
 #[derive(Debug, Clone)]
-pub(crate) struct WriteBuffers(Arc<Semaphore>);
+pub(crate) struct WriteBuffers {
+    count: usize,
+    free: Arc<Semaphore>,
+}
 
 /// What a connection speaks HTTP/2 on. Its clones are the same connection.
 pub(super) struct Gathered<T>(Arc<Mutex<Gathering<T>>>);
@@ -66,11 +69,17 @@ struct Buffer {
 impl WriteBuffers {
     /// As many as `capacity` bytes are.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self(Arc::new(Semaphore::new((capacity / BUFFER_BYTES).min(Semaphore::MAX_PERMITS))))
+        let count = (capacity / BUFFER_BYTES).min(Semaphore::MAX_PERMITS);
+        Self { count, free: Arc::new(Semaphore::new(count)) }
+    }
+
+    /// Bytes of those that are in use.
+    pub(crate) fn in_use(&self) -> usize {
+        (self.count - self.free.available_permits()) * BUFFER_BYTES
     }
 
     fn take(&self) -> Option<Buffer> {
-        let permit = self.0.clone().try_acquire_owned().ok()?;
+        let permit = self.free.clone().try_acquire_owned().ok()?;
         Some(Buffer { bytes: Vec::with_capacity(BUFFER_BYTES), written: 0, _permit: permit })
     }
 }

@@ -184,7 +184,7 @@ impl AsyncRead for GuardedStream {
             return Poll::Ready(Ok(()));
         }
         let is_upload = self.phase.takes_uploads();
-        self.stream.reads_upload(is_upload)?;
+        self.stream.reads_upload(is_upload);
         let before = buf.filled().len();
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Ready(read) => {

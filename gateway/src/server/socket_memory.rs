@@ -42,6 +42,8 @@ const WRITE_BYTES_MAX: usize = 1024 * 1024;
 const RENEWAL_BYTES: usize = 1024 * 1024;
 /// What Linux lets one socket grow to by itself where `net.ipv4.tcp_wmem` cannot be read.
 const KERNEL_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The same of `net.core.rmem_max`: what it was for decades.
+const RMEM_MAX: usize = 212_992;
 
 /// The pool that leases are taken from.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub(crate) struct SocketMemory {
     leases: AtomicUsize,
     /// Where a socket is bounded by the kernel itself, and is left to it.
     kernel_bytes_max: usize,
+    /// What the kernel lets a receive buffer be set to, its overhead included.
+    pub(super) receive_bytes_max: usize,
 }
 
 /// A part of it, given back when dropped.
@@ -87,12 +91,24 @@ impl SocketMemory {
     }
 
     fn bounded(capacity: usize, kernel_bytes_max: usize) -> Self {
-        Self { capacity, leased: AtomicUsize::new(0), leases: AtomicUsize::new(0), kernel_bytes_max }
+        let receive_bytes_max = 2 * rmem_max().unwrap_or(RMEM_MAX);
+        Self {
+            capacity,
+            leased: AtomicUsize::new(0),
+            leases: AtomicUsize::new(0),
+            kernel_bytes_max,
+            receive_bytes_max,
+        }
     }
 
     /// A lease of nothing yet: the first write renews it.
     pub(crate) fn lease(self: &Arc<Self>) -> Lease {
         Lease { holding: Holding::nothing(self), applied: None, is_kernels: true, until_renewal: 0 }
+    }
+
+    /// Bytes that can be leased.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// Bytes that are leased now.
@@ -127,11 +143,20 @@ fn kernel_bytes_max() -> Option<usize> {
     limits.split_whitespace().nth(2)?.parse().ok()
 }
 
+/// What `SO_RCVBUF` can be set to; the kernel doubles it (socket(7)).
+pub(super) fn rmem_max() -> Option<usize> {
+    std::fs::read_to_string("/proc/sys/net/core/rmem_max").ok()?.trim().parse().ok()
+}
+
 // === impl Holding ===
 
 impl Holding {
     pub(super) fn nothing(memory: &Arc<SocketMemory>) -> Self {
         Self { memory: memory.clone(), held: 0, granted: 0, is_counted: false }
+    }
+
+    pub(super) fn memory(&self) -> &SocketMemory {
+        &self.memory
     }
 
     /// Grants a fair share of at most `most`.

@@ -54,6 +54,7 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
     figures.none("fills left", left.fills);
     figures.none("readers left waiting for memory", left.waiting);
     figures.none("bytes left in buffers outside of the cache", left.bytes);
+    figures.none("bytes left to sockets, and to frames of HTTP/2", left.lent);
     // Two listeners and the connection of the metrics.
     figures.at_most("sockets left, store connections included", Value::Count(after.socket_count), {
         let origin_connections = films.origin().counts().open_connections;
@@ -70,11 +71,12 @@ struct Left {
     fills: u64,
     waiting: u64,
     bytes: u64,
+    lent: u64,
 }
 
 impl Left {
     fn is_nothing(&self) -> bool {
-        self.fills == 0 && self.waiting == 0 && self.bytes == 0
+        self.fills + self.waiting + self.bytes + self.lent == 0
     }
 }
 
@@ -83,5 +85,10 @@ async fn left(gateway: &Gateway) -> Result<Left, Error> {
     let gauge = |name| metrics.get(name).map_or(u64::MAX, whole);
     // The memory tier weighs an overhead for each segment that the budget does not know.
     let bytes = gauge("seekway_budget_in_use_bytes").saturating_sub(gauge("seekway_cache_memory_bytes"));
-    Ok(Left { fills: gauge("seekway_cache_fills_running"), waiting: gauge("seekway_budget_waiting"), bytes })
+    Ok(Left {
+        fills: gauge("seekway_cache_fills_running"),
+        waiting: gauge("seekway_budget_waiting"),
+        bytes,
+        lent: gauge("seekway_sockets_leased_bytes") + gauge("seekway_http2_gathered_bytes"),
+    })
 }

@@ -25,7 +25,7 @@ const UPLOADS: usize = 10;
 const CONNECTIONS: u64 = 2 * UPLOADS as u64;
 const S3_REQUESTS: u64 = 16;
 /// What each of these takes at most, as docs/configuration.md has it: "How much memory it takes".
-const CONNECTION_BYTES: u64 = (144 + 16) << 10;
+const CONNECTION_BYTES: u64 = (272 + 16) << 10;
 const S3_CONNECTION_BYTES: u64 = 448 << 10;
 const WEIGH_EVERY: Duration = Duration::from_millis(20);
 

@@ -337,7 +337,7 @@ async fn silence_is_a_timeout() {
         let error = read(answer, None).await.expect_err("silence");
         assert!(matches!(error, Error::Timeout(what) if what == wanted), "{error:?}");
         let waited = started.elapsed();
-        assert!(waited >= Duration::from_millis(250) && waited < Duration::from_secs(5), "{waited:?}");
+        assert!(waited >= Duration::from_millis(250), "{waited:?}");
     }
 }
 

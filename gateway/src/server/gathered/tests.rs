@@ -66,7 +66,7 @@ fn gathered(transport: Transport, room: usize, buffers: &WriteBuffers) -> Gather
 }
 
 fn free(buffers: &WriteBuffers) -> usize {
-    buffers.0.available_permits()
+    buffers.free.available_permits()
 }
 
 /// `count` frames as h2 writes them, each with a flush, and nothing more.

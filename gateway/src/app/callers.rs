@@ -1,0 +1,201 @@
+//! What depends on who asks: accounts, videos, assets and uploads, and whether an object may be seen.
+
+use std::net::IpAddr;
+use std::task::Poll;
+
+use futures_util::stream::{self, FusedStream as _};
+use futures_util::{StreamExt, TryStreamExt};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use seekway_catalog::Role;
+use seekway_storage::ObjectKey;
+
+use super::{App, Known, RequestBody};
+use crate::access::Verdict;
+use crate::accounts::{self, Accounts, Asked};
+use crate::caller::Caller;
+use crate::config::Listing;
+use crate::delivery::body::Payload;
+use crate::delivery::cors;
+use crate::respond::Problem;
+use crate::routes::{self, Route};
+use crate::upload::{self, tus};
+use crate::{assets, console, json, videos};
+
+impl App {
+    /// Whether the object is shown only because the caller owns it.
+    ///
+    /// # Errors
+    /// [`Problem::NoObject`] when it is not shown.
+    pub(super) async fn may_see(
+        &self,
+        key: &ObjectKey,
+        known: &Known<'_>,
+        request: &Request<()>,
+    ) -> Result<bool, Problem> {
+        let Some(access) = &self.access else { return Ok(false) };
+        match access.of(key).await? {
+            Verdict::Anybody => Ok(false),
+            Verdict::Owner(owner) if Box::pin(self.caller(known, request)).await?.owns(owner) => Ok(true),
+            Verdict::Owner(_) | Verdict::Nobody => Err(Problem::NoObject),
+        }
+    }
+
+    /// Accounts, where they are open to this request.
+    fn accounts_for(&self, known: &Known<'_>, request: &Request<()>) -> Option<&Accounts> {
+        let is_open = is_open_to(self.accounts_open_to, known.client, request);
+        self.accounts.as_ref().filter(|_| is_open)
+    }
+
+    pub(super) async fn account<B: RequestBody>(
+        &self,
+        action: accounts::Action,
+        known: &Known<'_>,
+        request: &Request<()>,
+        body: &mut Option<B>,
+    ) -> Result<Response<Payload>, Problem> {
+        let accounts = self.accounts_for(known, request).ok_or(accounts::Refusal::Off)?;
+        let headers = request.headers();
+        let asked = Asked {
+            method: request.method(),
+            headers,
+            query: request.uri().query(),
+            client: known.client,
+            is_secure: self.admission.is_secure(known.peer, headers),
+            is_from_here: is_open_to(Listing::ThisMachine, known.client, request),
+        };
+        // Boxed, because few requests are this one, and all have room for it.
+        Box::pin(accounts.answer(action, &asked, body)).await
+    }
+
+    /// Who asks. Without an account, somebody at this machine is more than a stranger where nobody else may upload.
+    async fn caller(&self, known: &Known<'_>, request: &Request<()>) -> Result<Caller, Problem> {
+        if let Some(accounts) = &self.accounts
+            && let Some(principal) = accounts.principal(request.method(), request.headers()).await?
+        {
+            return Ok(Caller::Account { account: principal.account, role: principal.role });
+        }
+        let is_local = self.uploads_open_to == Listing::ThisMachine
+            && is_open_to(Listing::ThisMachine, known.client, request)
+            && routes::is_same_site(request.headers());
+        Ok(if is_local { Caller::Local } else { Caller::Stranger })
+    }
+
+    /// What the console page can show to whom asks, so that it asks for nothing in vain.
+    pub(super) async fn console_state(
+        &self,
+        known: &Known<'_>,
+        request: &Request<()>,
+    ) -> Result<Response<Payload>, Problem> {
+        let open_to = |whom| is_open_to(whom, known.client, request);
+        let accounts = self.accounts.as_ref().filter(|_| open_to(self.accounts_open_to));
+        let account = match accounts {
+            None => None,
+            Some(accounts) => accounts.shown(request.method(), request.headers()).await?,
+        };
+        let state = console::State {
+            listing: open_to(self.listing),
+            videos: self.catalog.is_some(),
+            uploads: self.uploads.is_some() && open_to(self.uploads_open_to),
+            accounts: accounts.is_some(),
+            account,
+        };
+        Ok(json::response(StatusCode::OK, &state))
+    }
+
+    pub(super) async fn videos<B: RequestBody>(
+        &self,
+        route: &Route,
+        known: &Known<'_>,
+        request: &Request<()>,
+        body: &mut Option<B>,
+    ) -> Result<Response<Payload>, Problem> {
+        let catalog = self.catalog.as_ref().ok_or(Problem::NoRoute)?;
+        let caller = self.caller(known, request).await?;
+        let headers = request.headers();
+        match (route, request.method()) {
+            (Route::Video(id), &Method::PATCH) => {
+                let body = body.take().expect("a request is answered once");
+                let body = Box::pin(body.into_data_stream().map_err(Into::into));
+                videos::patch(catalog, caller, *id, headers, body).await
+            }
+            (Route::Video(id), &Method::DELETE) => videos::delete(catalog, caller, *id).await,
+            (Route::Video(id), _) => videos::get(catalog, caller, *id).await,
+            (Route::VideoEvents(id), _) => {
+                videos::events(catalog, caller, *id, headers, self.draining.clone()).await
+            }
+            _ => videos::list(catalog, caller, request.uri().query()).await,
+        }
+    }
+
+    pub(super) async fn assets(
+        &self,
+        route: &Route,
+        known: &Known<'_>,
+        request: &Request<()>,
+    ) -> Result<Response<Payload>, Problem> {
+        let catalog = self.catalog.as_ref().ok_or(Problem::NoRoute)?;
+        let caller = self.caller(known, request).await?;
+        match (route, request.method()) {
+            (Route::Asset(id), &Method::DELETE) => assets::delete(catalog, caller, *id).await,
+            (Route::Asset(id), _) => assets::get(catalog, caller, *id).await,
+            _ => assets::list(catalog, caller, request.uri().query()).await,
+        }
+    }
+
+    pub(super) async fn upload<B: RequestBody>(
+        &self,
+        route: &Route,
+        known: &Known<'_>,
+        request: &Request<()>,
+        body: &mut Option<B>,
+    ) -> Result<Response<Payload>, Problem> {
+        let (method, headers) = (request.method(), request.headers());
+        let uploads = self.uploads.as_ref().ok_or(upload::Refusal::NotAllowed)?;
+        if method == Method::OPTIONS {
+            let mut response = self.options(&cors::UPLOADS, headers, routes::allowed_methods(route));
+            tus::options(uploads, response.headers_mut());
+            return Ok(response);
+        }
+        let body = body.take().expect("a request is answered once");
+        let body = Box::pin(body.into_data_stream().map_err(Into::into));
+        let caller = self.caller(known, request).await?;
+        match caller {
+            Caller::Account { role, .. } if !role.is_at_least(Role::Creator) => {
+                return Err(accounts::Refusal::NotAllowed(Role::Creator).into());
+            }
+            Caller::Stranger if self.uploads_open_to != Listing::Everybody => {
+                let is_known = self.accounts.is_some();
+                return Err(if is_known {
+                    accounts::Refusal::LogInFirst.into()
+                } else {
+                    upload::Refusal::NotAllowed.into()
+                });
+            }
+            _ => {}
+        }
+        // Before it is asked for, and when it is over, its client may send no more than others.
+        let (phase, mut taking) = (known.phase.clone(), None);
+        let mut body = body.fuse();
+        let body = Box::pin(stream::poll_fn(move |cx| {
+            if !body.is_terminated() {
+                taking.get_or_insert_with(|| phase.take_upload());
+            }
+            let polled = body.poll_next_unpin(cx);
+            if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+                taking = None;
+            }
+            polled
+        }));
+        upload::http::answer(uploads, caller, route, request, body).await
+    }
+}
+
+/// Whether something that is open to `whom` is open to this request.
+pub(super) fn is_open_to(whom: Listing, client: IpAddr, request: &Request<()>) -> bool {
+    match whom {
+        Listing::Everybody => true,
+        Listing::ThisMachine => client.is_loopback() && routes::names_this_machine(request.headers()),
+        Listing::Nobody => false,
+    }
+}
