@@ -1,10 +1,8 @@
 //! What depends on who asks: accounts, videos, assets and uploads, and whether an object may be seen.
 
 use std::net::IpAddr;
-use std::task::Poll;
 
-use futures_util::stream::{self, FusedStream as _};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use seekway_catalog::Role;
@@ -174,18 +172,11 @@ impl App {
             }
             _ => {}
         }
-        // Before it is asked for, and when it is over, its client may send no more than others.
-        let (phase, mut taking) = (known.phase.clone(), None);
-        let mut body = body.fuse();
+        // Until it is asked for, its client may send no more than others.
+        let (phase, mut body, mut taking) = (known.phase.clone(), body, None);
         let body = Box::pin(stream::poll_fn(move |cx| {
-            if !body.is_terminated() {
-                taking.get_or_insert_with(|| phase.take_upload());
-            }
-            let polled = body.poll_next_unpin(cx);
-            if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
-                taking = None;
-            }
-            polled
+            taking.get_or_insert_with(|| phase.take_upload());
+            body.poll_next_unpin(cx)
         }));
         upload::http::answer(uploads, caller, route, request, body).await
     }

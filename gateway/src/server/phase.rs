@@ -28,6 +28,8 @@ pub(crate) struct Phase {
     is_http2: AtomicBool,
     /// Bodies of uploads that are being read.
     uploads: AtomicUsize,
+    /// The last request was an upload: the next one may be its next piece.
+    expects_upload: AtomicBool,
     /// Bytes that the socket takes in one write.
     room: AtomicUsize,
     /// Why we end it, if we do.
@@ -76,6 +78,7 @@ impl Phase {
     /// A request head is complete; until the value drops, only the response is timed.
     pub(crate) fn begin(self: &Arc<Self>) -> Answering {
         self.answering.fetch_add(1, Ordering::Relaxed);
+        self.expects_upload.store(false, Ordering::Relaxed);
         self.resting.store(NEXT, Ordering::Relaxed);
         Answering { phase: self.clone(), is_blocked: false }
     }
@@ -83,11 +86,13 @@ impl Phase {
     /// The body of an upload is read from now on, until the value drops.
     pub(crate) fn take_upload(self: &Arc<Self>) -> TakingUpload {
         self.uploads.fetch_add(1, Ordering::Relaxed);
+        self.expects_upload.store(true, Ordering::Relaxed);
         TakingUpload(self.clone())
     }
 
+    /// Whether an upload is being read, or was what came last.
     pub(super) fn takes_uploads(&self) -> bool {
-        self.uploads.load(Ordering::Relaxed) > 0
+        self.uploads.load(Ordering::Relaxed) > 0 || self.expects_upload.load(Ordering::Relaxed)
     }
 
     /// The connection was ended because its client took nothing for too long.

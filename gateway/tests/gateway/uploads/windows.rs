@@ -13,7 +13,7 @@ const SETTINGS: u8 = 4;
 const WINDOW_UPDATE: u8 = 8;
 
 #[tokio::test]
-async fn a_connection_has_a_large_receive_buffer_while_an_upload_is_read_and_not_before_or_after() {
+async fn a_connection_has_a_large_receive_buffer_while_it_uploads_and_not_before_or_after() {
     let up = Uploading::embedded(&[]).await;
     let bytes = video(90, 4 * MIB);
     let (head, rest) = bytes.split_at(MIB);
@@ -35,6 +35,8 @@ async fn a_connection_has_a_large_receive_buffer_while_an_upload_is_read_and_not
     assert!((1 << 16 << scale) > more, "a window of 64 KiB, scaled by 2^{scale}");
     wire.send(rest).await;
     assert_eq!(wire.answer("PATCH").await.status, 204);
+    assert!(receive_buffer(gateway, port) > more, "another piece may follow");
+    assert_eq!(wire.ask("GET", "/api/health", &[]).await.status, 200);
     until("it is small again", async || (receive_buffer(gateway, port) == SMALL_BYTES).then_some(())).await;
 }
 
