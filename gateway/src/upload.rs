@@ -247,6 +247,17 @@ impl Uploads {
         }
     }
 
+    /// The same for a request that would append: where the bytes come by another way, there is nothing to append to.
+    pub(crate) async fn get_to_append(&self, caller: Caller, id: UploadId) -> Result<Upload, Problem> {
+        let upload = self.get(caller, id).await?;
+        match (upload.via, &upload.concat, upload.state) {
+            (Via::Direct | Via::Form, ..) => Err(Refusal::Unknown.into()),
+            // Its bytes are those of its pieces.
+            (_, Some(Concat::Final(_)), UploadState::Open) => Err(Refusal::Complete.into()),
+            _ => Ok(upload),
+        }
+    }
+
     /// Appends what `body` yields, and completes the upload when all of it is there.
     ///
     /// The work is a task of its own: when the client leaves, what came is committed all the same.

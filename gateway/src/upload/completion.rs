@@ -95,9 +95,9 @@ impl Inner {
         Ok(finished)
     }
 
-    /// Looks at the object's first bytes if nobody has before: those that the client stored by itself.
+    /// Looks at the object's first bytes where they did not come through here.
     async fn sniffed(&self, mut upload: Upload, key: &ObjectKey) -> Result<Upload, Problem> {
-        if upload.container.is_some() {
+        if upload.via != Via::Direct && upload.container.is_some() {
             return Ok(upload);
         }
         let mut first = Vec::new();
@@ -226,7 +226,8 @@ fn key_of(upload: &Upload) -> Result<ObjectKey, Problem> {
 
 /// What the catalog is told of the object.
 fn made(upload: &Upload, key: &ObjectKey, version: Version, size: u64) -> Made {
-    let sha256 = upload.hash_state.as_deref().and_then(Running::resume).map(Running::finish);
+    let hash_state = upload.hash_state.as_deref().filter(|_| upload.via != Via::Direct);
+    let sha256 = hash_state.and_then(Running::resume).map(Running::finish);
     let container = upload.container.as_deref().and_then(Container::named);
     let source = Source {
         key: key.as_str().to_owned(),

@@ -9,6 +9,7 @@
 //! they are never listed, and vanish with the upload's end.
 
 mod buffer;
+mod judging;
 mod storing;
 
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub(super) struct Writer {
     hash: Option<Running>,
     checksum: Option<Checksum>,
     is_sniffed: bool,
+    /// Why these bytes are not taken, if the checksum says that they are what the client meant.
+    refusal: Option<Refusal>,
     buffer: Option<Buffer>,
     /// Where the buffer begins: the end of all parts, also of the one on its way.
     start: u64,
@@ -145,7 +148,8 @@ impl Writer {
             place,
             hash,
             checksum,
-            is_sniffed: upload.container.is_some(),
+            is_sniffed: judging::is_sniffed(&upload),
+            refusal: None,
             buffer: None,
             start: upload.offset - upload.remainder_bytes,
             end: upload.offset,
@@ -244,6 +248,12 @@ impl Writer {
     /// Takes as many of these bytes as the buffer has room for.
     async fn take(&mut self, bytes: &mut Bytes) -> Result<(), Problem> {
         self.has_room(self.end + bytes.len() as u64)?;
+        if let (Some(_), Some(checksum)) = (&self.refusal, &mut self.checksum) {
+            // Nothing of them will be kept.
+            checksum.update(bytes);
+            self.end += std::mem::take(bytes).len() as u64;
+            return Ok(());
+        }
         let buffer = self.buffer.as_mut().expect("it was got before");
         let taken = bytes.split_to(bytes.len().min(buffer.room()));
         let end = self.end + taken.len() as u64;
@@ -263,30 +273,6 @@ impl Writer {
             self.sniff().await?;
         }
         Ok(())
-    }
-
-    /// Looks at the first bytes, once. What is no video ends here, before any of it is committed.
-    async fn sniff(&mut self) -> Result<(), Problem> {
-        if self.is_sniffed || self.is_piece() {
-            return Ok(());
-        }
-        assert_eq!(self.start, 0, "no part is stored before its type is known");
-        let bytes = self.buffer.as_ref().map_or(&[][..], Buffer::bytes);
-        match self.inner.recognise(bytes, self.upload.purpose) {
-            Ok(container) => {
-                let (uploads, name) = (self.inner.catalog.uploads(), container.name());
-                uploads.set_container(self.upload.id, self.epoch, name).await?;
-                self.upload.container = Some(name.to_owned());
-                self.is_sniffed = true;
-                Ok(())
-            }
-            Err(refusal) => {
-                // Only the newest writer may say so.
-                self.inner.catalog.uploads().reserve_part(self.upload.id, self.epoch).await?;
-                self.inner.refuse(self.upload.id, refusal.to_string()).await?;
-                Err(refusal.into())
-            }
-        }
     }
 
     /// Gives the buffer up where others wait for its memory and this client fills it slowly.
@@ -318,18 +304,6 @@ impl Writer {
         } else {
             self.store_remainder().await
         }
-    }
-
-    /// Commits what waited for the checksum, if it holds.
-    async fn verify(&mut self) -> Result<(), Problem> {
-        let Some(checksum) = self.checksum.take() else { return Ok(()) };
-        if !checksum.holds() {
-            return Err(Refusal::Checksum.into());
-        }
-        for part in std::mem::take(&mut self.held) {
-            self.commit(part).await?;
-        }
-        Ok(())
     }
 
     /// The body was whole: what is left is committed, and the upload completed if this was its end.

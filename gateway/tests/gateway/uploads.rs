@@ -12,4 +12,5 @@ mod quotas;
 mod resumable;
 pub(crate) mod stand;
 mod tus;
+mod types;
 mod windows;
