@@ -147,7 +147,7 @@ async fn append(
         (None, Some(announced)) if is_last => offset.checked_add(announced),
         (length, _) => length,
     };
-    let ask = Ask { offset: Some(offset), length, announced, is_last, checksum: None };
+    let ask = Ask { offset: Some(offset), length, announced, is_last, ..Ask::default() };
     let appended = uploads.append(id, body, ask).await?;
     let status = if is_last { StatusCode::OK } else { StatusCode::NO_CONTENT };
     let mut response = answer(status, version, uploads, known.purpose);

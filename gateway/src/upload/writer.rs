@@ -80,19 +80,20 @@ impl Writer {
         inner: Arc<Inner>,
         id: UploadId,
         body: Body,
-        ask: Ask,
+        mut ask: Ask,
     ) -> Result<Appended, Problem> {
         let appending = inner.catalog.uploads().begin_append(id, ask.offset).await?;
         let place = inner.writers.enter(id, appending.epoch);
-        let via = appending.upload.via;
+        let (epoch, via) = (appending.epoch, appending.upload.via);
         let _writing = Writing::begin(inner.metrics.clone(), via);
-        let writer = Self::new(inner.clone(), appending.upload, place, ask.checksum)?;
-        let written = writer.write(body, ask.length, ask.announced, ask.is_last).await;
+        let writer = Self::new(inner.clone(), appending.upload, place, ask.checksum.take())?;
+        let written = writer.write(body, ask).await;
         if let Err(problem) = &written {
             inner.metrics.uploads.failed(via, problem);
         }
-        // Nobody can go on with a form.
+        // Nobody can go on with a form, but who sends it again may have taken it over.
         if let (Err(why), Via::Form) = (&written, via)
+            && inner.catalog.uploads().reserve_part(id, epoch).await.is_ok()
             && let Err(problem) = inner.give_up(id, Abort::Terminated).await
         {
             debug!(%id, ?why, ?problem, "a form's upload stays");
@@ -100,18 +101,17 @@ impl Writer {
         written
     }
 
-    async fn write(
-        mut self,
-        body: Body,
-        length: Option<u64>,
-        announced: Option<u64>,
-        is_last: bool,
-    ) -> Result<Appended, Problem> {
-        if let Some(length) = length {
+    async fn write(mut self, body: Body, ask: Ask) -> Result<Appended, Problem> {
+        if let Some(length) = ask.length {
             self.has_length(length).await?;
         }
-        if let Some(announced) = announced {
-            self.has_room(self.end.saturating_add(announced))?;
+        if let Some(announced) = ask.announced {
+            let end = self.end.saturating_add(announced);
+            self.has_room(end)?;
+            // A length that is known has its room.
+            if self.upload.length.is_none() {
+                self.inner.catalog.uploads().may_grow_to(self.upload.id, self.epoch, end).await?;
+            }
         }
         if let End::Broken(why) = self.take_all(body).await? {
             debug!(id = %self.upload.id, end = self.end, ?why, "an upload was interrupted");
@@ -121,7 +121,10 @@ impl Writer {
             return Err(why);
         }
         self.verify().await?;
-        if is_last {
+        if let Some(title) = ask.title.get() {
+            self.inner.catalog.uploads().set_title(self.upload.id, self.epoch, title).await?;
+        }
+        if ask.is_last {
             self.has_length(self.end).await?;
         }
         self.conclude().await
@@ -226,7 +229,9 @@ impl Writer {
                     }
                     Some(Err(error)) => {
                         debug!(%error, "the body broke off");
-                        return Ok(End::Broken(Refusal::Interrupted.into()));
+                        // Who takes a form apart knows more.
+                        let why = error.downcast::<Refusal>().map_or(Refusal::Interrupted, |refusal| *refusal);
+                        return Ok(End::Broken(why.into()));
                     }
                     None => return Ok(End::Whole),
                 },
