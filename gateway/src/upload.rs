@@ -195,11 +195,13 @@ impl Uploads {
         let title = title.unwrap_or_else(|| UNTITLED.to_owned());
         let fingerprint = new.idempotency_key.as_ref().map(|_| {
             format!(
-                "{} {} {:?} {title:?} {:?}",
+                "{} {} {:?} {title:?} {:?} {:?} {:?}",
                 new.via.as_str(),
                 new.purpose.as_str(),
                 new.length,
-                new.metadata
+                new.metadata,
+                new.content_type,
+                new.concat,
             )
         });
         let record = NewUpload {

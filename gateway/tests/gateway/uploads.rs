@@ -1,6 +1,7 @@
 //! Uploads, over real sockets: by every protocol, with SQLite and a local folder, and with PostgreSQL and SeaweedFS.
 
 mod clients;
+mod concat;
 mod direct;
 mod form;
 mod kills;
