@@ -8,6 +8,7 @@ mod kills;
 mod left;
 mod memory;
 mod metrics;
+mod names;
 mod ownership;
 mod quotas;
 mod resumable;
