@@ -135,12 +135,18 @@ impl Uploads<'_> {
     }
 }
 
-/// What an account has, but for one upload.
+/// What an account has, but for one upload. What is put together from pieces counts from when its length is known, and in
+/// their place, so that it needs no room twice.
 const HELD: &str = "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes, \
                     CAST(COALESCE(SUM(upload), 0) AS BIGINT) AS uploads FROM ( \
                       SELECT size_bytes AS bytes, 0 AS upload FROM videos WHERE COALESCE(owner, '') = COALESCE($1, '') \
                       UNION ALL SELECT size_bytes, 0 FROM assets WHERE COALESCE(owner, '') = COALESCE($1, '') \
-                      UNION ALL SELECT COALESCE(length_bytes, offset_bytes), 1 FROM uploads \
+                      UNION ALL SELECT CASE WHEN concat = 'partial' AND EXISTS ( \
+                          SELECT 1 FROM uploads AS whole WHERE COALESCE(whole.account, '') = COALESCE($1, '') \
+                          AND whole.state IN ('open', 'completing') \
+                          AND (whole.length_bytes IS NOT NULL OR whole.id = COALESCE($2, '')) \
+                          AND whole.concat LIKE 'final%' || uploads.id || '%') \
+                        THEN 0 ELSE COALESCE(length_bytes, offset_bytes) END, 1 FROM uploads \
                         WHERE COALESCE(account, '') = COALESCE($1, '') AND state IN ('open', 'completing') \
                         AND id <> COALESCE($2, '') \
                     ) AS held";

@@ -30,7 +30,7 @@ pub(crate) mod tus;
 mod writer;
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -107,6 +107,8 @@ pub(crate) struct Ask {
     pub(crate) is_last: bool,
     /// Nothing is committed unless it holds.
     pub(crate) checksum: Option<Checksum>,
+    /// What people call it, where that is known only at the end of the bytes.
+    pub(crate) title: Arc<OnceLock<String>>,
 }
 
 /// How far an upload came.
@@ -186,15 +188,20 @@ impl Uploads {
             Purpose::Video => names::original(&new.name, std::time::SystemTime::now()),
             _ => names::asset(&new.name),
         };
-        let title = [new.title, new.name].into_iter().find(|text| !text.trim().is_empty());
+        let title = [new.title, new.name]
+            .map(|text| as_title(&text))
+            .into_iter()
+            .find(|text| !text.trim().is_empty());
         let title = title.unwrap_or_else(|| UNTITLED.to_owned());
         let fingerprint = new.idempotency_key.as_ref().map(|_| {
             format!(
-                "{} {} {:?} {title:?} {:?}",
+                "{} {} {:?} {title:?} {:?} {:?} {:?}",
                 new.via.as_str(),
                 new.purpose.as_str(),
                 new.length,
-                new.metadata
+                new.metadata,
+                new.content_type,
+                new.concat,
             )
         });
         let record = NewUpload {
@@ -202,7 +209,7 @@ impl Uploads {
             via: new.via,
             purpose: new.purpose,
             key: key.as_str().to_owned(),
-            title: title.chars().take(TITLE_CHARS_MAX).collect(),
+            title,
             metadata: new.metadata,
             content_type: new.content_type,
             length: new.length,
@@ -244,6 +251,17 @@ impl Uploads {
             UploadState::Failed => Err(Refusal::Failed(upload.problem.unwrap_or_default()).into()),
             UploadState::Open if upload.is_expired() => Err(Refusal::Gone.into()),
             UploadState::Open | UploadState::Complete => Ok(upload),
+        }
+    }
+
+    /// The same for a request that would append: where the bytes come by another way, there is nothing to append to.
+    pub(crate) async fn get_to_append(&self, caller: Caller, id: UploadId) -> Result<Upload, Problem> {
+        let upload = self.get(caller, id).await?;
+        match (upload.via, &upload.concat, upload.state) {
+            (Via::Direct | Via::Form, ..) => Err(Refusal::Unknown.into()),
+            // Its bytes are those of its pieces.
+            (_, Some(Concat::Final(_)), UploadState::Open) => Err(Refusal::Complete.into()),
+            _ => Ok(upload),
         }
     }
 
@@ -296,3 +314,8 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 const UNTITLED: &str = "Untitled";
 /// In characters; longer titles of uploads are cut.
 pub(crate) const TITLE_CHARS_MAX: usize = 300;
+
+/// What is kept of a title that came with a file: one line, since PostgreSQL's texts have no NUL, and no more than fits.
+pub(crate) fn as_title(text: &str) -> String {
+    text.chars().filter(|char| !char.is_control()).take(TITLE_CHARS_MAX).collect()
+}

@@ -31,6 +31,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
+use tokio::time::sleep;
 
 use self::body::Body;
 use self::errors::{blocking, from_io};
@@ -46,6 +47,8 @@ use crate::{
 /// How much of a body is gathered before it is written: a hop to a blocking thread costs about as much as
 /// writing a few kilobytes.
 const WRITE_BYTES: usize = 256 * 1024;
+/// How often is looked whether somebody else has completed an upload.
+const COMPLETING_AGAIN: Duration = Duration::from_millis(50);
 
 /// An object store in a folder. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -150,10 +153,17 @@ impl ObjectStore for LocalStore {
         parts: &[Part],
     ) -> Result<Version, Error> {
         let path = KeyPath::new(key)?;
-        let (upload, parts) = (upload.clone(), parts.to_vec());
         let publisher = Publisher::default();
-        let permission = publisher.permission();
-        self.on_root(move |root| multipart::complete(root, &path, &upload, &parts, &permission)).await
+        loop {
+            let (path, upload, parts) = (path.clone(), upload.clone(), parts.to_vec());
+            let permission = publisher.permission();
+            let complete =
+                move |root: &Arc<Root>| multipart::complete(root, &path, &upload, &parts, &permission);
+            match self.on_root(complete).await? {
+                Some(version) => return Ok(version),
+                None => sleep(COMPLETING_AGAIN).await,
+            }
+        }
     }
 
     async fn list_parts(

@@ -101,6 +101,25 @@ impl Uploads<'_> {
         write.commit().await
     }
 
+    /// Whether it may have so many bytes, as things stand. Nothing is kept for it.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when they are more than its length; [`Error::Quota`]; [`Error::Superseded`].
+    pub async fn may_grow_to(&self, id: UploadId, epoch: u64, bytes: u64) -> Result<(), Error> {
+        let mut write = self.0.write().await?;
+        let upload = locked_for(&mut write, id, epoch).await?;
+        grows_to(&mut write, &upload, bytes).await
+    }
+
+    /// Notes what people call it.
+    pub async fn set_title(&self, id: UploadId, epoch: u64, title: &str) -> Result<(), Error> {
+        let mut write = self.0.write().await?;
+        locked_for(&mut write, id, epoch).await?;
+        let sql = "UPDATE uploads SET title = $2, updated_ms = now_ms() WHERE id = $1";
+        write.rows(sql, args![id, title]).await?;
+        write.commit().await
+    }
+
     /// Notes what its first bytes say it is.
     pub async fn set_container(&self, id: UploadId, epoch: u64, container: &str) -> Result<(), Error> {
         let mut write = self.0.write().await?;

@@ -1,7 +1,7 @@
 //! What both engines promise. One function per promise; each keeps to rows of its own.
 
 use crate::stand::Stand;
-use crate::{accounts, uploads, videos};
+use crate::{accounts, quotas, uploads, videos};
 
 /// Tries every promise, in turn, so that a failure names the first one that is broken.
 pub(crate) async fn conformance(stand: &Stand) {
@@ -21,7 +21,8 @@ pub(crate) async fn conformance(stand: &Stand) {
         uploads::a_refused_upload_says_why,
         uploads::illegal_transitions_are_errors,
         uploads::the_same_idempotency_key_makes_one_upload,
-        uploads::quotas_hold_when_many_ask_at_once,
+        quotas::quotas_hold_when_many_ask_at_once,
+        quotas::what_is_put_together_needs_no_room_twice,
         uploads::what_was_left_behind_is_swept_once,
         videos::lists_show_what_somebody_may_see,
         videos::a_search_takes_words_as_they_are,

@@ -2,8 +2,8 @@
 
 use futures_util::future::join_all;
 use seekway_catalog::{
-    Abort, AccountPatch, Allowed, Append, Catalog, Committed, Complete, Concat, Error, Finished, Held, Made,
-    NewUpload, Part, Quota, Remainder, Upload, UploadId, UploadState, VideoState, Videos,
+    Abort, Append, Catalog, Committed, Complete, Concat, Error, Finished, Made, NewUpload, Part, Quota,
+    Remainder, Upload, UploadId, UploadState, VideoState, Videos,
 };
 
 use crate::stand::{Stand, account, new_upload, new_video, upload};
@@ -26,7 +26,7 @@ fn remainder(key: &str, from_offset: u64, bytes: u64, new_offset: u64) -> Remain
     Remainder { from_offset, key: key.to_owned(), bytes, new_offset, hash_state: None }
 }
 
-async fn begin(catalog: &Catalog, id: UploadId) -> Append {
+pub(crate) async fn begin(catalog: &Catalog, id: UploadId) -> Append {
     catalog.uploads().begin_append(id, None).await.expect("may append")
 }
 
@@ -118,9 +118,12 @@ pub(crate) async fn only_the_newest_writer_commits(stand: &Stand) {
     assert!(matches!(uploads.set_store_upload(id, 3, "x").await, Err(Error::Superseded)));
     uploads.set_store_upload(id, 24, "x").await.expect("sets");
     uploads.set_container(id, 24, "mp4").await.expect("sets");
+    assert!(matches!(uploads.set_title(id, 3, "Stale").await, Err(Error::Superseded)));
+    uploads.set_title(id, 24, "Another film").await.expect("sets");
     assert!(matches!(uploads.set_store_upload(id, 24, "y").await, Err(Error::Conflict(_))));
     let now = get(catalog, id).await;
     assert_eq!((now.store_upload.as_deref(), now.container.as_deref()), (Some("x"), Some("mp4")));
+    assert_eq!(now.title, "Another film");
     for stale in others {
         stale.close().await;
     }
@@ -261,51 +264,6 @@ pub(crate) async fn the_same_idempotency_key_makes_one_upload(stand: &Stand) {
         let other = catalog.uploads().create(new(account, "again/other", "other"), Quota::default()).await;
         assert!(matches!(other, Err(Error::Conflict(_))), "{other:?}");
     }
-    for stale in others {
-        stale.close().await;
-    }
-}
-
-pub(crate) async fn quotas_hold_when_many_ask_at_once(stand: &Stand) {
-    let catalog = &stand.catalog;
-    let others = [stand.another().await, stand.another().await];
-    let owner = account(catalog, "quota").await.id;
-    let sized = |key: String, length| NewUpload { length, ..new_upload(Some(owner), &key) };
-    let allowed = Quota { bytes: Some(1000), uploads: Some(30) };
-    let made = join_all((0..20).map(|index| {
-        let catalog = [catalog, &others[0], &others[1]][index % 3];
-        let new = sized(format!("quota/{index}"), Some(100));
-        async move { catalog.uploads().create(new, allowed).await }
-    }))
-    .await;
-    let (made, refused): (Vec<_>, Vec<_>) = made.into_iter().partition(Result::is_ok);
-    assert_eq!(made.len(), 10, "{refused:?}");
-    assert!(
-        refused.iter().all(|outcome| matches!(outcome, Err(Error::Quota { limit: 1000, .. }))),
-        "{refused:?}"
-    );
-
-    // Who does not say how much is stopped when it is too much.
-    let unknown =
-        catalog.uploads().create(sized("quota/unknown".to_owned(), None), allowed).await.expect("made");
-    let epoch = begin(catalog, unknown.id).await.epoch;
-    let refused = commit(catalog, unknown.id, epoch, 1).await;
-    assert!(matches!(refused, Err(Error::Quota { wanted: 1001, limit: 1000, .. })), "{refused:?}");
-    let refused = catalog.uploads().set_length(unknown.id, epoch, 1).await;
-    assert!(matches!(refused, Err(Error::Quota { .. })), "{refused:?}");
-
-    // An account's own quota goes before what all may have.
-    let held = catalog.uploads().held(Some(owner)).await.expect("sums");
-    assert_eq!(held, Held { bytes: 1000, uploads: 11 });
-    let accounts = catalog.accounts();
-    let (bytes, count) = (Some(Allowed::AtMost(1001)), Some(Allowed::AtMost(12)));
-    accounts.patch(owner, AccountPatch { bytes, ..AccountPatch::default() }).await.expect("sets");
-    let set = accounts.patch(owner, AccountPatch { uploads: count, ..AccountPatch::default() }).await;
-    let quota = set.expect("sets").quota;
-    assert_eq!(quota, Quota { bytes: Some(1001), uploads: Some(12) }, "each by itself");
-    catalog.uploads().create(sized("quota/more".to_owned(), Some(1)), allowed).await.expect("made");
-    let refused = catalog.uploads().create(sized("quota/too-many".to_owned(), Some(0)), allowed).await;
-    assert!(matches!(refused, Err(Error::Quota { wanted: 13, limit: 12, .. })), "{refused:?}");
     for stale in others {
         stale.close().await;
     }

@@ -25,36 +25,57 @@ impl Inner {
     /// Completes an upload whose bytes are all there.
     pub(super) async fn complete(&self, id: UploadId, who: Complete) -> Result<Finished, Problem> {
         let begun = self.catalog.uploads().begin_completing(id, who).await?;
-        self.make(begun).await
+        let version = self.version(&begun).await?;
+        self.make(begun.upload, version).await
     }
 
-    /// Completes an upload that somebody had begun to complete.
+    /// Completes an upload that somebody had begun to complete, and may still be at it.
     pub(super) async fn complete_again(&self, id: UploadId) -> Result<Finished, Problem> {
         // The epoch does not matter in that state.
-        self.complete(id, Complete::Writer(0)).await
+        let begun = self.catalog.uploads().begin_completing(id, Complete::Writer(0)).await?;
+        // Made once more it would be another version than the one that the other tells of.
+        let version = match self.made_before(&begun.upload).await.map_err(Problem::Storage)? {
+            Some(version) => version,
+            None => self.version(&begun).await?,
+        };
+        self.make(begun.upload, version).await
     }
 
-    async fn make(&self, begun: Completing) -> Result<Finished, Problem> {
+    /// Makes the object, and says which it is.
+    async fn version(&self, begun: &Completing) -> Result<Version, Problem> {
         let Completing { upload, parts } = begun;
-        let key = key_of(&upload)?;
-        let size = upload.offset;
-        let version = match self.publish(&upload, &key, &parts).await {
-            Ok(version) => version,
-            // It may have been done before, by somebody who could not say so any more.
-            Err(error) => match self.store.head(&key).await {
-                Ok(object) if object.size == size => object.version,
-                _ if error.is_retryable() || needs_an_operator(&error) => {
-                    return Err(Problem::Storage(error));
-                }
-                Ok(_) | Err(seekway_storage::Error::NotFound) => {
-                    let reason = "The store has lost parts of it.".to_owned();
-                    warn!(%key, error = error.chain(), "an upload cannot be completed");
-                    self.refuse(upload.id, reason.clone()).await?;
-                    return Err(Refusal::Failed(reason).into());
-                }
-                Err(head) => return Err(Problem::Storage(head)),
-            },
+        let error = match self.publish(upload, &key_of(upload)?, parts).await {
+            Ok(version) => return Ok(version),
+            Err(error) => error,
         };
+        // It may have been done before, by somebody who could not say so any more.
+        let before = self.made_before(upload).await;
+        match before {
+            Ok(Some(version)) => Ok(version),
+            _ if error.is_retryable() || needs_an_operator(&error) => Err(Problem::Storage(error)),
+            Ok(None) => {
+                let reason = "The store has lost parts of it.".to_owned();
+                warn!(key = upload.key, error = error.chain(), "an upload cannot be completed");
+                self.refuse(upload.id, reason.clone()).await?;
+                Err(Refusal::Failed(reason).into())
+            }
+            Err(head) => Err(Problem::Storage(head)),
+        }
+    }
+
+    /// The object, if it has been made already.
+    async fn made_before(&self, upload: &Upload) -> Result<Option<Version>, seekway_storage::Error> {
+        let Ok(key) = key_of(upload) else { return Ok(None) };
+        match self.store.head(&key).await {
+            Ok(object) => Ok((object.size == upload.offset).then_some(object.version)),
+            Err(seekway_storage::Error::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a video of an object.
+    async fn make(&self, upload: Upload, version: Version) -> Result<Finished, Problem> {
+        let (key, size) = (key_of(&upload)?, upload.offset);
         self.clean(&upload, &key).await?;
         let upload = self.sniffed(upload, &key).await?;
         // Before the upload is known to be complete, so that a crash leaves none of them.
@@ -74,9 +95,9 @@ impl Inner {
         Ok(finished)
     }
 
-    /// Looks at the object's first bytes if nobody has before: those that the client stored by itself.
+    /// Looks at the object's first bytes where they did not come through here.
     async fn sniffed(&self, mut upload: Upload, key: &ObjectKey) -> Result<Upload, Problem> {
-        if upload.container.is_some() {
+        if upload.via != Via::Direct && upload.container.is_some() {
             return Ok(upload);
         }
         let mut first = Vec::new();
@@ -205,7 +226,8 @@ fn key_of(upload: &Upload) -> Result<ObjectKey, Problem> {
 
 /// What the catalog is told of the object.
 fn made(upload: &Upload, key: &ObjectKey, version: Version, size: u64) -> Made {
-    let sha256 = upload.hash_state.as_deref().and_then(Running::resume).map(Running::finish);
+    let hash_state = upload.hash_state.as_deref().filter(|_| upload.via != Via::Direct);
+    let sha256 = hash_state.and_then(Running::resume).map(Running::finish);
     let container = upload.container.as_deref().and_then(Container::named);
     let source = Source {
         key: key.as_str().to_owned(),

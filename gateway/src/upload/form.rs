@@ -1,10 +1,15 @@
 //! A plain form: `POST /api/videos` with `file`, and perhaps `title` and `purpose`, as `curl -F` and simple pages send it.
 //!
 //! It is streamed like any other upload, but nobody can go on with it: where it breaks off, what came is deleted. The upload
-//! is complete only when the whole form was read, so a title may also come after the file.
+//! is complete only when the whole form was read, so a title may also come after the file; a purpose may not, because
+//! it decides what the first bytes may be.
+//!
+//! `multer` keeps what it has read until it finds a boundary, or the end of a field's head, however long that takes. So what
+//! a form has besides its file is counted, and bounded.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,12 +17,13 @@ use futures_util::{Stream, stream};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use multer::{Constraints, Field, Multipart, SizeLimit, parse_boundary};
-use seekway_catalog::{Finished, Patch, Purpose, UploadState, Via};
+use seekway_catalog::{Finished, Purpose, UploadState, Via};
 use serde::Serialize;
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::http::path_of;
-use super::{Announced, Ask, Body, BodyError, Refusal, Uploads, tus};
+use super::{Announced, Ask, Body, BodyError, Refusal, Uploads, as_title, tus};
 use crate::caller::Caller;
 use crate::delivery::body::Payload;
 use crate::json;
@@ -25,6 +31,8 @@ use crate::respond::Problem;
 
 /// Bytes of any field but the file.
 const FIELD_BYTES_MAX: u64 = 4096;
+/// Bytes of a form before its file, and behind it: a dozen full fields, and some words of each one's head.
+const BESIDES_BYTES_MAX: u64 = 64 * 1024;
 
 /// What is told of a video, or asset, that has just been made.
 #[derive(Serialize, ToSchema)]
@@ -41,6 +49,8 @@ struct Fields {
     purpose: Option<String>,
 }
 
+const TOO_MUCH_BESIDES: Refusal = Refusal::Bad("Besides its file a form is at most 64 KiB long.");
+const LATE_PURPOSE: Refusal = Refusal::Bad("Send `purpose` before the `file`. Nothing of it is kept.");
 /// Nobody can go on with a form.
 const BROKE_OFF: Refusal = Refusal::Bad("The form ended early. Nothing of it is kept: send it again.");
 
@@ -56,16 +66,11 @@ pub(crate) async fn create(
         parse_boundary(kind).map_err(|_| Refusal::MediaType("Send multipart/form-data with a file."))?;
     let limits = SizeLimit::new().per_field(FIELD_BYTES_MAX).for_field("file", u64::MAX);
     let constraints = Constraints::new().size_limit(limits);
-    let mut form = Multipart::with_constraints(OneByOne { body, is_due: false }, boundary, constraints);
-    let mut fields = Fields::default();
-    let file = loop {
-        let field = form.next_field().await.map_err(|error| of_form(&error))?;
-        let field = field.ok_or(Refusal::Bad("The form has no `file`."))?;
-        match field.name() {
-            Some("file") => break field,
-            _ => fields.read(field).await.map_err(|error| of_form(&error))?,
-        }
-    };
+    let besides = Arc::new(AtomicU64::new(0));
+    let body = OneByOne { body, is_due: false, besides: besides.clone() };
+    let mut form = Multipart::with_constraints(body, boundary, constraints);
+    let begun = timeout(uploads.limits().stall_timeout(), until_file(&mut form)).await;
+    let (fields, file) = begun.map_err(|_| BROKE_OFF)??;
     let purpose = fields.purpose.as_deref().map_or(Some(Purpose::Video), Purpose::parse);
     let announced = Announced {
         via: Via::Form,
@@ -90,20 +95,17 @@ pub(crate) async fn create(
     if let Some(finished) = upload.video.map(Finished::Video).or(upload.asset.map(Finished::Asset)) {
         return Ok(made(finished));
     }
-    let late = Arc::new(Mutex::new(Fields::default()));
-    let body = rest_of(form, file, late.clone());
-    let ask = Ask { offset: Some(0), is_last: true, ..Ask::default() };
+    let title = Arc::new(OnceLock::new());
+    let body = rest_of(form, file, upload.purpose, besides, title.clone());
+    // It is longer by the rest of the form, but a file that is far too long is refused at once.
+    let announced = tus::number(headers, &header::CONTENT_LENGTH)?;
+    let announced = announced.map(|bytes| bytes.saturating_sub(BESIDES_BYTES_MAX));
+    let ask = Ask { offset: Some(0), announced, is_last: true, title, ..Ask::default() };
     let appended = uploads.append(upload.id, body, ask).await.map_err(|problem| match problem {
         Problem::Upload(Refusal::Interrupted | Refusal::Stalled) => BROKE_OFF.into(),
         problem => problem,
     })?;
-    let finished = appended.finished.expect("it is the last, and no piece");
-    let title = std::mem::take(&mut late.lock().unwrap_or_else(PoisonError::into_inner).title);
-    if let (Finished::Video(id), false) = (finished, title.trim().is_empty()) {
-        let patch = Patch { title: Some(title), ..Patch::default() };
-        uploads.catalog().videos().patch(id, patch).await?;
-    }
-    Ok(made(finished))
+    Ok(made(appended.finished.expect("it is the last, and no piece")))
 }
 
 fn made(finished: Finished) -> Response<Payload> {
@@ -117,45 +119,75 @@ fn made(finished: Finished) -> Response<Payload> {
     response
 }
 
-/// The file's bytes, and, before their end is told, all fields behind it.
-fn rest_of(form: Multipart<'static>, file: Field<'static>, late: Arc<Mutex<Fields>>) -> Body {
+/// All fields before the file, and the file.
+async fn until_file(form: &mut Multipart<'static>) -> Result<(Fields, Field<'static>), Refusal> {
+    let mut fields = Fields::default();
+    loop {
+        let field = form.next_field().await.map_err(of_form)?;
+        let field = field.ok_or(Refusal::Bad("The form has no `file`."))?;
+        match field.name() {
+            Some("file") => return Ok((fields, field)),
+            _ => fields.read(field).await?,
+        }
+    }
+}
+
+/// The file's bytes. Before their end is told, all fields behind it are read, of which the title counts.
+fn rest_of(
+    form: Multipart<'static>,
+    file: Field<'static>,
+    purpose: Purpose,
+    besides: Arc<AtomicU64>,
+    title: Arc<OnceLock<String>>,
+) -> Body {
     let chunks = stream::try_unfold((form, Some(file)), move |(mut form, mut file)| {
-        let late = late.clone();
+        let (besides, title) = (besides.clone(), title.clone());
         async move {
             if let Some(field) = &mut file {
-                if let Some(chunk) = field.chunk().await? {
+                if let Some(chunk) = field.chunk().await.map_err(of_form)? {
+                    besides.store(0, Ordering::Relaxed);
                     return Ok(Some((chunk, (form, file))));
                 }
                 drop(file);
             }
             let mut fields = Fields::default();
-            while let Some(field) = form.next_field().await? {
+            while let Some(field) = form.next_field().await.map_err(of_form)? {
+                if field.name() == Some("file") {
+                    return Err(Refusal::Bad("A form has one `file`. Nothing of it is kept.").into());
+                }
                 fields.read(field).await?;
             }
-            *late.lock().unwrap_or_else(PoisonError::into_inner) = fields;
+            if fields.purpose.is_some_and(|late| late != purpose.as_str()) {
+                return Err(LATE_PURPOSE.into());
+            }
+            let late = as_title(&fields.title);
+            if !late.trim().is_empty() {
+                title.set(late).expect("a form ends once");
+            }
             Ok::<_, BodyError>(None)
         }
     });
     Box::pin(chunks)
 }
 
-fn of_form(error: &multer::Error) -> Problem {
+fn of_form(error: multer::Error) -> Refusal {
     use multer::Error;
-    let refusal = match error {
+    match error {
         Error::FieldSizeExceeded { .. } => Refusal::Bad("A field of the form is longer than 4096 bytes."),
-        Error::StreamReadFailed(_) | Error::IncompleteStream | Error::IncompleteFieldData { .. } => BROKE_OFF,
+        // Ours, or the connection's.
+        Error::StreamReadFailed(error) => error.downcast::<Refusal>().map_or(BROKE_OFF, |refusal| *refusal),
+        Error::IncompleteStream | Error::IncompleteFieldData { .. } => BROKE_OFF,
         _ => Refusal::Bad("The body is no form, or none that can be read."),
-    };
-    refusal.into()
+    }
 }
 
 // === impl Fields ===
 
 impl Fields {
     /// Reads one field; any that we do not know is read, too, and forgotten.
-    async fn read(&mut self, field: Field<'static>) -> Result<(), multer::Error> {
+    async fn read(&mut self, field: Field<'static>) -> Result<(), Refusal> {
         let name = field.name().map(str::to_owned);
-        let text = field.text().await?;
+        let text = field.text().await.map_err(of_form)?;
         match name.as_deref() {
             Some("title") => self.title = text,
             Some("purpose") if !text.is_empty() => self.purpose = Some(text),
@@ -166,10 +198,11 @@ impl Fields {
 }
 
 /// A body for `multer`, which would take all that is at hand into its memory before it looks at any of it: after each chunk
-/// this one says that there is nothing yet.
+/// this one says that there is nothing yet. It fails where too much came since the file, or its last bytes, were found.
 struct OneByOne {
     body: Body,
     is_due: bool,
+    besides: Arc<AtomicU64>,
 }
 
 impl Stream for OneByOne {
@@ -180,8 +213,14 @@ impl Stream for OneByOne {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        if self.besides.load(Ordering::Relaxed) > BESIDES_BYTES_MAX {
+            return Poll::Ready(Some(Err(TOO_MUCH_BESIDES.into())));
+        }
         let chunk = self.body.as_mut().poll_next(cx);
-        self.is_due = matches!(chunk, Poll::Ready(Some(Ok(_))));
+        if let Poll::Ready(Some(Ok(bytes))) = &chunk {
+            self.besides.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            self.is_due = true;
+        }
         chunk
     }
 }

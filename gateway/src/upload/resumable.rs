@@ -134,7 +134,7 @@ async fn append(
             Refusal::Bad("Send Upload-Complete: ?1 with the last bytes, and ?0 with any other.").into()
         );
     };
-    let known = uploads.get(caller, id).await?;
+    let known = uploads.get_to_append(caller, id).await?;
     // A client that repeats its last request, because the answer to it was lost.
     if known.state == UploadState::Complete && known.length == Some(offset) && is_last {
         let mut response = answer(StatusCode::OK, version, uploads, known.purpose);
@@ -147,7 +147,7 @@ async fn append(
         (None, Some(announced)) if is_last => offset.checked_add(announced),
         (length, _) => length,
     };
-    let ask = Ask { offset: Some(offset), length, announced, is_last, checksum: None };
+    let ask = Ask { offset: Some(offset), length, announced, is_last, ..Ask::default() };
     let appended = uploads.append(id, body, ask).await?;
     let status = if is_last { StatusCode::OK } else { StatusCode::NO_CONTENT };
     let mut response = answer(status, version, uploads, known.purpose);

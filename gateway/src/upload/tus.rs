@@ -196,18 +196,15 @@ async fn append(
         offset: Some(offset),
         length: number(headers, &UPLOAD_LENGTH)?,
         announced: number(headers, &header::CONTENT_LENGTH)?,
-        is_last: false,
         checksum: checksum(headers)?,
+        ..Ask::default()
     };
     // A client that repeats its last request, because the answer to it was lost, is told what it wants to hear.
-    let known = uploads.get(caller, id).await?;
+    let known = uploads.get_to_append(caller, id).await?;
     if known.state == UploadState::Complete && Some(offset) == known.length {
         let mut response = answer(StatusCode::NO_CONTENT, &known);
         response.headers_mut().insert(UPLOAD_OFFSET, HeaderValue::from(known.offset));
         return Ok(response);
-    }
-    if matches!(known.concat, Some(Concat::Final(_))) {
-        return Err(Refusal::Complete.into());
     }
     let appended = uploads.append(id, body, ask).await?;
     let mut response = answer(StatusCode::NO_CONTENT, &known);

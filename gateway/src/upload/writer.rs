@@ -9,6 +9,7 @@
 //! they are never listed, and vanish with the upload's end.
 
 mod buffer;
+mod judging;
 mod storing;
 
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub(super) struct Writer {
     hash: Option<Running>,
     checksum: Option<Checksum>,
     is_sniffed: bool,
+    /// Why these bytes are not taken, if the checksum says that they are what the client meant.
+    refusal: Option<Refusal>,
     buffer: Option<Buffer>,
     /// Where the buffer begins: the end of all parts, also of the one on its way.
     start: u64,
@@ -77,19 +80,20 @@ impl Writer {
         inner: Arc<Inner>,
         id: UploadId,
         body: Body,
-        ask: Ask,
+        mut ask: Ask,
     ) -> Result<Appended, Problem> {
         let appending = inner.catalog.uploads().begin_append(id, ask.offset).await?;
         let place = inner.writers.enter(id, appending.epoch);
-        let via = appending.upload.via;
+        let (epoch, via) = (appending.epoch, appending.upload.via);
         let _writing = Writing::begin(inner.metrics.clone(), via);
-        let writer = Self::new(inner.clone(), appending.upload, place, ask.checksum)?;
-        let written = writer.write(body, ask.length, ask.announced, ask.is_last).await;
+        let writer = Self::new(inner.clone(), appending.upload, place, ask.checksum.take())?;
+        let written = writer.write(body, ask).await;
         if let Err(problem) = &written {
             inner.metrics.uploads.failed(via, problem);
         }
-        // Nobody can go on with a form.
+        // Nobody can go on with a form, but who sends it again may have taken it over.
         if let (Err(why), Via::Form) = (&written, via)
+            && inner.catalog.uploads().reserve_part(id, epoch).await.is_ok()
             && let Err(problem) = inner.give_up(id, Abort::Terminated).await
         {
             debug!(%id, ?why, ?problem, "a form's upload stays");
@@ -97,18 +101,17 @@ impl Writer {
         written
     }
 
-    async fn write(
-        mut self,
-        body: Body,
-        length: Option<u64>,
-        announced: Option<u64>,
-        is_last: bool,
-    ) -> Result<Appended, Problem> {
-        if let Some(length) = length {
+    async fn write(mut self, body: Body, ask: Ask) -> Result<Appended, Problem> {
+        if let Some(length) = ask.length {
             self.has_length(length).await?;
         }
-        if let Some(announced) = announced {
-            self.has_room(self.end.saturating_add(announced))?;
+        if let Some(announced) = ask.announced {
+            let end = self.end.saturating_add(announced);
+            self.has_room(end)?;
+            // A length that is known has its room.
+            if self.upload.length.is_none() {
+                self.inner.catalog.uploads().may_grow_to(self.upload.id, self.epoch, end).await?;
+            }
         }
         if let End::Broken(why) = self.take_all(body).await? {
             debug!(id = %self.upload.id, end = self.end, ?why, "an upload was interrupted");
@@ -118,7 +121,10 @@ impl Writer {
             return Err(why);
         }
         self.verify().await?;
-        if is_last {
+        if let Some(title) = ask.title.get() {
+            self.inner.catalog.uploads().set_title(self.upload.id, self.epoch, title).await?;
+        }
+        if ask.is_last {
             self.has_length(self.end).await?;
         }
         self.conclude().await
@@ -145,7 +151,8 @@ impl Writer {
             place,
             hash,
             checksum,
-            is_sniffed: upload.container.is_some(),
+            is_sniffed: judging::is_sniffed(&upload),
+            refusal: None,
             buffer: None,
             start: upload.offset - upload.remainder_bytes,
             end: upload.offset,
@@ -222,7 +229,9 @@ impl Writer {
                     }
                     Some(Err(error)) => {
                         debug!(%error, "the body broke off");
-                        return Ok(End::Broken(Refusal::Interrupted.into()));
+                        // Who takes a form apart knows more.
+                        let why = error.downcast::<Refusal>().map_or(Refusal::Interrupted, |refusal| *refusal);
+                        return Ok(End::Broken(why.into()));
                     }
                     None => return Ok(End::Whole),
                 },
@@ -244,6 +253,12 @@ impl Writer {
     /// Takes as many of these bytes as the buffer has room for.
     async fn take(&mut self, bytes: &mut Bytes) -> Result<(), Problem> {
         self.has_room(self.end + bytes.len() as u64)?;
+        if let (Some(_), Some(checksum)) = (&self.refusal, &mut self.checksum) {
+            // Nothing of them will be kept.
+            checksum.update(bytes);
+            self.end += std::mem::take(bytes).len() as u64;
+            return Ok(());
+        }
         let buffer = self.buffer.as_mut().expect("it was got before");
         let taken = bytes.split_to(bytes.len().min(buffer.room()));
         let end = self.end + taken.len() as u64;
@@ -263,30 +278,6 @@ impl Writer {
             self.sniff().await?;
         }
         Ok(())
-    }
-
-    /// Looks at the first bytes, once. What is no video ends here, before any of it is committed.
-    async fn sniff(&mut self) -> Result<(), Problem> {
-        if self.is_sniffed || self.is_piece() {
-            return Ok(());
-        }
-        assert_eq!(self.start, 0, "no part is stored before its type is known");
-        let bytes = self.buffer.as_ref().map_or(&[][..], Buffer::bytes);
-        match self.inner.recognise(bytes, self.upload.purpose) {
-            Ok(container) => {
-                let (uploads, name) = (self.inner.catalog.uploads(), container.name());
-                uploads.set_container(self.upload.id, self.epoch, name).await?;
-                self.upload.container = Some(name.to_owned());
-                self.is_sniffed = true;
-                Ok(())
-            }
-            Err(refusal) => {
-                // Only the newest writer may say so.
-                self.inner.catalog.uploads().reserve_part(self.upload.id, self.epoch).await?;
-                self.inner.refuse(self.upload.id, refusal.to_string()).await?;
-                Err(refusal.into())
-            }
-        }
     }
 
     /// Gives the buffer up where others wait for its memory and this client fills it slowly.
@@ -318,18 +309,6 @@ impl Writer {
         } else {
             self.store_remainder().await
         }
-    }
-
-    /// Commits what waited for the checksum, if it holds.
-    async fn verify(&mut self) -> Result<(), Problem> {
-        let Some(checksum) = self.checksum.take() else { return Ok(()) };
-        if !checksum.holds() {
-            return Err(Refusal::Checksum.into());
-        }
-        for part in std::mem::take(&mut self.held) {
-            self.commit(part).await?;
-        }
-        Ok(())
     }
 
     /// The body was whole: what is left is committed, and the upload completed if this was its end.

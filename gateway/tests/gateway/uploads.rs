@@ -1,15 +1,18 @@
 //! Uploads, over real sockets: by every protocol, with SQLite and a local folder, and with PostgreSQL and SeaweedFS.
 
 mod clients;
+mod concat;
 mod direct;
 mod form;
 mod kills;
 mod left;
 mod memory;
 mod metrics;
+mod names;
 mod ownership;
 mod quotas;
 mod resumable;
 pub(crate) mod stand;
 mod tus;
+mod types;
 mod windows;

@@ -1,5 +1,6 @@
 //! Multipart uploads: a folder for each, with one file per part and one that names the key.
 
+use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
@@ -50,14 +51,16 @@ pub(super) fn put_part(
     Ok(Part { number, etag, size: u64::try_from(body.len()).expect("usize fits in u64") })
 }
 
+/// `None` while somebody else is at it.
 pub(super) fn complete(
     root: &Arc<Root>,
     path: &KeyPath,
     upload: &UploadId,
     parts: &[Part],
     permission: &Permission,
-) -> Result<Version, Error> {
+) -> Result<Option<Version>, Error> {
     let folder = open(root, path, upload)?;
+    let Some(_turn) = turn(&folder)? else { return Ok(None) };
     if parts.is_empty() || !parts.is_sorted_by(|a, b| a.number < b.number) {
         return Err(invalid("parts must be listed once each, in the order of their numbers"));
     }
@@ -71,7 +74,19 @@ pub(super) fn complete(
     if let Err(error) = remove(root, upload) {
         tracing::warn!(%error, upload = upload.0, "parts of a completed upload not removed");
     }
-    Ok(version)
+    Ok(Some(version))
+}
+
+/// Has one at a time complete an upload, also among processes: a second object of the same bytes would be another
+/// version than the one that was told of. A file system without locks has no such order.
+fn turn(folder: &Dir) -> Result<Option<File>, Error> {
+    let key = folder.open(KEY_FILE).map_err(from_upload)?.into_std();
+    if let Err(TryLockError::WouldBlock) = key.try_lock() {
+        return Ok(None);
+    }
+    // Whoever was before us has removed it.
+    folder.metadata(KEY_FILE).map_err(from_upload)?;
+    Ok(Some(key))
 }
 
 pub(super) fn abort(root: &Arc<Root>, path: &KeyPath, upload: &UploadId) -> Result<(), Error> {

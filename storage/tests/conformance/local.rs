@@ -435,3 +435,25 @@ async fn an_upload_id_is_never_a_path() {
     }
     assert!(folder.path().join("victim/key").exists());
 }
+
+/// Two objects of the same bytes would be two versions, and whoever was told of the first could not find it.
+#[tokio::test]
+async fn an_upload_that_two_complete_at_once_is_one_version() {
+    let (folder, store) = store();
+    let name = key("object");
+    let upload = store.create_multipart(&name, &Attributes::default()).await.expect("begins");
+    let mut parts = Vec::new();
+    for nth in 1..=4 {
+        let number = PartNumber::new(nth.into()).expect("a number");
+        let bytes = pattern(nth, 8 * MIB).into();
+        parts.push(store.put_part(&name, &upload, number, bytes).await.expect("stored"));
+    }
+    let other = LocalStore::open(folder.path()).expect("opens");
+    let (one, two) = tokio::join!(
+        store.complete_multipart(&name, &upload, &parts),
+        other.complete_multipart(&name, &upload, &parts),
+    );
+    let (made, gone): (Vec<_>, Vec<_>) = [one, two].into_iter().partition(Result::is_ok);
+    assert!(matches!(gone[..], [Err(Error::NoSuchUpload)]), "{gone:?}");
+    assert_eq!(head(&store, "object").await.version, *made[0].as_ref().expect("completed"));
+}

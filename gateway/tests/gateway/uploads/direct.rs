@@ -1,11 +1,13 @@
 //! Straight into the bucket, with signed requests.
 
 use http::Method;
+use seekway_catalog::{NewUpload, Quota, Role, Via};
 use seekway_loadtests::client::Client;
 use serde_json::{Value, json};
 use tempfile::{NamedTempFile, TempDir};
 
-use super::stand::{MIB, Uploading, video};
+use super::ownership::somebody;
+use super::stand::{MIB, Uploading, new_upload, video};
 use crate::support::tools::stdout_of;
 use crate::support::wire::{Answer, head};
 use crate::support::{Stand, path_text};
@@ -152,4 +154,41 @@ async fn a_local_folder_is_no_bucket() {
         say(&up, "POST", "/api/uploads/direct", &json!({"name": "a.mp4", "length": 5})).await;
     assert_eq!(answer.status, 501);
     assert!(problem["detail"].as_str().expect("text").contains("folder"), "{problem}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_not_or_comes_too_late_is_told_so() {
+    let up = Uploading::served(&[("SEEKWAY_UPLOADS", "auto"), ("SEEKWAY_ACCOUNTS", "on")]).await;
+    let (account, ada) = somebody(&up, "ada", Role::Creator).await;
+    let (_, bob) = somebody(&up, "bob", Role::Creator).await;
+    let bytes = video(44, 1000);
+    let ask = async |who: &str, method: &str, target: &str, document: Value| {
+        let headers = [JSON, ("Authorization", who)];
+        let answer = up.ask(method, target, &headers, document.to_string().as_bytes()).await;
+        (answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
+    };
+    let new = json!({"name": "a.mp4", "length": bytes.len()});
+    let (status, begun) = ask(&ada, "POST", "/api/uploads/direct", new).await;
+    assert_eq!(status, 201, "{begun}");
+    let target = format!("/api/uploads/direct/{}", begun["id"].as_str().expect("an id"));
+    let (parts, complete) = (format!("{target}/parts"), format!("{target}/complete"));
+    let first = json!({"numbers": [1]});
+    for who in [bob.as_str(), "Bearer seekway_wrong"] {
+        let expected = if who == bob { 404 } else { 401 };
+        assert_eq!(ask(who, "POST", &parts, first.clone()).await.0, expected);
+        assert_eq!(ask(who, "POST", &complete, json!({})).await.0, expected);
+        assert_eq!(ask(who, "GET", &target, Value::Null).await.0, expected);
+        assert_eq!(ask(who, "DELETE", &target, Value::Null).await.0, expected);
+    }
+    let (_, signed) = ask(&ada, "POST", &parts, first.clone()).await;
+    assert_eq!(put(&signed["parts"][0], &bytes).await.0, 200);
+    assert_eq!(ask(&ada, "POST", &complete, json!({})).await.0, 200);
+
+    let record = new_upload(Via::Direct, "original/2026/11/23/a");
+    let record = NewUpload { account: Some(account), length: Some(5), lifetime_ms: 0, ..record };
+    let id = up.catalog.uploads().create(record, Quota::default()).await.expect("made").id;
+    let target = format!("/api/uploads/direct/{id}");
+    assert_eq!(ask(&ada, "POST", &format!("{target}/parts"), first).await.0, 410);
+    assert_eq!(ask(&ada, "POST", &format!("{target}/complete"), json!({})).await.0, 410);
+    assert_eq!(ask(&ada, "GET", &target, Value::Null).await.0, 410);
 }

@@ -123,3 +123,120 @@ async fn a_repeated_form_is_one_video() {
         up.assert_clean(&[&key]).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_behind_the_file_counts_or_is_refused() {
+    for up in Uploading::both(&[]).await {
+        let bytes = video(25, 1000);
+        let file = ("name=\"file\"; filename=\"a.mp4\"", bytes.as_slice());
+        let long = "ä".repeat(400);
+        let (title, video_again) =
+            (("name=\"title\"", long.as_bytes()), ("name=\"purpose\"", b"video".as_slice()));
+        let post =
+            async |fields: &[(&str, &[u8])]| up.ask("POST", "/api/videos", &[FORM], &form(fields)).await;
+        let made = made(&post(&[file, video_again, title]).await);
+        let made = up.assert_video(made, &bytes).await;
+        assert_eq!(made.title, "ä".repeat(300));
+        for late in [("name=\"purpose\"", b"intro".as_slice()), file] {
+            let answer = post(&[file, late]).await;
+            assert_eq!(answer.status, 400, "{answer:?}");
+            let detail = answer.problem()["detail"].to_string();
+            assert!(detail.contains("Nothing of it is kept"), "{detail}");
+        }
+        up.assert_clean(&[&made.source.key]).await;
+        let intro = ("name=\"purpose\"", b"intro".as_slice());
+        assert_eq!(post(&[intro, file, title]).await.status, 201);
+        let assets = up.catalog.assets().of_account(None, None, 2).await.expect("lists");
+        assert_eq!(assets.iter().map(|asset| asset.title.as_str()).collect::<Vec<_>>(), ["ä".repeat(300)]);
+    }
+}
+
+/// What the form's reader keeps is bounded, wherever nothing ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn forms_that_never_come_to_the_point_are_refused() {
+    let up = Uploading::embedded(&[]).await;
+    let head_of = |disposition: &str| format!("--XX\r\nContent-Disposition: form-data; {disposition}\r\n");
+    let file = head_of("name=\"file\"; filename=\"a.mp4\"") + "\r\n";
+    let small = String::from_utf8_lossy(b"\0\0\0\x18ftypisom\0\0\x02\0isomiso2\r\n").into_owned();
+    let fields = (head_of("name=\"x\"") + "\r\nx\r\n").repeat(20_000);
+    for (what, beginning) in [
+        ("a boundary", String::new()),
+        ("a field's head", head_of("name=\"x\"") + "X: "),
+        ("a head behind the file", file.clone() + &small + &head_of("name=\"x\"") + "X: "),
+        ("fields", fields.clone()),
+        ("fields behind the file", file.clone() + &small + &fields),
+    ] {
+        let mut body = beginning.into_bytes();
+        body.resize(2 * MIB, b'x');
+        let mut wire = up.stand().connect().await;
+        wire.send(head("POST", "/api/videos", &[FORM, ("Content-Length", "999999999")])).await;
+        let _ = wire.try_send(&body).await;
+        let answer = wire.answer("POST").await;
+        assert_eq!(answer.status, 400, "{what}: {answer:?}");
+        let detail = answer.problem()["detail"].to_string();
+        assert!(detail.contains("64 KiB"), "{what}: {detail}");
+        up.assert_clean(&[]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_stops_before_its_file_is_not_waited_for() {
+    let up = Uploading::embedded(&[("SEEKWAY_UPLOAD_STALL_TIMEOUT", "1s")]).await;
+    for sent in ["", "--XX\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nA ti"] {
+        let mut wire = up.stand().connect().await;
+        wire.send(head("POST", "/api/videos", &[FORM, ("Content-Length", "1000")])).await;
+        wire.send(sent).await;
+        let answer = wire.answer("POST").await;
+        assert_eq!(answer.status, 400, "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_is_too_long_is_refused_before_it_comes() {
+    for (name, value, status) in
+        [("SEEKWAY_UPLOAD_BYTES_MAX", "1MiB", 413), ("SEEKWAY_QUOTA_BYTES", "1MiB", 403)]
+    {
+        for up in Uploading::both(&[(name, value)]).await {
+            let file = "--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.mp4\"\r\n\r\n";
+            let mut wire = up.stand().connect().await;
+            wire.send(head("POST", "/api/videos", &[FORM, ("Content-Length", "1114113")])).await;
+            wire.send(file).await;
+            let answer = wire.answer("POST").await;
+            assert_eq!(answer.status, status, "{answer:?}");
+            let uploads = up.catalog.uploads().of_account(None, None, 10).await.expect("lists");
+            assert!(uploads.is_empty(), "{uploads:?}");
+        }
+    }
+}
+
+/// A client whose connection has died sends the form again, and the gateway may not know yet that it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_form_takes_over_from_the_one_that_stalled() {
+    for up in Uploading::both(&[]).await {
+        let bytes = video(26, MIB);
+        let body = form(&[("name=\"file\"; filename=\"a.mp4\"", &bytes)]);
+        let length = body.len().to_string();
+        let headers = [FORM, ("Idempotency-Key", "again"), ("Content-Length", length.as_str())];
+        let first_bytes = body.len() - bytes.len() - b"\r\n--XX--\r\n".len();
+        let begin = async || {
+            let mut wire = up.stand().connect().await;
+            wire.send(head("POST", "/api/videos", &headers)).await;
+            wire.send(&body[..first_bytes]).await;
+            wire
+        };
+        let epoch_is = async |epoch: u64| {
+            let uploads = up.catalog.uploads().of_account(None, None, 1).await.expect("lists");
+            uploads.first().is_some_and(|upload| upload.epoch == epoch).then_some(())
+        };
+        let mut stalled = begin().await;
+        until("it is taken", async || epoch_is(1).await).await;
+        let mut again = begin().await;
+        until("it is taken over", async || epoch_is(2).await).await;
+        let told = stalled.answer("POST").await;
+        assert_eq!(told.status, 423, "{told:?}");
+        again.send(&body[first_bytes..]).await;
+        let made = made(&again.answer("POST").await);
+        let key = up.assert_video(made, &bytes).await.source.key;
+        up.assert_clean(&[&key]).await;
+    }
+}

@@ -1,8 +1,10 @@
 //! What becomes of uploads that are left: by their client, by their connection, by their replica.
 
-use seekway_storage::{Attributes, ObjectKey};
+use futures_util::stream;
+use seekway_catalog::{Committed, Complete, NewUpload, Quota, Via};
+use seekway_storage::{Attributes, ObjectKey, PartNumber};
 
-use super::stand::{BYTES, MIB, TUS, Uploading, video};
+use super::stand::{BYTES, MIB, TUS, Uploading, new_upload, video};
 use crate::support::wire::head;
 use crate::support::{Stand, until};
 
@@ -110,5 +112,34 @@ async fn a_drain_keeps_what_came_and_sends_the_client_elsewhere() {
         tokio::task::spawn_blocking(move || gateway.join()).await.expect("no panic");
         let uploads = up.catalog.uploads().of_account(None, None, 1).await.expect("lists");
         assert_eq!(uploads[0].offset, 11 << 20, "all that came");
+    }
+}
+
+/// Another replica completes it at the same moment: the object is there, and the upload not known to be complete.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_there_is_not_made_again() {
+    for up in Uploading::both(&[]).await {
+        let (uploads, bytes) = (up.catalog.uploads(), video(12, 3000));
+        let key =
+            ObjectKey::new("original/2026/11/23/8c2f3a1e-1111-4111-8111-111111111111-a.mp4").expect("a key");
+        let new = NewUpload { length: Some(3000), ..new_upload(Via::Tus, key.as_str()) };
+        let id = uploads.create(new, Quota::default()).await.expect("made").id;
+        let epoch = uploads.begin_append(id, None).await.expect("begins").epoch;
+        let multipart = up.store.create_multipart(&key, &Attributes::default()).await.expect("begins");
+        uploads.set_store_upload(id, epoch, &multipart.0).await.expect("sets");
+        uploads.set_container(id, epoch, "mp4").await.expect("sets");
+        let number = uploads.reserve_part(id, epoch).await.expect("reserves");
+        let first = PartNumber::new(1).expect("a number");
+        let part = up.store.put_part(&key, &multipart, first, bytes.clone().into()).await.expect("stored");
+        let part = Committed { number, start: 0, bytes: 3000, etag: part.etag, hash_state: None };
+        uploads.commit_part(id, epoch, part).await.expect("commits");
+        uploads.begin_completing(id, Complete::Writer(epoch)).await.expect("begins");
+        let body = Box::pin(stream::iter([Ok(bytes.clone().into())]));
+        let there = up.store.put(&key, &Attributes::default(), body).await.expect("stored");
+        let answer = up.ask("HEAD", &format!("/api/uploads/{id}"), &[TUS], b"").await;
+        let made = up.assert_video(Uploading::video_of(&answer), &bytes).await;
+        assert_eq!(made.source.etag, there.etag.to_string());
+        assert_eq!(up.store.head(&key).await.expect("it is there").version, there);
+        up.assert_clean(&[key.as_str()]).await;
     }
 }

@@ -4,6 +4,7 @@ use seekway_catalog::{NewAccount, Role};
 use sha2::{Digest, Sha256};
 
 use super::stand::{BYTES, TUS, Uploading, video};
+use crate::support::until;
 
 /// Somebody with an API key, as a header.
 pub(super) async fn somebody(up: &Uploading, name: &str, role: Role) -> (seekway_catalog::AccountId, String) {
@@ -54,4 +55,29 @@ async fn an_upload_is_its_accounts_alone() {
         let made = up.assert_video(Uploading::video_of(&answer), &bytes).await;
         assert_eq!(made.owner, Some(ada), "whoever sends the rest");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_expires_meanwhile_ends_nothing() {
+    let env = [("SEEKWAY_UPLOADS", "auto"), ("SEEKWAY_ACCOUNTS", "on"), ("SEEKWAY_TOKEN_LIFETIME", "1s")];
+    let up = Uploading::embedded(&env).await;
+    let (_, key) = somebody(&up, "ada", Role::Creator).await;
+    let headers = [("Authorization", key.as_str()), ("Content-Type", "application/json")];
+    let issued = up.ask("POST", "/api/auth/tokens", &headers, b"{}").await;
+    let issued: serde_json::Value = serde_json::from_slice(&issued.body).expect("JSON");
+    let token = format!("Bearer {}", issued["token"].as_str().expect("text"));
+    let bytes = video(72, 1000);
+    let create = [TUS, ("Upload-Length", "1000"), ("Authorization", key.as_str())];
+    let target = up.ask("POST", "/api/uploads", &create, b"").await.header("location").to_owned();
+    let send = async |who: &str, bytes: &[u8]| {
+        let headers = [TUS, BYTES, ("Upload-Offset", "0"), ("Authorization", who)];
+        up.ask("PATCH", &target, &headers, bytes).await
+    };
+    until("it has expired", async || (send(&token, b"").await.status == 401).then_some(())).await;
+    for method in ["HEAD", "GET", "DELETE"] {
+        let headers = [TUS, ("Authorization", token.as_str())];
+        assert_eq!(up.ask(method, &target, &headers, b"").await.status, 401, "{method}");
+    }
+    assert_eq!(send(&token, &bytes).await.status, 401);
+    up.assert_video(Uploading::video_of(&send(&key, &bytes).await), &bytes).await;
 }

@@ -1,6 +1,9 @@
 //! Resumable uploads of the IETF, in the versions that clients speak.
 
-use super::stand::{MIB, Uploading, video};
+use seekway_catalog::{NewUpload, Quota, Role, Via};
+
+use super::ownership::somebody;
+use super::stand::{MIB, Uploading, new_upload, video};
 use crate::support::until;
 use crate::support::wire::head;
 
@@ -108,4 +111,57 @@ async fn what_makes_no_sense_is_told_so() {
     }
     assert_eq!(up.ask("DELETE", &target, &[version], b"").await.status, 204);
     assert_eq!(up.ask("HEAD", &target, &[version], b"").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_kept_is_refused() {
+    for up in Uploading::both(&[("SEEKWAY_UPLOAD_BYTES_MAX", "1MiB")]).await {
+        let (more, last) = (("Upload-Complete", "?0"), ("Upload-Complete", "?1"));
+        let create =
+            async |headers: &[(&str, &str)], body: &[u8]| up.ask("POST", "/api/uploads", headers, body).await;
+        assert_eq!(create(&[more, ("Upload-Length", "1048577")], b"").await.status, 413);
+        assert_eq!(create(&[last], &video(33, MIB + 1)).await.status, 413);
+        assert_eq!(create(&[last], &b"<html>".repeat(1000)).await.status, 415);
+        let target = create(&[more, ("Upload-Length", "1000")], b"").await.header("location").to_owned();
+        let bytes = video(34, 2000);
+        let append = async |headers: &[(&str, &str)], body: &[u8]| {
+            let headers = [headers, &[PIECE, ("Upload-Offset", "0")]].concat();
+            up.ask("PATCH", &target, &headers, body).await.status
+        };
+        assert_eq!(append(&[more, ("Upload-Length", "999")], &bytes[..500]).await, 409, "told before");
+        assert_eq!(append(&[last], &bytes[..500]).await, 409, "the last, and too few");
+        assert_eq!(append(&[more], &bytes[..1001]).await, 413, "too many");
+        assert_eq!(append(&[last], &bytes[..1000]).await, 200);
+
+        let target = create(&[more], b"").await.header("location").to_owned();
+        let at = [more, PIECE, ("Upload-Offset", "0")];
+        assert_eq!(up.ask("PATCH", &target, &at, &vec![0; MIB + 1]).await.status, 413);
+        assert_eq!(up.ask("PATCH", &target, &at, &b"<html>".repeat(1000)).await.status, 415);
+
+        let new = NewUpload { lifetime_ms: 0, ..new_upload(Via::Resumable, "original/2026/11/23/a") };
+        let id = up.catalog.uploads().create(new, Quota::default()).await.expect("made").id;
+        let target = format!("/api/uploads/{id}");
+        assert_eq!(up.ask("PATCH", &target, &at, &bytes).await.status, 410, "it has expired");
+        assert_eq!(up.ask("HEAD", &target, &[], b"").await.status, 410);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_elses_are_not_there() {
+    let up = Uploading::embedded(&[("SEEKWAY_UPLOADS", "auto"), ("SEEKWAY_ACCOUNTS", "on")]).await;
+    let (_, ada) = somebody(&up, "ada", Role::Creator).await;
+    let (_, bob) = somebody(&up, "bob", Role::Creator).await;
+    let (ada, bob) = (("Authorization", ada.as_str()), ("Authorization", bob.as_str()));
+    let (version, last) = (("Upload-Draft-Interop-Version", "6"), ("Upload-Complete", "?1"));
+    let begun = up.ask("POST", "/api/uploads", &[version, ("Upload-Complete", "?0"), ada], b"").await;
+    let (target, bytes) = (begun.header("location"), video(35, 1000));
+    let append = async |who| {
+        let headers = [version, last, PIECE, ("Upload-Offset", "0"), who];
+        up.ask("PATCH", target, &headers, &bytes).await.status
+    };
+    assert_eq!(append(bob).await, 404);
+    for method in ["HEAD", "DELETE"] {
+        assert_eq!(up.ask(method, target, &[version, bob], b"").await.status, 404, "{method}");
+    }
+    assert_eq!(append(ada).await, 200);
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use seekway_catalog::{Catalog, Options, Video, VideoId};
+use seekway_catalog::{Catalog, NewUpload, Options, Purpose, Via, Video, VideoId};
 use seekway_gateway::Gateway;
 use seekway_loadtests::pattern;
 use seekway_loadtests::postgres::Postgres;
@@ -264,6 +264,24 @@ fn owned(settings: &[(&str, &str)]) -> Env {
 async fn open(url: &str) -> Catalog {
     let options = Options { connections_max: 2, answer_within: Duration::from_secs(20) };
     Catalog::open(&url.parse().expect("a URL"), &options).await.expect("opens")
+}
+
+/// What a client says that begins an upload of a video, as the catalog keeps it.
+pub(crate) fn new_upload(via: Via, key: &str) -> NewUpload {
+    NewUpload {
+        account: None,
+        via,
+        purpose: Purpose::Video,
+        key: key.to_owned(),
+        title: "A film".to_owned(),
+        metadata: String::new(),
+        content_type: None,
+        length: None,
+        concat: None,
+        idempotency_key: None,
+        fingerprint: None,
+        lifetime_ms: 3_600_000,
+    }
 }
 
 /// Bytes that begin as an MP4 file does and go on as a pattern.
