@@ -17,7 +17,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::http::path_of;
-use super::{Announced, Ask, Body, BodyError, Refusal, Uploads, tus};
+use super::{Announced, Ask, Body, BodyError, Refusal, Uploads, as_title, tus};
 use crate::caller::Caller;
 use crate::delivery::body::Payload;
 use crate::json;
@@ -98,7 +98,7 @@ pub(crate) async fn create(
         problem => problem,
     })?;
     let finished = appended.finished.expect("it is the last, and no piece");
-    let title = std::mem::take(&mut late.lock().unwrap_or_else(PoisonError::into_inner).title);
+    let title = as_title(&late.lock().unwrap_or_else(PoisonError::into_inner).title);
     if let (Finished::Video(id), false) = (finished, title.trim().is_empty()) {
         let patch = Patch { title: Some(title), ..Patch::default() };
         uploads.catalog().videos().patch(id, patch).await?;

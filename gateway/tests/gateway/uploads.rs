@@ -2,12 +2,12 @@
 
 mod clients;
 mod direct;
-mod form;
+pub(crate) mod form;
 mod kills;
 mod left;
 mod memory;
 mod metrics;
-mod ownership;
+pub(crate) mod ownership;
 mod quotas;
 mod resumable;
 pub(crate) mod stand;

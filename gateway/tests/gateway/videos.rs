@@ -139,6 +139,7 @@ async fn bad_requests_are_told_what_is_wrong() {
         (&json[..], br#"{"title": "  "}"#, 400, "300"),
         (&json[..], long.as_bytes(), 400, "300"),
         (&json[..], br#"{"visibility": "everybody"}"#, 400, "unlisted"),
+        (&json[..], br#"{"title": "a\nb"}"#, 400, "one line"),
         (&json[..], br#"["title"]"#, 400, "wanted"),
         (&json[..], &endless, 413, "64 KiB"),
         (&[][..], br#"{"title": "x"}"#, 415, "application/json"),

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::stand::{BYTES, TUS, Uploading, video};
 
 /// Somebody with an API key, as a header.
-pub(super) async fn somebody(up: &Uploading, name: &str, role: Role) -> (seekway_catalog::AccountId, String) {
+pub(crate) async fn somebody(up: &Uploading, name: &str, role: Role) -> (seekway_catalog::AccountId, String) {
     let new = NewAccount {
         address: format!("{name}@example.org"),
         name: name.to_owned(),
