@@ -257,6 +257,9 @@ pub(crate) async fn an_account_votes_once(stand: &Stand) {
     assert_eq!(votes.tally(id).await.expect("counts"), Tally::default());
     let cast = join_all((0..8).map(|_| votes.cast(id, ann, Vote::Up))).await;
     for cast in cast {
+    let of_all = assets.page(None, 1).await.expect("lists");
+    let rest = assets.page(Some(of_all[0].id), 1000).await.expect("lists");
+    assert_eq!([of_all, rest].concat().iter().filter(|asset| made.contains(&asset.id)).count(), 2);
         cast.expect("casts");
     }
     votes.cast(id, bob, Vote::Up).await.expect("casts");
