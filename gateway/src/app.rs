@@ -375,7 +375,7 @@ impl App {
             taking.get_or_insert_with(|| phase.take_upload());
             body.poll_next_unpin(cx)
         }));
-        upload::http::answer(uploads, caller, route, request, body).await
+        upload::http::answer(uploads, caller, route, request, body).await.map_err(Problem::of_uploading)
     }
 
     /// What may be asked of a path, and by whom.
