@@ -131,6 +131,12 @@ impl Videos<'_> {
 
     /// What happened to it after event `number`, in order, at most `limit`; 0 is from the beginning.
     pub async fn events_after(&self, id: VideoId, number: i64, limit: u32) -> Result<Vec<Event>, Error> {
+    /// The number of what happened to it last; `None` when it is gone.
+    pub async fn newest_event(&self, id: VideoId) -> Result<Option<i64>, Error> {
+        let sql = "SELECT MAX(number) AS newest FROM video_events WHERE video = $1";
+        self.0.row(sql, args![id]).await?.get("newest")
+    }
+
         let sql = "SELECT * FROM video_events WHERE video = $1 AND number > $2 ORDER BY number LIMIT $3";
         let rows = self.0.rows(sql, args![id, number, i64::from(limit)]).await?;
         rows.iter().map(Event::from_row).collect()

@@ -52,6 +52,7 @@ pub(crate) struct App {
     /// Who may see what, where there is a catalog.
     pub(crate) access: Option<Access>,
     /// `None` where nobody may upload.
+    followed: videos::Followed,
     pub(crate) uploads: Option<Uploads>,
     uploads_open_to: Listing,
     /// `None` where nobody may log in.
@@ -116,6 +117,7 @@ impl App {
             catalog,
             access,
             uploads,
+            followed: videos::Followed::default(),
             uploads_open_to: config.uploads_open_to(),
             accounts,
             accounts_open_to: config.accounts_open_to(),
@@ -317,7 +319,8 @@ impl App {
             (Route::Video(id), &Method::DELETE) => videos::delete(catalog, caller, *id).await,
             (Route::Video(id), _) => videos::get(catalog, caller, *id).await,
             (Route::VideoEvents(id), _) => {
-                videos::events(catalog, caller, *id, headers, self.draining.clone()).await
+                let (followed, ending) = (&self.followed, self.draining.clone());
+                videos::events(catalog, followed, caller, *id, headers, ending).await
             }
             _ => videos::list(catalog, caller, request.uri().query()).await,
         }

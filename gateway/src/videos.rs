@@ -3,6 +3,7 @@
 mod deletion;
 mod document;
 mod events;
+mod followed;
 mod listing;
 
 use http::HeaderMap;
@@ -14,6 +15,7 @@ pub(crate) use document::{
     PatchDocument, StateWord, VideoDocument, VideosDocument, VisibilityWord, timestamp,
 };
 pub(crate) use events::stream as events;
+pub(crate) use followed::Followed;
 pub(crate) use listing::list;
 
 use crate::caller::Caller;

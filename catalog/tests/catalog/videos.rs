@@ -139,6 +139,7 @@ pub(crate) async fn a_video_tells_what_happened_to_it(stand: &Stand) {
     let now = videos.get(id).await.expect("there is one");
     assert_eq!(
         (now.state, now.problem.as_deref(), now.duration_ms),
+    assert_eq!(videos.newest_event(id).await.expect("asks"), Some(14));
         (VideoState::Failed, Some("broken"), Some(1500))
     );
     let illegal = videos.set_state(id, VideoState::Ready, None).await;
@@ -229,6 +230,7 @@ pub(crate) async fn assets_are_kept_beside_videos(stand: &Stand) {
     };
     let mut made = Vec::new();
     for key in ["asset/1", "asset/2"] {
+    assert_eq!(videos.newest_event(id).await.expect("asks"), None);
         match finish(catalog, Some(owner), Made::Asset(new(key))).await {
             Finished::Asset(id) => made.push(id),
             Finished::Video(_) => panic!("an asset became a video"),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use seekway_catalog::{Phase, Progress, VideoId, VideoState};
 use serde_json::{Value, json};
 
-use crate::support::wire::{Answer, Wire};
+use crate::support::wire::{Answer, Wire, head};
 use crate::support::{Stand, path_text, until};
 use crate::uploads::stand::{MIB, TUS, Uploading, video};
 
@@ -383,5 +383,44 @@ async fn what_happens_to_a_video_is_told_and_told_again_from_any_event_on() {
         assert!(rest.ends_with("0\r\n\r\n"), "{rest:?}");
         drop(later);
         tokio::task::spawn_blocking(move || gateway.join()).await.expect("no panic");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_end_for_whoever_may_no_longer_see_the_video() {
+    for up in Uploading::both(&LOCAL).await {
+        let local = Local(up.stand());
+        let id = local.upload(1, "one").await;
+        let video = format!("/api/videos/{id}");
+        let target = format!("{video}/events");
+        assert_eq!(local.patch(&video, &json!({"visibility": "unlisted"})).await.status, 200);
+        let mut own = local.send("GET", &target, &[], b"").await;
+        let mut strangers = up.stand().connect().await;
+        strangers.send(head("GET", &target, &[("Last-Event-ID", "1")])).await;
+        let read = async |stream: &mut Wire, wanted: &str| {
+            let mut text = String::new();
+            while !text.contains(wanted) {
+                let piece = stream.some(64 * 1024).await;
+                assert!(!piece.is_empty(), "it ended: {text}");
+                text.push_str(&String::from_utf8_lossy(&piece));
+            }
+        };
+        read(&mut own, "id: 2\n").await;
+        read(&mut strangers, "id: 2\n").await;
+        assert_eq!(local.patch(&video, &json!({"visibility": "private", "title": "two"})).await.status, 200);
+        read(&mut own, "id: 3\n").await;
+        let end = async |stream: &mut Wire| {
+            let mut rest = String::new();
+            while !rest.ends_with("0\r\n\r\n") {
+                let piece = stream.some(64 * 1024).await;
+                assert!(!piece.is_empty(), "it broke off: {rest}");
+                rest.push_str(&String::from_utf8_lossy(&piece));
+            }
+            rest
+        };
+        let rest = end(&mut strangers).await;
+        assert!(!rest.contains("id: 3\n"), "{rest}");
+        assert_eq!(local.ask("DELETE", &video, &[], b"").await.status, 204);
+        end(&mut own).await;
     }
 }
