@@ -29,6 +29,7 @@ use crate::delivery::cors::{self, AllowOrigin};
 use crate::delivery::{Delivery, MediaRequest};
 use crate::framing::BadHead;
 use crate::metrics::{Meter, Metrics};
+use crate::objects::Shown;
 use crate::request_ids::{REQUEST_ID, RequestIds};
 use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
@@ -210,7 +211,12 @@ impl App {
             Route::ConsoleState => Box::pin(self.console_state(known, request)).await,
             Route::Account(action) => self.account(action, known, request, body).await,
             Route::Objects if is_open_to(self.listing, known.client, request) => {
-                objects::list(self.store.as_ref(), query).await
+                let shown = match &self.access {
+                    None => Shown::All,
+                    Some(_) if is_open_to(Listing::ThisMachine, known.client, request) => Shown::Objects,
+                    Some(access) => Shown::To(Box::pin(self.caller(known, request)).await?, access),
+                };
+                Box::pin(objects::list(self.store.as_ref(), shown, query)).await
             }
             Route::Objects => Err(Problem::ListingOff),
             Route::Console => Ok(console::page(request.headers())),
@@ -232,7 +238,7 @@ impl App {
     ) -> Result<bool, Problem> {
         let Some(access) = &self.access else { return Ok(false) };
         match access.of(key).await? {
-            Verdict::Anybody => Ok(false),
+            Verdict::Anybody | Verdict::Unlisted(_) => Ok(false),
             Verdict::Owner(owner) if Box::pin(self.caller(known, request)).await?.owns(owner) => Ok(true),
             Verdict::Owner(_) | Verdict::Nobody => Err(Problem::NoObject),
         }
