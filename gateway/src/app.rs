@@ -52,8 +52,8 @@ pub(crate) struct App {
     pub(crate) catalog: Option<Catalog>,
     /// Who may see what, where there is a catalog.
     pub(crate) access: Option<Access>,
-    /// `None` where nobody may upload.
     followed: videos::Followed,
+    /// `None` where nobody may upload.
     pub(crate) uploads: Option<Uploads>,
     uploads_open_to: Listing,
     /// `None` where nobody may log in.
@@ -117,8 +117,8 @@ impl App {
             listing: config.listing(),
             catalog,
             access,
-            uploads,
             followed: videos::Followed::default(),
+            uploads,
             uploads_open_to: config.uploads_open_to(),
             accounts,
             accounts_open_to: config.accounts_open_to(),
@@ -273,8 +273,10 @@ impl App {
 
     /// Who asks. Without an account, somebody at this machine is more than a stranger where nobody else may upload.
     async fn caller(&self, known: &Known<'_>, request: &Request<()>) -> Result<Caller, Problem> {
+        let is_secure = self.admission.is_secure(known.peer, request.headers());
         if let Some(accounts) = &self.accounts
-            && let Some(principal) = accounts.principal(request.method(), request.headers()).await?
+            && let Some(principal) =
+                accounts.principal(request.method(), request.headers(), is_secure).await?
         {
             return Ok(Caller::Account { account: principal.account, role: principal.role });
         }
@@ -294,7 +296,10 @@ impl App {
         let accounts = self.accounts.as_ref().filter(|_| open_to(self.accounts_open_to));
         let account = match accounts {
             None => None,
-            Some(accounts) => accounts.shown(request.method(), request.headers()).await?,
+            Some(accounts) => {
+                let is_secure = self.admission.is_secure(known.peer, request.headers());
+                accounts.shown(request.method(), request.headers(), is_secure).await?
+            }
         };
         let state = console::State {
             listing: open_to(self.listing),

@@ -103,6 +103,7 @@ impl Accounts {
             return Err(Refusal::NoKey.into());
         }
         keys.revoke(id).await.map_err(|error| or(error, Refusal::NoKey))?;
+        self.inner.proofs.forget_all();
         Ok(json::done())
     }
 }
