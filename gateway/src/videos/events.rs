@@ -75,7 +75,7 @@ pub(crate) async fn stream(
             number.filter(|number| *number >= 0).ok_or(Problem::BadEventId)?
         }
     };
-    let follower = Follower {
+    let place = Follower {
         catalog: catalog.clone(),
         caller,
         video,
@@ -86,7 +86,7 @@ pub(crate) async fn stream(
         heard: Instant::now(),
         ending,
     };
-    let events = stream::unfold(follower, |mut follower| async { Some((follower.next().await?, follower)) });
+    let events = stream::unfold(place, |mut place| async { Some((place.next().await?, place)) });
     let mut response = Response::new(Payload::Stream(Box::pin(events)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

@@ -40,29 +40,29 @@ async fn the_api_is_what_its_document_says_to_an_admin() {
         } else {
             (String::new(), String::new())
         };
-        let mut settings = String::new();
-        for (name, value, operations) in [
+        let (ann, revoked_name) = (ann.to_string(), revoked.to_string());
+        let known = [
             ("video", &kept, &["GET /api/videos/{id}", "PATCH /api/videos/{id}"][..]),
             ("deleted", &deleted, &["DELETE /api/videos/{id}"]),
             ("asset", &asset, &["GET /api/assets/{id}"]),
             ("deleted-asset", &deleted_asset, &["DELETE /api/assets/{id}"]),
-            ("account", &ann.to_string(), &["PATCH /api/auth/accounts/{id}"]),
-            ("key", &revoked.to_string(), &["DELETE /api/auth/keys/{id}"]),
+            ("account", &ann, &["PATCH /api/auth/accounts/{id}"]),
+            ("key", &revoked_name, &["DELETE /api/auth/keys/{id}"]),
             ("upload", &upload, &["GET /api/uploads/direct/{id}", "POST /api/uploads/direct/{id}/parts"]),
             (
                 "given-up",
                 &given_up,
                 &["POST /api/uploads/direct/{id}/complete", "DELETE /api/uploads/direct/{id}"],
             ),
-        ] {
-            if value.is_empty() {
-                continue;
-            }
-            settings += &format!(
+        ];
+        let settings = known.into_iter().filter(|(_, value, _)| !value.is_empty());
+        let settings = settings.map(|(name, value, operations)| {
+            format!(
                 "[dictionaries.{name}]\nvalues = [\"{value}\"]\n\n[[operations]]\ninclude-name = {operations:?}\n\
                  parameters = {{ \"path.id\" = {{ dictionary = \"{name}\", probability = 0.7 }} }}\n\n"
-            );
-        }
+            )
+        });
+        let settings: String = settings.collect();
         // Those would end the session.
         let ends = ["/api/auth/log-out", "/api/auth/log-out-everywhere"];
         let session = ["-H", "Cookie: seekway-session=session"];
