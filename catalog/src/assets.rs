@@ -96,6 +96,13 @@ impl Assets<'_> {
         self.0.rows(sql, args![owner, after, i64::from(limit)]).await?.iter().map(Asset::from_row).collect()
     }
 
+    /// All that can be used, in the order of their names, at most `limit`; the next page is `after` the last of this one.
+    pub async fn page(&self, after: Option<AssetId>, limit: u32) -> Result<Vec<Asset>, Error> {
+        let sql =
+            "SELECT * FROM assets WHERE state = 'ready' AND ($1 IS NULL OR id > $1) ORDER BY id LIMIT $2";
+        self.0.rows(sql, args![after, i64::from(limit)]).await?.iter().map(Asset::from_row).collect()
+    }
+
     /// Begins its end: the outbox has its object deleted. Done again it does nothing.
     pub async fn delete(&self, id: AssetId) -> Result<(), Error> {
         let mut write = self.0.write().await?;

@@ -40,6 +40,13 @@ impl Changes<'_> {
             .map(|row| Ok(Change { number: row.get("number")?, key: row.get("object_key")? }))
             .collect()
     }
+
+    /// Whether the feed has named that key within the hour for which it keeps what it says.
+    pub async fn named_lately(&self, key: &str) -> Result<bool, Error> {
+        let sql =
+            "SELECT 1 AS named FROM changes WHERE object_key = $1 AND created_ms > now_ms() - $2 LIMIT 1";
+        Ok(!self.0.rows(sql, args![key, KEPT_MS]).await?.is_empty())
+    }
 }
 
 /// Tells of a key. It is the last thing that `write` does, because other writers of this feed wait for its end.

@@ -45,6 +45,11 @@ impl Uploads<'_> {
         self.0.rows(sql, args![after, i64::from(limit)]).await?.iter().map(Upload::from_row).collect()
     }
 
+    /// Whether an upload, also one that has ended, is to become or became the object with that key.
+    pub async fn have_key(&self, key: &str) -> Result<bool, Error> {
+        Ok(!self.0.rows("SELECT 1 AS known FROM uploads WHERE object_key = $1", args![key]).await?.is_empty())
+    }
+
     /// A new upload, or the one that was made with the same idempotency key.
     ///
     /// `allowed` is what the account may have where it has no quota of its own; without an account, all that have
@@ -137,7 +142,7 @@ impl Uploads<'_> {
 
 /// What an account has, but for one upload. What is put together from pieces counts from when its length is known, and in
 /// their place, so that it needs no room twice.
-const HELD: &str = "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes, \
+pub(crate) const HELD: &str = "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes, \
                     CAST(COALESCE(SUM(upload), 0) AS BIGINT) AS uploads FROM ( \
                       SELECT size_bytes AS bytes, 0 AS upload FROM videos WHERE COALESCE(owner, '') = COALESCE($1, '') \
                       UNION ALL SELECT size_bytes, 0 FROM assets WHERE COALESCE(owner, '') = COALESCE($1, '') \

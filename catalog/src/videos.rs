@@ -115,7 +115,8 @@ impl Videos<'_> {
         write.commit().await
     }
 
-    /// Its objects are gone, and so is the video. Done again it does nothing.
+    /// Its objects are gone, and so is the video. The feed of changes tells it once more: what is remembered of an object
+    /// may outlive it. Done again it does nothing.
     pub async fn gone(&self, id: VideoId) -> Result<(), Error> {
         let mut write = self.0.write().await?;
         let video = match locked(&mut write, id).await {
@@ -126,7 +127,14 @@ impl Videos<'_> {
             return Err(Error::Conflict("only a video that is being deleted can be gone"));
         }
         write.rows("DELETE FROM videos WHERE id = $1", args![id]).await?;
+        changes::tell(&mut write, &video.source.key).await?;
         write.commit().await
+    }
+
+    /// The number of what happened to it last; `None` when it is gone.
+    pub async fn newest_event(&self, id: VideoId) -> Result<Option<i64>, Error> {
+        let sql = "SELECT MAX(number) AS newest FROM video_events WHERE video = $1";
+        self.0.row(sql, args![id]).await?.get("newest")
     }
 
     /// What happened to it after event `number`, in order, at most `limit`; 0 is from the beginning.

@@ -5,7 +5,8 @@
 //! stands, because nobody can change it there; a key that is not known is then an error that passes.
 //!
 //! A key that no video or asset has is served as it is: a bucket's other objects are none of the catalog's. But below
-//! the prefixes where uploads lie, what the catalog does not know is not there for anybody.
+//! the prefixes where uploads lie, what the catalog does not know is not there for anybody; and neither is what was a
+//! video's within the last hour, because memory may still have the bytes of an imported one that was deleted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -33,16 +34,26 @@ const KEYS_MAX: usize = 100_000;
 pub(crate) enum Verdict {
     /// Whoever asks.
     Anybody,
+    /// Whoever knows its key; it is listed for those of [`Owner`](Self::Owner).
+    Unlisted(Option<AccountId>),
     /// Its owner and admins; without an owner, who works at this machine.
     Owner(Option<AccountId>),
     /// It is as if it were not there.
     Nobody,
 }
 
+/// What is remembered of a key.
+#[derive(Debug, Clone, Copy)]
+struct Decision {
+    verdict: Verdict,
+    /// It holds until the feed names the key; else it is of this moment.
+    stays: bool,
+}
+
 /// See the head of this file.
 pub(crate) struct Access {
     catalog: Catalog,
-    verdicts: Cache<String, Verdict>,
+    verdicts: Cache<String, Decision>,
     /// Counts changes, so that what was read before one is not remembered after it.
     changes: AtomicU64,
 }
@@ -59,39 +70,52 @@ impl Access {
     /// # Errors
     /// Only when it is not remembered and the database fails.
     pub(crate) async fn of(&self, key: &ObjectKey) -> Result<Verdict, Error> {
-        if let Some(verdict) = self.verdicts.get(key.as_str()) {
-            return Ok(verdict);
+        if let Some(decision) = self.verdicts.get(key.as_str()) {
+            return Ok(decision.verdict);
         }
         let before = self.changes.load(Ordering::Acquire);
-        let verdict = self.verdicts.get_or_insert_async(key.as_str(), self.look(key)).await?;
-        if self.changes.load(Ordering::Acquire) != before {
+        let decision = self.verdicts.get_or_insert_async(key.as_str(), self.look(key.as_str())).await?;
+        if !decision.stays || self.changes.load(Ordering::Acquire) != before {
             self.verdicts.remove(key.as_str());
         }
-        Ok(verdict)
+        Ok(decision.verdict)
     }
 
-    async fn look(&self, key: &ObjectKey) -> Result<Verdict, Error> {
-        let key = key.as_str();
+    async fn look(&self, key: &str) -> Result<Decision, Error> {
+        if let Some(verdict) = self.of_uploads(key).await? {
+            return Ok(Decision { verdict, stays: true });
+        }
+        let was_a_videos = self.catalog.changes().named_lately(key).await?;
+        let verdict = if was_a_videos { Verdict::Nobody } else { Verdict::Anybody };
+        Ok(Decision { verdict, stays: !was_a_videos })
+    }
+
+    /// Who may see what a video or an asset has, or what lies where they do.
+    async fn of_uploads(&self, key: &str) -> Result<Option<Verdict>, Error> {
         if key.starts_with(INCOMING) {
-            return Ok(Verdict::Nobody);
+            return Ok(Some(Verdict::Nobody));
         }
         match self.catalog.videos().access(key).await {
-            Ok(access) if access.state == VideoState::Deleting => return Ok(Verdict::Nobody),
-            Ok(access) if access.visibility == Visibility::Private => {
-                return Ok(Verdict::Owner(access.owner));
+            Ok(access) => {
+                let owner = access.owner;
+                return Ok(Some(match access.visibility {
+                    _ if access.state == VideoState::Deleting => Verdict::Nobody,
+                    Visibility::Private => Verdict::Owner(owner),
+                    Visibility::Unlisted => Verdict::Unlisted(owner),
+                    Visibility::Public => Verdict::Anybody,
+                }));
             }
-            Ok(_) => return Ok(Verdict::Anybody),
             Err(Error::NotFound) => {}
             Err(error) => return Err(error),
         }
         if key.starts_with(ASSETS) {
             return match self.catalog.assets().owner_of(key).await {
-                Ok(owner) => Ok(Verdict::Owner(owner)),
-                Err(Error::NotFound) => Ok(Verdict::Nobody),
+                Ok(owner) => Ok(Some(Verdict::Owner(owner))),
+                Err(Error::NotFound) => Ok(Some(Verdict::Nobody)),
                 Err(error) => Err(error),
             };
         }
-        Ok(if key.starts_with(ORIGINALS) { Verdict::Nobody } else { Verdict::Anybody })
+        Ok(key.starts_with(ORIGINALS).then_some(Verdict::Nobody))
     }
 
     /// Forgets what changes, until `stop`.

@@ -9,9 +9,10 @@
 //!   that nobody can end, so it lives for minutes (`tokens`).
 //! - an **API key** for machines, sent like a token: opaque, kept as a hash, valid until it is revoked.
 //!
-//! `passwords` are checked off the serving threads, a few at a time; `attempts` limits how often, on all replicas
-//! together. `handlers` answers `/api/auth/…`. Nothing that an answer says, or how long it takes, tells whether an
-//! address has an account.
+//! `proofs` remembers sessions and API keys for a second. `passwords` are checked off the serving threads, a few at a time; `attempts` limits how often, on all replicas
+//! together. `handlers` answers `/api/auth/…`. No answer of logging in or signing up, nor how long it takes, tells by itself
+//! whether an address has an account; but where strangers may sign up, signing up with an address and then logging in
+//! tells it, since no mail proves whose the address is.
 
 mod admin;
 mod attempts;
@@ -20,6 +21,7 @@ mod cookies;
 pub(crate) mod handlers;
 mod origin;
 mod passwords;
+mod proofs;
 mod refusal;
 mod secrets;
 mod tokens;
@@ -33,6 +35,7 @@ use seekway_catalog::{AccountId, Catalog, Error, Quota, Role};
 use crate::config::{AccountSettings, Config, Listing};
 use crate::respond::Problem;
 use passwords::Passwords;
+use proofs::Proofs;
 use tokens::Tokens;
 
 pub(crate) use admin::AdminCommand;
@@ -54,6 +57,7 @@ struct Inner {
     quota: Quota,
     passwords: Passwords,
     tokens: Tokens,
+    proofs: Proofs,
 }
 
 /// Whom a request is for.
@@ -85,11 +89,12 @@ impl Accounts {
         let settings = config.accounts.clone();
         let tokens = Tokens::new(catalog.clone(), &settings);
         let (sign_up_open_to, passwords) = (config.sign_up_open_to(), Passwords::default());
-        let quota = config.uploads.quota();
-        Self { inner: Arc::new(Inner { catalog, settings, sign_up_open_to, quota, passwords, tokens }) }
+        let (quota, proofs) = (config.uploads.quota(), Proofs::new());
+        let inner = Inner { catalog, settings, sign_up_open_to, quota, passwords, tokens, proofs };
+        Self { inner: Arc::new(inner) }
     }
 
-    /// Whom a request with these headers is for; `None` when it does not say.
+    /// Whom a request with these headers is for, which came by TLS or not; `None` when it does not say.
     ///
     /// # Errors
     /// 401 when a token or key is not valid (a session that has ended is nobody's); 403 when a cookie came along with a
@@ -98,17 +103,21 @@ impl Accounts {
         &self,
         method: &Method,
         headers: &HeaderMap,
+        is_secure: bool,
     ) -> Result<Option<Principal>, Problem> {
         if let Some(authorization) = headers.get(header::AUTHORIZATION) {
             let bearer = authorization.to_str().ok().and_then(bearer).ok_or(Refusal::BadToken)?;
-            return self.bearer(bearer).await.map(Some);
+            return self.bearer(method, bearer).await.map(Some);
         }
-        let Some(token) = cookies::session(headers) else { return Ok(None) };
-        match self.inner.catalog.sessions().find(&secrets::hash(&token)).await {
-            Ok(session) => {
+        let Some(token) = cookies::session(headers, is_secure) else { return Ok(None) };
+        let find = async |hash: &[u8]| {
+            let session = self.inner.catalog.sessions().find(hash).await?;
+            Ok(Principal { account: session.account, role: session.role, proof: Proof::Session })
+        };
+        match self.inner.proofs.of(secrets::hash(&token), method.is_safe(), find).await {
+            Ok(principal) => {
                 origin::check(method, headers)?;
-                let (account, role) = (session.account, session.role);
-                Ok(Some(Principal { account, role, proof: Proof::Session }))
+                Ok(Some(principal))
             }
             Err(Error::NotFound) => Ok(None),
             Err(error) => Err(Problem::Catalog(error)),
@@ -116,8 +125,13 @@ impl Accounts {
     }
 
     /// The account that a request is for, as it is shown to its owner.
-    pub(crate) async fn shown(&self, method: &Method, headers: &HeaderMap) -> Result<Option<Me>, Problem> {
-        let Some(principal) = self.principal(method, headers).await? else { return Ok(None) };
+    pub(crate) async fn shown(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        is_secure: bool,
+    ) -> Result<Option<Me>, Problem> {
+        let Some(principal) = self.principal(method, headers, is_secure).await? else { return Ok(None) };
         match self.inner.catalog.accounts().get(principal.account).await {
             Ok(account) => Ok(Some(Me::from(account))),
             Err(Error::NotFound) => Ok(None),
@@ -125,12 +139,16 @@ impl Accounts {
         }
     }
 
-    async fn bearer(&self, bearer: &str) -> Result<Principal, Problem> {
+    async fn bearer(&self, method: &Method, bearer: &str) -> Result<Principal, Problem> {
         if !bearer.starts_with(secrets::API_KEY_PREFIX) {
             return self.inner.tokens.check(bearer).await;
         }
-        match self.inner.catalog.api_keys().find(&secrets::hash(bearer)).await {
-            Ok(owner) => Ok(Principal { account: owner.account, role: owner.role, proof: Proof::ApiKey }),
+        let find = async |hash: &[u8]| {
+            let owner = self.inner.catalog.api_keys().find(hash).await?;
+            Ok(Principal { account: owner.account, role: owner.role, proof: Proof::ApiKey })
+        };
+        match self.inner.proofs.of(secrets::hash(bearer), method.is_safe(), find).await {
+            Ok(principal) => Ok(principal),
             Err(Error::NotFound) => Err(Refusal::BadToken.into()),
             Err(error) => Err(Problem::Catalog(error)),
         }

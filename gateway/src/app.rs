@@ -29,13 +29,14 @@ use crate::delivery::cors::{self, AllowOrigin};
 use crate::delivery::{Delivery, MediaRequest};
 use crate::framing::BadHead;
 use crate::metrics::{self, Meter, Metrics};
+use crate::objects::Shown;
 use crate::request_ids::{REQUEST_ID, RequestIds};
 use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
 use crate::server::{Peer, Phase, REFUSED_METHOD, SocketMemory, WriteBuffers};
 use crate::tracked::Tracked;
 use crate::upload::{BodyError, Uploads, tus};
-use crate::{console, host, memory_limit, objects, openapi};
+use crate::{console, host, memory_limit, objects, openapi, videos};
 use callers::is_open_to;
 
 static SERVER: HeaderValue = HeaderValue::from_static("seekway");
@@ -52,6 +53,7 @@ pub(crate) struct App {
     pub(crate) catalog: Option<Catalog>,
     /// Who may see what, where there is a catalog.
     pub(crate) access: Option<Access>,
+    followed: videos::Followed,
     /// `None` where nobody may upload.
     pub(crate) uploads: Option<Uploads>,
     uploads_open_to: Listing,
@@ -116,6 +118,7 @@ impl App {
             listing: config.listing(),
             catalog,
             access,
+            followed: videos::Followed::default(),
             uploads,
             uploads_open_to: config.uploads_open_to(),
             accounts,
@@ -209,7 +212,12 @@ impl App {
             Route::ConsoleState => Box::pin(self.console_state(known, request)).await,
             Route::Account(action) => self.account(action, known, request, body).await,
             Route::Objects if is_open_to(self.listing, known.client, request) => {
-                objects::list(self.store.as_ref(), query).await
+                let shown = match &self.access {
+                    None => Shown::All,
+                    Some(_) if is_open_to(Listing::ThisMachine, known.client, request) => Shown::Objects,
+                    Some(access) => Shown::To(Box::pin(self.caller(known, request)).await?, access),
+                };
+                Box::pin(objects::list(self.store.as_ref(), shown, query)).await
             }
             Route::Objects => Err(Problem::ListingOff),
             Route::Console => Ok(console::page(request.headers())),

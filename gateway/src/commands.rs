@@ -2,6 +2,7 @@
 
 mod doctor;
 mod import;
+mod ours;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
@@ -17,7 +18,7 @@ use crate::accounts::AdminCommand;
 use crate::config::{Config, Stop, StorageBackend};
 use crate::metrics::Metrics;
 use crate::store;
-use doctor::Doctor;
+use doctor::{Doctor, Mend};
 use import::{Import, Imported};
 
 /// `EX_USAGE` and `EX_UNAVAILABLE` of sysexits.h.
@@ -48,6 +49,9 @@ enum Command {
     },
     /// Make videos of objects that are in the store already; no byte is moved, and doing it again goes on
     ///
+    /// What has come by uploads is passed over, unless `original/` or a prefix below it is named, as after the loss of the
+    /// database.
+    ///
     /// Coming from MinIO, or any other S3 server: leave the data where it is, point `S3_ENDPOINT`, `S3_BUCKET` and the
     /// credentials at it, set `S3_FORCE_PATH_STYLE=true`, and import what shall be videos. Objects that are no videos stay
     /// as they are, and play at /media as before.
@@ -68,12 +72,20 @@ enum Command {
         #[arg(last = true, value_name = "SETTINGS")]
         settings: Vec<OsString>,
     },
-    /// Find what the database and the store do not agree on: videos without objects, and objects and multipart uploads
-    /// below `original/`, `assets/` and `seekway-incoming/` that nobody has. Exit code 1 when something is left
+    /// Find what the database and the store do not agree on: videos and assets without objects, and objects and multipart uploads
+    /// that were uploaded through a gateway and that nobody has. Exit code 1 when something is left
+    ///
+    /// Only keys of our own making are looked at: `original/YYYY/MM/DD/UUID-…`, `assets/UUID-…` and `seekway-incoming/…`.
+    /// Where the database has been lost, `gateway import s3://BUCKET/original/` makes videos of what is there.
     Doctor {
-        /// Mend it: delete such videos, objects and multipart uploads
+        /// Mend it: delete such videos, assets, objects and multipart uploads. Refused where the database and the store
+        /// do not seem to belong together
         #[arg(long)]
         fix: bool,
+
+        /// Mend it although that deletes most of what there is
+        #[arg(long, requires = "fix")]
+        force: bool,
 
         /// Leave alone what is younger than this
         #[arg(long, value_name = "TIME", default_value_t = YOUNG.into())]
@@ -115,7 +127,14 @@ pub fn run() -> Option<ExitCode> {
         Command::Import { place, owner, visibility, settings } => {
             blocking(import(place, owner.as_deref(), *visibility, settings))
         }
-        Command::Doctor { fix, older_than, settings } => blocking(doctor(*fix, **older_than, settings)),
+        Command::Doctor { fix, force, older_than, settings } => {
+            let mend = match (fix, force) {
+                (false, _) => Mend::Nothing,
+                (true, false) => Mend::IfTheyBelongTogether,
+                (true, true) => Mend::Everything,
+            };
+            blocking(doctor(mend, **older_than, settings))
+        }
     };
     let (code, why) = match done {
         Ok(said) => {
@@ -203,10 +222,16 @@ fn in_words(imported: Imported) -> String {
     )
 }
 
-async fn doctor(fix: bool, older_than: Duration, settings: &[OsString]) -> Result<String, Failure> {
+async fn doctor(mend: Mend, older_than: Duration, settings: &[OsString]) -> Result<String, Failure> {
     let config = config(settings.iter().cloned())?;
+    let fix = mend != Mend::Nothing;
+    if fix && config.storage_backend() == StorageBackend::S3 && !config.database.is_chosen() {
+        let why = "--fix deletes from the bucket what the database does not know, so --database-url (DATABASE_URL) must \
+                   say which database is the bucket's";
+        return Err(Failure::Usage(why.to_owned()));
+    }
     let (catalog, store) = open(&config).await?;
-    let doctor = Doctor { catalog: catalog.clone(), store, fix, older_than };
+    let doctor = Doctor { catalog: catalog.clone(), store, mend, older_than };
     let found = doctor
         .run(|finding| match &finding.failed {
             Some(why) => println!("cannot mend {}: {why}", finding.text),
@@ -215,7 +240,7 @@ async fn doctor(fix: bool, older_than: Duration, settings: &[OsString]) -> Resul
         })
         .await;
     catalog.close().await;
-    let found = found.map_err(Failure::Unavailable)?;
+    let found = found?;
     let left =
         if fix { found.iter().filter(|finding| finding.failed.is_some()).count() } else { found.len() };
     match (found.len(), left) {

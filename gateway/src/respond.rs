@@ -74,6 +74,8 @@ pub enum Problem {
     Changing,
     /// The store failed.
     Storage(seekway_storage::Error),
+    /// The store forbids what an upload needs.
+    StoreForbidsWriting(seekway_storage::Error),
     /// The catalog failed.
     Catalog(seekway_catalog::Error),
     /// An upload is not taken.
@@ -99,6 +101,16 @@ impl From<seekway_cache::Error> for Problem {
 impl From<upload::Refusal> for Problem {
     fn from(refusal: upload::Refusal) -> Self {
         Self::Upload(refusal)
+    }
+}
+
+impl Problem {
+    /// What it is where something is uploaded: there a client that hears of no object begins again, and again.
+    pub(crate) fn of_uploading(self) -> Self {
+        match self {
+            Self::Storage(error @ seekway_storage::Error::Forbidden(_)) => Self::StoreForbidsWriting(error),
+            problem => problem,
+        }
     }
 }
 
@@ -188,6 +200,13 @@ pub fn report(problem: &Problem, path: &str) {
     if let Problem::Catalog(error) = problem {
         tracing::error!(path, error = error.chain(), "the database failed");
     }
+    if let Problem::StoreForbidsWriting(error) = problem {
+        tracing::error!(
+            path,
+            error = error.chain(),
+            "the store forbids us to write, or to read what we wrote"
+        );
+    }
     let Problem::Storage(error) = problem else { return };
     let text = error.chain();
     match error {
@@ -263,6 +282,7 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
         Problem::Upload(why) => is(why.status(), bad_request),
         Problem::Account(why) => is(why.status(), bad_request),
         Problem::Storage(error) => shown_storage(error),
+        Problem::StoreForbidsWriting(_) => is(StatusCode::BAD_GATEWAY, "The store does not let us write."),
         Problem::Panicked => is(StatusCode::INTERNAL_SERVER_ERROR, "The gateway made a mistake."),
     }
 }

@@ -109,6 +109,9 @@ pub enum BadQuery {
     /// A parameter does not decode to text.
     #[error("the query is not percent-encoded UTF-8")]
     Encoding,
+    /// A parameter has a NUL, which no key and no text in the catalog has.
+    #[error("the query has a NUL (`%00`)")]
+    Nul,
 }
 
 /// As many keys as a store gives in one page.
@@ -275,7 +278,8 @@ pub(crate) fn parameter(query: &str, name: &str) -> Result<Option<String>, BadQu
     let Some((_, encoded)) = found.filter(|(_, value)| !value.is_empty()) else { return Ok(None) };
     let spaced = encoded.replace('+', " ");
     let bytes = percent_decode(&spaced).ok_or(BadQuery::Encoding)?;
-    String::from_utf8(bytes).map(Some).map_err(|_| BadQuery::Encoding)
+    let text = String::from_utf8(bytes).map_err(|_| BadQuery::Encoding)?;
+    if text.contains('\0') { Err(BadQuery::Nul) } else { Ok(Some(text)) }
 }
 
 fn decode_key(encoded: &str) -> Result<ObjectKey, BadKey> {

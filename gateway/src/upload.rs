@@ -193,6 +193,10 @@ impl Uploads {
             .into_iter()
             .find(|text| !text.trim().is_empty());
         let title = title.unwrap_or_else(|| UNTITLED.to_owned());
+        let is_odd = |text: &String| text.len() > MEDIA_TYPE_BYTES_MAX || text.contains(char::is_control);
+        if new.content_type.as_ref().is_some_and(is_odd) {
+            return Err(Refusal::Bad("A media type has at most 255 bytes, in one line.").into());
+        }
         let fingerprint = new.idempotency_key.as_ref().map(|_| {
             format!(
                 "{} {} {:?} {title:?} {:?} {:?} {:?}",
@@ -314,6 +318,8 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 const UNTITLED: &str = "Untitled";
 /// In characters; longer titles of uploads are cut.
 pub(crate) const TITLE_CHARS_MAX: usize = 300;
+/// More than twice what a type and a subtype have at most (RFC 6838 §4.2).
+const MEDIA_TYPE_BYTES_MAX: usize = 255;
 
 /// What is kept of a title that came with a file: one line, since PostgreSQL's texts have no NUL, and no more than fits.
 pub(crate) fn as_title(text: &str) -> String {

@@ -3,6 +3,7 @@
 mod deletion;
 mod document;
 mod events;
+mod followed;
 mod listing;
 
 use http::HeaderMap;
@@ -14,6 +15,7 @@ pub(crate) use document::{
     PatchDocument, StateWord, VideoDocument, VideosDocument, VisibilityWord, timestamp,
 };
 pub(crate) use events::stream as events;
+pub(crate) use followed::Followed;
 pub(crate) use listing::list;
 
 use crate::caller::Caller;
@@ -43,10 +45,12 @@ pub(crate) async fn patch(
     owned(catalog, caller, id).await?;
     let PatchDocument { title, visibility } = json::read(headers, body).await?;
     if let Some(title) = &title
-        && (title.trim().is_empty() || title.chars().count() > TITLE_CHARS_MAX)
+        && (title.trim().is_empty()
+            || title.chars().count() > TITLE_CHARS_MAX
+            || title.contains(char::is_control))
     {
         return Err(Problem::BadBody(format!(
-            "`title` must have 1 to {TITLE_CHARS_MAX} characters, and not only spaces"
+            "`title` must have 1 to {TITLE_CHARS_MAX} characters in one line, and not only spaces"
         )));
     }
     let patch = Patch { title, visibility: visibility.map(Into::into) };

@@ -4,8 +4,9 @@ use futures_util::future::join_all;
 use seekway_loadtests::postgres::Postgres;
 
 use super::{MIGRATIONS, latest, migrate};
-use crate::database::{Database, args};
-use crate::{Catalog, Error, Filter, Options, Phase, Progress, VideoState, Viewer};
+use crate::database::{Database, Value, args};
+use crate::uploads::HELD;
+use crate::{AccountId, Catalog, Error, Filter, Options, Phase, Progress, VideoState, Viewer};
 
 const ACCOUNT: &str = "00000000-0000-7000-8000-000000000001";
 const VIDEO: &str = "00000000-0000-7000-8000-000000000002";
@@ -114,6 +115,33 @@ async fn a_newer_schema_is_left_alone(empty: Empty<'_>) {
     assert!(matches!(refused, Err(Error::NewerSchema { found: 1000, .. })), "{refused:?}");
 }
 
+/// The engine's plan for a statement with one or two texts, where reading whole tables is what it does last.
+async fn plan(url: &str, sql: &str, args: Vec<Value>) -> String {
+    let mut write = database(url).await.write().await.expect("begins");
+    let (explain, column) = if url.starts_with("sqlite:") {
+        ("EXPLAIN QUERY PLAN", "detail")
+    } else {
+        write.script("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off").await.expect("sets");
+        ("EXPLAIN", "QUERY PLAN")
+    };
+    let sql = format!("{explain} {sql}").leak();
+    let rows = write.rows(sql, args).await.expect("explains");
+    rows.iter().map(|row| row.get::<String>(column).expect("text") + "\n").collect()
+}
+
+async fn what_is_nobodys_is_found_by_an_index(empty: Empty<'_>) {
+    let url = empty("plans");
+    open(&url).await.expect("migrates").close().await;
+    let held = plan(&url, HELD, args![None::<AccountId>, None::<String>]).await;
+    for index in ["videos_of_owner_or_nobody", "assets_of_owner_or_nobody"] {
+        assert!(held.contains(index), "{held}");
+    }
+    let page = "SELECT id FROM uploads WHERE COALESCE(account, '') = COALESCE($1, '') \
+                ORDER BY created_ms DESC, id DESC LIMIT 10";
+    let page = plan(&url, page, args![None::<AccountId>]).await;
+    assert!(page.contains("uploads_of_account_or_nobody"), "{page}");
+}
+
 macro_rules! on_both {
     ($($check:ident),+ $(,)?) => {
         mod sqlite {
@@ -125,4 +153,10 @@ macro_rules! on_both {
     };
 }
 
-on_both! { from_every_schema, all_at_once, a_failed_one_leaves_the_schema, a_newer_schema_is_left_alone }
+on_both! {
+    from_every_schema,
+    all_at_once,
+    a_failed_one_leaves_the_schema,
+    a_newer_schema_is_left_alone,
+    what_is_nobodys_is_found_by_an_index,
+}

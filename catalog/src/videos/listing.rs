@@ -27,7 +27,7 @@ pub struct Filter {
     pub owner: Option<AccountId>,
     /// Who may see them.
     pub visibility: Option<Visibility>,
-    /// Where they stand. Those that are being deleted are listed only when asked for.
+    /// Where they stand. Those that are being deleted are listed only when an admin asks for them.
     pub state: Option<VideoState>,
     /// Words in the title, one after the other; case does not matter.
     pub search: Option<String>,
@@ -55,7 +55,7 @@ impl Videos<'_> {
     ) -> Result<Vec<Video>, Error> {
         let sql = "SELECT * FROM videos WHERE ($1 = 2 OR visibility = 'public' OR owner = $2 OR ($1 = 1 AND owner IS NULL)) \
                    AND ($3 IS NULL OR owner = $3) AND ($4 IS NULL OR visibility = $4) \
-                   AND (state = $5 OR ($5 IS NULL AND state <> 'deleting')) \
+                   AND (state = $5 OR $5 IS NULL) AND (state <> 'deleting' OR ($1 = 2 AND $5 IS NOT NULL)) \
                    AND ($6 IS NULL OR title_folded LIKE $6 ESCAPE '\\') AND ($7 IS NULL OR id < $7) \
                    ORDER BY id DESC LIMIT $8";
         let (sees_besides, viewer) = match filter.viewer {

@@ -50,6 +50,8 @@ pub(crate) async fn an_upload_is_kept_as_it_was_made(stand: &Stand) {
     assert_eq!((made.account, made.via, made.purpose), (Some(owner), new.via, new.purpose));
     assert_eq!((made.offset, made.length, made.state), (0, Some(7), UploadState::Open));
     assert_eq!((&made.metadata, &made.concat), (&new.metadata, &new.concat));
+    assert!(catalog.uploads().have_key("kept/3").await.expect("asks"));
+    assert!(!catalog.uploads().have_key("kept/5").await.expect("asks"));
     assert_eq!(made.expires_ms - made.created_ms, new.lifetime_ms);
     assert_eq!(made.created_ms, made.updated_ms);
 

@@ -67,6 +67,13 @@ pub(crate) async fn lists_show_what_somebody_may_see(stand: &Stand) {
     assert_eq!(seen(private).await, [4]);
     let ready = Filter { state: Some(VideoState::Ready), ..Filter::of(Viewer::Admin) };
     assert_eq!(seen(ready).await, [0; 0]);
+    catalog.videos().delete(made[2]).await.expect("deletes");
+    let deleting = |viewer| Filter { state: Some(VideoState::Deleting), ..Filter::of(viewer) };
+    for viewer in [Viewer::Anybody, Viewer::Unowned, Viewer::Account(ann), Viewer::Account(bob)] {
+        assert_eq!(seen(deleting(viewer)).await, [0; 0], "{viewer:?}");
+    }
+    assert_eq!(seen(deleting(Viewer::Admin)).await, [3]);
+    assert_eq!(seen(Filter::of(Viewer::Admin)).await, [1, 2, 4, 5], "not unless they are asked for");
 }
 
 pub(crate) async fn a_search_takes_words_as_they_are(stand: &Stand) {
@@ -132,6 +139,7 @@ pub(crate) async fn a_video_tells_what_happened_to_it(stand: &Stand) {
     let numbers: Vec<_> = events.iter().map(|event| event.number).collect();
     assert_eq!(numbers, (1..=14).collect::<Vec<_>>(), "without gaps, also when many tell at once");
     assert_eq!((events[0].kind.as_str(), events[1].kind.as_str()), ("uploaded", "processing"));
+    assert_eq!(videos.newest_event(id).await.expect("asks"), Some(14));
     // Whoever was away goes on after the last one that it has seen.
     let rest = videos.events_after(id, 12, 100).await.expect("lists");
     let rest: Vec<_> = rest.iter().map(|event| (event.kind.as_str(), event.payload.as_str())).collect();
@@ -213,9 +221,16 @@ pub(crate) async fn a_deleted_video_is_gone_when_its_objects_are(stand: &Stand) 
     assert!(matches!(videos.patch(id, Patch::default()).await, Err(Error::NotFound)));
     let todo = catalog.outbox().claim(Videos::DELETED, 100, 60_000).await.expect("claims");
     assert_eq!(todo.iter().filter(|row| row.payload == id.to_string()).count(), 1);
+    let before = catalog.changes().last().await.expect("counts");
     videos.gone(id).await.expect("goes");
     videos.gone(id).await.expect("again");
+    let told = catalog.changes().after(before, 10).await.expect("lists");
+    assert_eq!(told.iter().map(|change| change.key.as_str()).collect::<Vec<_>>(), ["deleted"]);
+    for (key, is_named) in [("deleted", true), ("never deleted", false)] {
+        assert_eq!(catalog.changes().named_lately(key).await.expect("asks"), is_named, "{key}");
+    }
     assert!(matches!(videos.get(id).await, Err(Error::NotFound)));
+    assert_eq!(videos.newest_event(id).await.expect("asks"), None);
     assert!(matches!(videos.access("deleted").await, Err(Error::NotFound)));
 }
 
@@ -242,6 +257,9 @@ pub(crate) async fn assets_are_kept_beside_videos(stand: &Stand) {
     made.sort();
     assert_eq!(both, made);
     assert_eq!((newest[0].kind, newest[0].owner), (AssetKind::Watermark, Some(owner)));
+    let of_all = assets.page(None, 1).await.expect("lists");
+    let rest = assets.page(Some(of_all[0].id), 1000).await.expect("lists");
+    assert_eq!([of_all, rest].concat().iter().filter(|asset| made.contains(&asset.id)).count(), 2);
     assets.delete(newest[0].id).await.expect("deletes");
     assert_eq!(assets.of_account(Some(owner), None, 5).await.expect("lists").len(), 1);
     let todo = catalog.outbox().claim(Assets::DELETED, 100, 60_000).await.expect("claims");

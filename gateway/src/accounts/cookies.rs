@@ -10,15 +10,15 @@ use http::header::{self, HeaderValue};
 const PLAIN: &str = "seekway-session";
 const SECURE: &str = "__Host-seekway-session";
 
-/// The token that a request's cookies hold.
-pub(super) fn session(headers: &HeaderMap) -> Option<String> {
+/// The token that a request's cookies hold. Over TLS only the one counts that only we can set: a neighbouring host, or
+/// whoever sits in the way of a plain connection, may have planted the other.
+pub(super) fn session(headers: &HeaderMap, is_secure: bool) -> Option<String> {
     let named = |wanted| {
         let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
         let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
         pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
     };
-    // The one that only we can set goes first.
-    named(SECURE).or_else(|| named(PLAIN))
+    named(SECURE).or_else(|| named(PLAIN).filter(|_| !is_secure))
 }
 
 /// Has the browser keep a token for `lifetime_secs`.
@@ -42,11 +42,15 @@ mod tests {
     use super::*;
 
     fn check(lines: &[&'static str], expected: Option<&str>) {
+        check_over(lines, false, expected);
+    }
+
+    fn check_over(lines: &[&'static str], is_secure: bool, expected: Option<&str>) {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(header::COOKIE, HeaderValue::from_static(line));
         }
-        assert_eq!(session(&headers).as_deref(), expected, "{lines:?}");
+        assert_eq!(session(&headers, is_secure).as_deref(), expected, "{lines:?}");
     }
 
     #[test]
@@ -58,6 +62,12 @@ mod tests {
         // A neighbour on plain HTTP may have set the other one.
         check(&["seekway-session=planted; __Host-seekway-session=t2"], Some("t2"));
         check(&["seekway-session"], None);
+    }
+
+    #[test]
+    fn over_tls_only_ours_is_believed() {
+        check_over(&["seekway-session=planted"], true, None);
+        check_over(&["seekway-session=planted; __Host-seekway-session=t2"], true, Some("t2"));
     }
 
     #[test]

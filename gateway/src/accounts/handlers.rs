@@ -195,12 +195,13 @@ impl Accounts {
         }
         let changed = self.inner.catalog.accounts().patch(id, AccountPatch { role, bytes, uploads }).await;
         let account = changed.map_err(|error| or(error, Refusal::NoAccount))?;
+        self.inner.proofs.forget_all();
         Ok(json::response(StatusCode::OK, &Me::from(account)))
     }
 
     /// Whom the request is for; somebody it must be.
     async fn somebody(&self, asked: &Asked<'_>) -> Result<Principal, Problem> {
-        Ok(self.principal(asked.method, asked.headers).await?.ok_or(Refusal::LogInFirst)?)
+        Ok(self.principal(asked.method, asked.headers, asked.is_secure).await?.ok_or(Refusal::LogInFirst)?)
     }
 
     /// The same, who has proved it with a password.

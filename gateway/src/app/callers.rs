@@ -33,7 +33,7 @@ impl App {
     ) -> Result<bool, Problem> {
         let Some(access) = &self.access else { return Ok(false) };
         match access.of(key).await? {
-            Verdict::Anybody => Ok(false),
+            Verdict::Anybody | Verdict::Unlisted(_) => Ok(false),
             Verdict::Owner(owner) if Box::pin(self.caller(known, request)).await?.owns(owner) => Ok(true),
             Verdict::Owner(_) | Verdict::Nobody => Err(Problem::NoObject),
         }
@@ -67,9 +67,11 @@ impl App {
     }
 
     /// Who asks. Without an account, somebody at this machine is more than a stranger where nobody else may upload.
-    async fn caller(&self, known: &Known<'_>, request: &Request<()>) -> Result<Caller, Problem> {
+    pub(super) async fn caller(&self, known: &Known<'_>, request: &Request<()>) -> Result<Caller, Problem> {
+        let is_secure = self.admission.is_secure(known.peer, request.headers());
         if let Some(accounts) = &self.accounts
-            && let Some(principal) = accounts.principal(request.method(), request.headers()).await?
+            && let Some(principal) =
+                accounts.principal(request.method(), request.headers(), is_secure).await?
         {
             return Ok(Caller::Account { account: principal.account, role: principal.role });
         }
@@ -89,7 +91,10 @@ impl App {
         let accounts = self.accounts.as_ref().filter(|_| open_to(self.accounts_open_to));
         let account = match accounts {
             None => None,
-            Some(accounts) => accounts.shown(request.method(), request.headers()).await?,
+            Some(accounts) => {
+                let is_secure = self.admission.is_secure(known.peer, request.headers());
+                accounts.shown(request.method(), request.headers(), is_secure).await?
+            }
         };
         let state = console::State {
             listing: open_to(self.listing),
@@ -120,7 +125,8 @@ impl App {
             (Route::Video(id), &Method::DELETE) => videos::delete(catalog, caller, *id).await,
             (Route::Video(id), _) => videos::get(catalog, caller, *id).await,
             (Route::VideoEvents(id), _) => {
-                videos::events(catalog, caller, *id, headers, self.draining.clone()).await
+                let (followed, ending) = (&self.followed, self.draining.clone());
+                videos::events(catalog, followed, caller, *id, headers, ending).await
             }
             _ => videos::list(catalog, caller, request.uri().query()).await,
         }
@@ -178,7 +184,7 @@ impl App {
             taking.get_or_insert_with(|| phase.take_upload());
             body.poll_next_unpin(cx)
         }));
-        upload::http::answer(uploads, caller, route, request, body).await
+        upload::http::answer(uploads, caller, route, request, body).await.map_err(Problem::of_uploading)
     }
 }
 

@@ -1,4 +1,7 @@
 //! `gateway import`: makes videos of objects that lie in the store already, without moving a byte.
+//!
+//! What came by uploads is a video already, or is to be none, so it is passed over; but where the database has been lost, an
+//! operator names `original/`, and has videos made of what lies there.
 
 use std::sync::Arc;
 
@@ -6,8 +9,9 @@ use futures_util::TryStreamExt as _;
 use seekway_catalog::{AccountId, Catalog, NewVideo, Source, Visibility};
 use seekway_storage::{ListEntry, ObjectStore, Page};
 
+use super::ours::{UUID_AND_DASH, is_ours};
 use crate::upload::names::{ASSETS, INCOMING, ORIGINALS};
-use crate::upload::{SNIFF_BYTES, TITLE_CHARS_MAX, sniff};
+use crate::upload::{SNIFF_BYTES, as_title, sniff};
 
 /// Keys of a page of the store's list.
 const PAGE: usize = 1000;
@@ -76,12 +80,13 @@ impl Import {
 
     async fn take(&self, entry: &ListEntry) -> Result<Outcome, String> {
         let key = &entry.key;
-        // What came by uploads is a video already, or is to be none.
-        if [ORIGINALS, ASSETS, INCOMING].iter().any(|ours| key.as_str().starts_with(ours)) || entry.size == 0
-        {
+        if self.is_passed_over(key.as_str()) || entry.size == 0 {
             return Ok(Outcome::NoVideo);
         }
-        if self.catalog.videos().access(key.as_str()).await.is_ok() {
+        let is_known = self.catalog.knows_key(key.as_str()).await.map_err(|error| error.chain())?;
+        let uploads = self.catalog.uploads();
+        // An upload that is about to make a video of it finds none there.
+        if is_known || uploads.have_key(key.as_str()).await.map_err(|error| error.chain())? {
             return Ok(Outcome::Known);
         }
         let got = self.store.get(key, 0..SNIFF_BYTES as u64, None).await.map_err(|error| error.chain())?;
@@ -91,10 +96,12 @@ impl Import {
             return Ok(Outcome::NoVideo);
         };
         let name = key.as_str().rsplit('/').next().unwrap_or_default();
+        // What people have called it, where the key is of our own making.
+        let name = if is_ours(key.as_str()) { &name[UUID_AND_DASH..] } else { name };
         let title = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
         let title = if title.trim().is_empty() { key.as_str() } else { title };
         let video = NewVideo {
-            title: title.chars().take(TITLE_CHARS_MAX).collect(),
+            title: as_title(title),
             visibility: self.visibility,
             source: Source {
                 key: key.as_str().to_owned(),
@@ -108,5 +115,11 @@ impl Import {
         };
         let added = self.catalog.videos().add(self.owner, &video).await.map_err(|error| error.chain())?;
         Ok(if added.is_some() { Outcome::Added } else { Outcome::Known })
+    }
+
+    /// Whether it lies where uploads do, and was not asked for.
+    fn is_passed_over(&self, key: &str) -> bool {
+        let is_wanted = self.prefix.starts_with(ORIGINALS);
+        [ORIGINALS, ASSETS, INCOMING].iter().any(|ours| key.starts_with(ours)) && !is_wanted
     }
 }

@@ -20,7 +20,7 @@ const EMBEDDED: &str = "sqlite:./data/seekway.db";
 
 impl DatabaseSettings {
     /// Whether somebody has chosen one.
-    pub(super) fn is_chosen(&self) -> bool {
+    pub(crate) fn is_chosen(&self) -> bool {
         self.database_url.is_some()
     }
 

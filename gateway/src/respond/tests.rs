@@ -59,6 +59,13 @@ fn what_is_forbidden_looks_like_what_is_not_there() {
 }
 
 #[test]
+fn a_store_that_forbids_writing_is_not_one_without_an_object() {
+    let response = check(Problem::Storage(Error::Forbidden(secret())).of_uploading(), 502, false);
+    assert!(!std::str::from_utf8(response.body()).expect("text").contains("secret"));
+    check(Problem::Storage(Error::NotFound).of_uploading(), 404, false);
+}
+
+#[test]
 fn our_own_problems_have_statuses() {
     check(Problem::NoRoute, 404, false);
     check(Problem::NoObject, 404, false);

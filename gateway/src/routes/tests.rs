@@ -146,6 +146,9 @@ fn listings_are_asked_for_by_prefix_and_page() {
     for broken in ["prefix=%", "after=%ff", "limit=%4"] {
         assert_eq!(objects_query(Some(broken)), Err(BadQuery::Encoding), "{broken}");
     }
+    for nul in ["prefix=%00", "after=a%00b"] {
+        assert_eq!(objects_query(Some(nul)), Err(BadQuery::Nul), "{nul}");
+    }
 }
 
 proptest::proptest! {

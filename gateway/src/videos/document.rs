@@ -94,7 +94,7 @@ pub(crate) struct VideosDocument {
 #[schema(as = VideoPatch)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PatchDocument {
-    /// What people call it: 1 to 300 characters, not only spaces.
+    /// What people call it: 1 to 300 characters in one line, not only spaces.
     #[schema(min_length = 1, max_length = 300)]
     pub(super) title: Option<String>,
     /// Who may see it.

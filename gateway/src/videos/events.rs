@@ -1,8 +1,11 @@
 //! `GET /api/videos/{id}/events`: what happens to a video, as server-sent events (WHATWG HTML §9.2).
 //!
 //! Events are rows of the catalog with numbers, so any replica goes on after the `Last-Event-ID` of another one, and a
-//! client that was away misses nothing. The stream ends when the video is gone, or the gateway drains; a browser then
-//! asks again by itself.
+//! client that was away misses nothing. The stream ends when its client may no longer see the video, or the gateway
+//! drains; a browser then asks again by itself.
+//!
+//! All who follow a video here share one look at the catalog for its newest event ([`Followed`]). Only when there is
+//! one does each of them ask what it is, and whether it may still be told.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,17 +16,17 @@ use http::Response;
 use http::header::{self, HeaderMap, HeaderValue};
 use seekway_catalog::{Catalog, Event, Progress, VideoId, Videos};
 use serde::Serialize;
-use tokio::time::{Instant, sleep};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::document::{ProgressDocument, timestamp};
+use super::followed::{Followed, Newest};
 use super::{of_video, seen};
 use crate::caller::Caller;
 use crate::delivery::body::Payload;
 use crate::respond::Problem;
 
-/// Between two looks at the catalog.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A comment goes out when nothing happens for so long: proxies take a silent connection for a dead one.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 /// Rows of the catalog at a time.
@@ -43,7 +46,9 @@ struct EventDocument<'a> {
 /// One client's place in the events of a video.
 struct Follower {
     catalog: Catalog,
+    caller: Caller,
     video: VideoId,
+    newest: watch::Receiver<Newest>,
     /// The last one that was sent.
     number: i64,
     ready: VecDeque<Event>,
@@ -56,6 +61,7 @@ struct Follower {
 /// Streams all events after the one that `Last-Event-ID` names, and then new ones as they happen, until `ending`.
 pub(crate) async fn stream(
     catalog: &Catalog,
+    followed: &Followed,
     caller: Caller,
     video: VideoId,
     request: &HeaderMap,
@@ -69,9 +75,18 @@ pub(crate) async fn stream(
             number.filter(|number| *number >= 0).ok_or(Problem::BadEventId)?
         }
     };
-    let (catalog, ready) = (catalog.clone(), VecDeque::new());
-    let follower = Follower { catalog, video, number, ready, progress: None, heard: Instant::now(), ending };
-    let events = stream::unfold(follower, |mut follower| async { Some((follower.next().await?, follower)) });
+    let place = Follower {
+        catalog: catalog.clone(),
+        caller,
+        video,
+        newest: followed.follow(catalog, video),
+        number,
+        ready: VecDeque::new(),
+        progress: None,
+        heard: Instant::now(),
+        ending,
+    };
+    let events = stream::unfold(place, |mut place| async { Some((place.next().await?, place)) });
     let mut response = Response::new(Payload::Stream(Box::pin(events)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -92,30 +107,31 @@ impl Follower {
                 self.heard = Instant::now();
                 return Some(text(&event, self.progress));
             }
-            if self.heard.elapsed() >= HEARTBEAT_EVERY {
-                self.heard = Instant::now();
-                return Some(Bytes::from_static(b":\n\n"));
+            // A video that is gone has none.
+            let newest = (*self.newest.borrow_and_update())?;
+            if newest > self.number {
+                // What comes after a failure, its client is told by asking again.
+                self.look().await.ok()?;
+                if !self.ready.is_empty() {
+                    continue;
+                }
             }
-            match self.look().await {
-                Ok(()) if self.ready.is_empty() => tokio::select! {
-                    () = sleep(LOOK_EVERY) => {}
-                    () = self.ending.cancelled() => return None,
-                },
-                Ok(()) => {}
-                // What comes after it, its client is told by asking again.
-                Err(_) => return None,
+            tokio::select! {
+                changed = self.newest.changed() => changed.ok()?,
+                () = sleep_until(self.heard + HEARTBEAT_EVERY) => {
+                    self.heard = Instant::now();
+                    return Some(Bytes::from_static(b":\n\n"));
+                }
+                () = self.ending.cancelled() => return None,
             }
         }
     }
 
     async fn look(&mut self) -> Result<(), Problem> {
-        let videos = self.catalog.videos();
-        self.ready.extend(videos.events_after(self.video, self.number, BATCH).await.map_err(of_video)?);
-        let is_progress = |event: &Event| event.kind == Videos::PROGRESS;
-        if self.ready.is_empty() || self.ready.iter().any(is_progress) {
-            // A video that is gone has no events.
-            self.progress = videos.get(self.video).await.map_err(of_video)?.progress;
-        }
+        let events = self.catalog.videos().events_after(self.video, self.number, BATCH).await;
+        self.ready.extend(events.map_err(of_video)?);
+        // One of them may be that it is private now.
+        self.progress = seen(&self.catalog, self.caller, self.video).await?.progress;
         Ok(())
     }
 }

@@ -31,6 +31,7 @@ mod smuggling;
 mod soak;
 mod startup;
 mod support;
+mod texts;
 mod tls;
 mod uploads;
 mod vanished;

@@ -3,13 +3,13 @@
 mod clients;
 mod concat;
 mod direct;
-mod form;
+pub(crate) mod form;
 mod kills;
 mod left;
 mod memory;
 mod metrics;
 mod names;
-mod ownership;
+pub(crate) mod ownership;
 mod quotas;
 mod resumable;
 pub(crate) mod stand;

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use seekway_catalog::{Phase, Progress, VideoId, VideoState};
+use seekway_catalog::{NewVideo, Phase, Progress, Source, VideoId, VideoState, Visibility};
+use seekway_storage::{Attributes, ObjectKey};
 use serde_json::{Value, json};
 
-use crate::support::wire::{Answer, Wire};
+use crate::support::wire::{Answer, Wire, head};
 use crate::support::{Stand, path_text, until};
 use crate::uploads::stand::{MIB, TUS, Uploading, video};
 
@@ -138,6 +139,7 @@ async fn bad_requests_are_told_what_is_wrong() {
         (&json[..], br#"{"titel": "x"}"#, 400, "titel"),
         (&json[..], br#"{"title": "  "}"#, 400, "300"),
         (&json[..], long.as_bytes(), 400, "300"),
+        (&json[..], br#"{"title": "a\nb"}"#, 400, "one line"),
         (&json[..], br#"{"visibility": "everybody"}"#, 400, "unlisted"),
         (&json[..], br#"["title"]"#, 400, "wanted"),
         (&json[..], &endless, 413, "64 KiB"),
@@ -242,6 +244,39 @@ async fn what_is_no_video_is_served_or_not_by_where_it_lies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_are_listed_for_whoever_may_know_of_them() {
+    for up in Uploading::both(&LOCAL).await {
+        let local = Local(up.stand());
+        let mut keys = Vec::new();
+        for (seed, visibility) in [(1, "private"), (2, "unlisted"), (3, "public")] {
+            let id = local.upload(seed, visibility).await;
+            let target = format!("/api/videos/{id}");
+            assert_eq!(local.patch(&target, &json!({ "visibility": visibility })).await.status, 200);
+            keys.push(up.catalog.videos().get(id).await.expect("it is there").source.key);
+        }
+        let bytes = video(4, 1000);
+        let headers = [TUS, ("Upload-Length", "2000"), ("Content-Type", "application/offset+octet-stream")];
+        assert_eq!(local.ask("POST", "/api/uploads", &headers, &bytes).await.status, 201);
+        assert!(
+            up.keys().await.iter().any(|key| key.starts_with("seekway-incoming/")),
+            "there is a remainder"
+        );
+        let listed = |page: &Value| {
+            let objects = page["objects"].as_array().expect("a list").iter();
+            objects.map(|object| object["key"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
+        };
+        let seen = async || {
+            let page = up.stand().get("/api/objects", &[]).await;
+            let listed = listed(&serde_json::from_slice(&page.body).expect("JSON"));
+            (listed == keys[2..]).then_some(())
+        };
+        until("strangers see what is public, and nothing else", seen).await;
+        keys.sort_unstable();
+        assert_eq!(listed(&local.get("/api/objects").await), keys);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_video_goes_with_its_object() {
     for up in Uploading::both(&LOCAL).await {
         let local = Local(up.stand());
@@ -265,6 +300,49 @@ async fn a_deleted_video_goes_with_its_object() {
         })
         .await;
         assert_eq!(local.ask("DELETE", &target, &[], b"").await.status, 404, "it is gone");
+    }
+}
+
+/// Its key is one of those that are served as they are where no video has them.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_imported_video_that_was_deleted_is_not_played_from_memory() {
+    for up in Uploading::both(&[LOCAL[0], ("METADATA_TTL", "1h")]).await {
+        let local = Local(up.stand());
+        let bytes = video(1, MIB);
+        let mut ids = Vec::new();
+        for key in ["films/a.mp4", "films/b.mp4"] {
+            let body = Box::pin(futures_util::stream::once(std::future::ready(Ok(bytes.clone().into()))));
+            let stored = ObjectKey::new(key).expect("a key");
+            up.store.put(&stored, &Attributes::default(), body).await.expect("stored");
+            let source = Source {
+                key: key.to_owned(),
+                etag: "\"1\"".to_owned(),
+                version: None,
+                size: MIB as u64,
+                sha256: None,
+                content_type: None,
+                container: None,
+            };
+            let new = NewVideo { title: key.to_owned(), visibility: Visibility::Private, source };
+            ids.push(up.catalog.videos().add(None, &new).await.expect("added").expect("new"));
+            until("its owner plays it", async || {
+                (local.ask("GET", &format!("/media/{key}"), &[], b"").await.body == bytes).then_some(())
+            })
+            .await;
+            assert_eq!(up.stand().get(&format!("/media/{key}"), &[]).await.status, 404);
+        }
+        assert_eq!(local.ask("DELETE", &format!("/api/videos/{}", ids[0]), &[], b"").await.status, 204);
+        until("it is gone", async || up.catalog.videos().get(ids[0]).await.is_err().then_some(())).await;
+        // Changes are heard of in their order.
+        let public = json!({"visibility": "public"});
+        assert_eq!(local.patch(&format!("/api/videos/{}", ids[1]), &public).await.status, 200);
+        until("the feed is read", async || {
+            (up.stand().get("/media/films/b.mp4", &[]).await.status == 200).then_some(())
+        })
+        .await;
+        for _ in 0..2 {
+            assert_eq!(up.stand().get("/media/films/a.mp4", &[]).await.status, 404);
+        }
     }
 }
 
@@ -382,5 +460,44 @@ async fn what_happens_to_a_video_is_told_and_told_again_from_any_event_on() {
         assert!(rest.ends_with("0\r\n\r\n"), "{rest:?}");
         drop(later);
         tokio::task::spawn_blocking(move || gateway.join()).await.expect("no panic");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_end_for_whoever_may_no_longer_see_the_video() {
+    for up in Uploading::both(&LOCAL).await {
+        let local = Local(up.stand());
+        let id = local.upload(1, "one").await;
+        let video = format!("/api/videos/{id}");
+        let target = format!("{video}/events");
+        assert_eq!(local.patch(&video, &json!({"visibility": "unlisted"})).await.status, 200);
+        let mut own = local.send("GET", &target, &[], b"").await;
+        let mut strangers = up.stand().connect().await;
+        strangers.send(head("GET", &target, &[("Last-Event-ID", "1")])).await;
+        let read = async |stream: &mut Wire, wanted: &str| {
+            let mut text = String::new();
+            while !text.contains(wanted) {
+                let piece = stream.some(64 * 1024).await;
+                assert!(!piece.is_empty(), "it ended: {text}");
+                text.push_str(&String::from_utf8_lossy(&piece));
+            }
+        };
+        read(&mut own, "id: 2\n").await;
+        read(&mut strangers, "id: 2\n").await;
+        assert_eq!(local.patch(&video, &json!({"visibility": "private", "title": "two"})).await.status, 200);
+        read(&mut own, "id: 3\n").await;
+        let end = async |stream: &mut Wire| {
+            let mut rest = String::new();
+            while !rest.ends_with("0\r\n\r\n") {
+                let piece = stream.some(64 * 1024).await;
+                assert!(!piece.is_empty(), "it broke off: {rest}");
+                rest.push_str(&String::from_utf8_lossy(&piece));
+            }
+            rest
+        };
+        let rest = end(&mut strangers).await;
+        assert!(!rest.contains("id: 3\n"), "{rest}");
+        assert_eq!(local.ask("DELETE", &video, &[], b"").await.status, 204);
+        end(&mut own).await;
     }
 }

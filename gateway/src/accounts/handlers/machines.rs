@@ -74,11 +74,12 @@ impl Accounts {
         if valid.iter().filter(|key| key.revoked_ms.is_none()).count() >= KEYS_MAX {
             return Err(Refusal::Bad("There are 100 keys already; revoke some.").into());
         }
-        if new.name.trim().is_empty() || new.name.len() > NAME_BYTES_MAX {
-            return Err(Refusal::Bad("A key needs a name of 1 to 200 bytes.").into());
+        let name = new.name.trim();
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(char::is_control) {
+            return Err(Refusal::Bad("A key needs a name of 1 to 200 bytes in one line.").into());
         }
         let secret = secrets::api_key();
-        let made = keys.create(person.account, new.name.trim(), &secrets::hash(&secret)).await;
+        let made = keys.create(person.account, name, &secrets::hash(&secret)).await;
         let made = made.map_err(Problem::Catalog)?;
         Ok(json::response(StatusCode::CREATED, &ShownKey::of(&made, Some(&secret))))
     }
@@ -102,6 +103,7 @@ impl Accounts {
             return Err(Refusal::NoKey.into());
         }
         keys.revoke(id).await.map_err(|error| or(error, Refusal::NoKey))?;
+        self.inner.proofs.forget_all();
         Ok(json::done())
     }
 }

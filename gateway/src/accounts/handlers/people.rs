@@ -103,6 +103,7 @@ impl Accounts {
         self.known(asked, &account.address, given.password).await?;
         let hash = self.inner.passwords.hash(given.new_password).await?;
         accounts.set_password_hash(account.id, &hash).await.map_err(Problem::Catalog)?;
+        self.inner.proofs.forget_all();
         Ok(forgotten(asked))
     }
 
@@ -126,8 +127,10 @@ impl Accounts {
 
     pub(super) async fn log_out(&self, asked: &Asked<'_>) -> Result<Response<Payload>, Problem> {
         origin::check(asked.method, asked.headers)?;
-        if let Some(token) = cookies::session(asked.headers) {
-            self.inner.catalog.sessions().end(&secrets::hash(&token)).await.map_err(Problem::Catalog)?;
+        if let Some(token) = cookies::session(asked.headers, asked.is_secure) {
+            let hash = secrets::hash(&token);
+            self.inner.catalog.sessions().end(&hash).await.map_err(Problem::Catalog)?;
+            self.inner.proofs.forget(&hash);
         }
         Ok(forgotten(asked))
     }
@@ -135,6 +138,7 @@ impl Accounts {
     pub(super) async fn log_out_everywhere(&self, asked: &Asked<'_>) -> Result<Response<Payload>, Problem> {
         let person = self.person(asked).await?;
         self.inner.catalog.sessions().end_all(person.account).await.map_err(Problem::Catalog)?;
+        self.inner.proofs.forget_all();
         Ok(forgotten(asked))
     }
 }

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{ED25519, UnparsedPublicKey};
-use seekway_catalog::{AccountPatch, Role};
+use seekway_catalog::{AccountPatch, NewVideo, Role, Source, Visibility};
 use serde_json::{Value, json};
 
 use super::desk::{ADDRESS, Asking, Databases, Desk, PASSWORD, log_in, parsed, sign_up, somebody};
@@ -213,7 +213,25 @@ pub(crate) async fn a_database_away() {
     let session = somebody(&stand, ADDRESS).await;
     let asking = || Asking::of(&stand).with("Cookie", &session);
     assert_eq!(asking().get("/media/film.mp4").await.status, 200);
+    let catalog = desk.catalog().await;
+    let owner = catalog.accounts().by_address(ADDRESS).await.expect("known").id;
+    stand.put_pattern("own.mp4", 1000, 2);
+    let source = Source {
+        key: "own.mp4".to_owned(),
+        etag: "\"1\"".to_owned(),
+        version: None,
+        size: 1000,
+        sha256: None,
+        content_type: None,
+        container: None,
+    };
+    let new = NewVideo { title: "Own".to_owned(), visibility: Visibility::Private, source };
+    catalog.videos().add(Some(owner), &new).await.expect("added");
+    assert_eq!(asking().get("/media/own.mp4").await.header("cache-control"), "private, no-cache");
     databases.server().kill();
+    for _ in 0..2 {
+        assert_eq!(asking().get("/media/own.mp4").await.status, 200, "whose it is, too");
+    }
     assert_eq!(asking().get("/media/film.mp4").await.status, 200, "who may see it is known already");
     // It may be a private video, which only the database knows.
     assert_eq!(asking().get("/media/another.mp4").await.status, 503);

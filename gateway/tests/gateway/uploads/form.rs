@@ -5,10 +5,10 @@ use crate::support::tools::stdout_of;
 use crate::support::until;
 use crate::support::wire::{Answer, head};
 
-pub(super) const FORM: (&str, &str) = ("Content-Type", "multipart/form-data; boundary=XX");
+pub(crate) const FORM: (&str, &str) = ("Content-Type", "multipart/form-data; boundary=XX");
 
 /// A form's body of these parts: each a head, and what is in it.
-pub(super) fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (disposition, bytes) in parts {
         body.extend(format!("--XX\r\nContent-Disposition: form-data; {disposition}\r\n\r\n").bytes());

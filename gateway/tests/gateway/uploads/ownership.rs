@@ -3,11 +3,12 @@
 use seekway_catalog::{NewAccount, Role};
 use sha2::{Digest, Sha256};
 
+use super::form::{FORM, form};
 use super::stand::{BYTES, TUS, Uploading, video};
 use crate::support::until;
 
 /// Somebody with an API key, as a header.
-pub(super) async fn somebody(up: &Uploading, name: &str, role: Role) -> (seekway_catalog::AccountId, String) {
+pub(crate) async fn somebody(up: &Uploading, name: &str, role: Role) -> (seekway_catalog::AccountId, String) {
     let new = NewAccount {
         address: format!("{name}@example.org"),
         name: name.to_owned(),
@@ -80,4 +81,23 @@ async fn a_token_that_expires_meanwhile_ends_nothing() {
     }
     assert_eq!(send(&token, &bytes).await.status, 401);
     up.assert_video(Uploading::video_of(&send(&key, &bytes).await), &bytes).await;
+}
+
+/// Whose bucket it is says who may write into it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_forbids_writing_has_nobody_begin_again() {
+    let up = Uploading::served(&[("AWS_SECRET_ACCESS_KEY", "another")]).await;
+    let bytes = video(71, 1000);
+    let target = up.create(&[("Upload-Length", "1000")]).await;
+    for _ in 0..2 {
+        let answer = up.patch(&target, 0, &bytes).await;
+        assert_eq!(answer.status, 502, "{answer:?}");
+        assert_eq!(answer.problem()["detail"], "The store does not let us write.");
+        assert_eq!(up.offset(&target).await, 0, "the upload is still there");
+    }
+    let answer =
+        up.ask("POST", "/api/videos", &[FORM], &form(&[("name=\"file\"; filename=\"a.mp4\"", &bytes)])).await;
+    assert_eq!(answer.status, 502, "{answer:?}");
+    // Reading is another matter: nobody learns what there is.
+    assert_eq!(up.stand().get("/media/films/a.mp4", &[]).await.status, 404);
 }
