@@ -46,22 +46,22 @@ bench-keep: ## count the same instructions, and keep the counts for later runs t
 
 compare: ## measure Seekway beside nginx, Varnish and a tus server, on release builds (ARGS are passed on, such as "--scenario hot-64k --keep")
 	@scripts/setup compare
-	@cargo build --release --locked -p seekway-gateway -p seekway-loadtests
+	@cargo build --release --locked --workspace
 	@$(TARGET_DIR)/release/loadtest compare $(ARGS)
 
 cold-seek: ## measure a seek into a cold object, on release builds (ARGS are passed on)
 	@scripts/setup run
-	@cargo build --release --locked -p seekway-gateway -p seekway-loadtests
+	@cargo build --release --locked --workspace
 	@$(TARGET_DIR)/release/loadtest cold-seek $(ARGS)
 
 hedging: ## measure what asking twice does for late answers, on release builds (ARGS are passed on)
 	@scripts/setup run
-	@cargo build --release --locked -p seekway-gateway -p seekway-loadtests
+	@cargo build --release --locked --workspace
 	@$(TARGET_DIR)/release/loadtest hedging $(ARGS)
 
 soak: ## keep every promise under load, at length, on release builds (ARGS are passed on), and kill it KILLS (400) times while clients upload
 	@scripts/setup test
-	@cargo build --release --locked -p seekway-gateway -p seekway-loadtests
+	@cargo build --release --locked --workspace
 	@$(TARGET_DIR)/release/loadtest soak $(ARGS)
 	@SEEKWAY_KILLS=$(or $(KILLS),400) cargo test --workspace --release --locked --test gateway -- --nocapture uploads::kills
 

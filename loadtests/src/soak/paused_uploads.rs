@@ -64,6 +64,8 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
     let mut settings = stage.memory_for(clients + SENDERS);
     settings.push(("SEEKWAY_UPLOAD_MEMORY_BYTES", "32MiB".to_owned()));
     settings.push(("SEEKWAY_UPLOAD_BYTES_MAX", "2GiB".to_owned()));
+    // They are all nobody's, and so one account's.
+    settings.push(("SEEKWAY_UPLOADS_MAX", (clients + 1).to_string()));
     settings.push(("SEEKWAY_S3_REQUESTS_MAX", "16".to_owned()));
     let launch = Launch::with_uploads(&stage.binary(), &seaweed, &bucket, &settings);
     let gateway = Gateway::start(&launch).await?;
@@ -76,7 +78,7 @@ async fn run(stage: &Stage) -> Result<Figures, Error> {
         .map(|nth| {
             let (address, bytes) = (gateway.address(), bytes.clone());
             async move {
-                let path = create(address).await?;
+                let path = create(address, LENGTH).await?;
                 if nth % 2 == 0 {
                     over_http1(address, &path, &bytes).await
                 } else {
@@ -122,9 +124,9 @@ fn header(name: &'static str, value: &dyn ToString) -> (HeaderName, String) {
     (HeaderName::from_static(name), value.to_string())
 }
 
-/// Where an upload of [`LENGTH`] is, that was created just now.
-async fn create(address: SocketAddr) -> Result<String, Error> {
-    let headers = [header("tus-resumable", &"1.0.0"), header("upload-length", &LENGTH)];
+/// Where an upload of this length is, that was created just now.
+async fn create(address: SocketAddr, length: usize) -> Result<String, Error> {
+    let headers = [header("tus-resumable", &"1.0.0"), header("upload-length", &length)];
     let (answer, body) =
         Client::connect(address).await?.request(Method::POST, TUS_PATH, &headers, Bytes::new()).await?;
     if answer.status != 201 {
@@ -195,12 +197,10 @@ async fn left(gateway: &Gateway) -> Result<u64, Error> {
 
 /// Whether a whole upload goes well.
 async fn uploads(address: SocketAddr, bytes: &Bytes) -> Result<bool, Error> {
+    let path = create(address, bytes.len()).await?;
     let mut client = Client::connect(address).await?;
-    let headers = [header("tus-resumable", &"1.0.0"), header("upload-length", &bytes.len())];
-    let (created, _) = client.request(Method::POST, TUS_PATH, &headers, Bytes::new()).await?;
     let headers =
         [header("tus-resumable", &"1.0.0"), header("upload-offset", &0), header("content-type", &OFFSETS)];
-    let path = created.header("location").to_owned();
     let (answer, _) = client.request(Method::PATCH, &path, &headers, bytes.clone()).await?;
     Ok(answer.status == 204)
 }
