@@ -3,8 +3,8 @@
 //! The text is PostgreSQL's, with `$1` for arguments, which SQLite reads too. Where the engines have other words for
 //! the same, [`Dialect`] puts them in: `now_ms()` is each one's clock, and the clauses that lock rows go away in
 //! SQLite, where a transaction that writes has the file to itself from its beginning (`BEGIN IMMEDIATE`). Reads in
-//! SQLite have connections of their own; writes of one process wait for each other, first come first served, where a busy
-//! timeout would have them race.
+//! SQLite have connections of their own; writes of one process queue for one connection, first come first served,
+//! where a busy timeout would have them race.
 //!
 //! Nothing waits forever: each statement, and getting a connection for it, has a limit.
 
@@ -15,7 +15,6 @@ use std::fs;
 use std::future::Future;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
@@ -24,7 +23,6 @@ use sqlx::sqlite::{
     SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Postgres, Sqlite, Transaction};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{DatabaseUrl, Error, Options};
 use row::bind;
@@ -42,13 +40,7 @@ pub(crate) struct Database {
 #[derive(Debug, Clone)]
 enum Pools {
     Postgres(PgPool),
-    /// `lazy_writer` does not wait for the disk. One of the two writes at a time, in the order of `turn`.
-    Sqlite {
-        writer: SqlitePool,
-        lazy_writer: SqlitePool,
-        turn: Arc<Semaphore>,
-        readers: SqlitePool,
-    },
+    Sqlite { writer: SqlitePool, readers: SqlitePool },
 }
 
 /// A transaction that may write. Dropping it takes back what it did.
@@ -64,7 +56,7 @@ const PATIENCE: Duration = Duration::from_mins(30);
 #[derive(Debug)]
 enum Engine {
     Postgres(Transaction<'static, Postgres>),
-    Sqlite(Transaction<'static, Sqlite>, OwnedSemaphorePermit),
+    Sqlite(Transaction<'static, Sqlite>),
 }
 
 // === impl Database ===
@@ -82,9 +74,8 @@ impl Database {
     pub(crate) async fn close(&self) {
         match &self.pools {
             Pools::Postgres(pool) => pool.close().await,
-            Pools::Sqlite { writer, lazy_writer, readers, .. } => {
+            Pools::Sqlite { writer, readers } => {
                 readers.close().await;
-                lazy_writer.close().await;
                 writer.close().await;
             }
         }
@@ -114,26 +105,12 @@ impl Database {
         self.rows(sql, args).await?.pop().ok_or(Error::NotFound)
     }
 
-    /// Begins a transaction that writes. Once it is committed it outlives a power cut.
+    /// Begins a transaction that writes.
     pub(crate) async fn write(&self) -> Result<Write, Error> {
-        self.begin(true).await
-    }
-
-    /// The same for what only living processes go by, such as whose turn it is: on SQLite, where all of them end with the
-    /// machine, it may be lost with it, and does not wait for the disk.
-    pub(crate) async fn write_lazily(&self) -> Result<Write, Error> {
-        self.begin(false).await
-    }
-
-    async fn begin(&self, is_durable: bool) -> Result<Write, Error> {
         let transaction = within(self.answer_within, async {
             Ok(match &self.pools {
                 Pools::Postgres(pool) => Engine::Postgres(pool.begin().await?),
-                Pools::Sqlite { writer, lazy_writer, turn, .. } => {
-                    let turn = turn.clone().acquire_owned().await.map_err(Error::other)?;
-                    let writer = if is_durable { writer } else { lazy_writer };
-                    Engine::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?, turn)
-                }
+                Pools::Sqlite { writer, .. } => Engine::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
             })
         });
         Ok(Write { transaction: transaction.await?, answer_within: self.answer_within })
@@ -160,7 +137,7 @@ impl Write {
                     let rows = query.fetch_all(&mut **transaction).await?;
                     Ok(rows.into_iter().map(Row::Postgres).collect())
                 }
-                Engine::Sqlite(transaction, _) => {
+                Engine::Sqlite(transaction) => {
                     let query = Dialect::Sqlite.query(sql, bind::<SqliteArguments>(args)?);
                     let rows = query.fetch_all(&mut **transaction).await?;
                     Ok(rows.into_iter().map(Row::Sqlite).collect())
@@ -184,7 +161,7 @@ impl Write {
                 self.rows(sql, args![name]).await.map(drop)
             }
             // It has the file to itself.
-            Engine::Sqlite(..) => Ok(()),
+            Engine::Sqlite(_) => Ok(()),
         }
     }
 
@@ -197,7 +174,7 @@ impl Write {
                 transaction.execute(sqlx::raw_sql(limits)).await?;
                 Ok(())
             }
-            Engine::Sqlite(..) => Ok(()),
+            Engine::Sqlite(_) => Ok(()),
         }
     }
 
@@ -209,7 +186,7 @@ impl Write {
                     let script = sqlx::raw_sql(AssertSqlSafe(Dialect::Postgres.schema(sql)));
                     transaction.execute(script).await?;
                 }
-                Engine::Sqlite(transaction, _) => {
+                Engine::Sqlite(transaction) => {
                     let script = sqlx::raw_sql(AssertSqlSafe(Dialect::Sqlite.schema(sql)));
                     transaction.execute(script).await?;
                 }
@@ -224,7 +201,7 @@ impl Write {
         within(self.answer_within, async {
             match self.transaction {
                 Engine::Postgres(transaction) => transaction.commit().await?,
-                Engine::Sqlite(transaction, _turn) => transaction.commit().await?,
+                Engine::Sqlite(transaction) => transaction.commit().await?,
             }
             Ok(())
         })
@@ -272,13 +249,11 @@ async fn sqlite(path: &Path, options: &Options) -> Result<Pools, Error> {
     let pool = |connections| {
         SqlitePoolOptions::new().max_connections(connections).acquire_timeout(options.answer_within)
     };
-    let one = || pool(1).after_release(|connection, _| Box::pin(is_free(connection)));
     // The writer first: it makes the file, and sets its journal mode.
-    let writer = one().connect_with(file.clone()).await?;
-    let lazy = file.clone().synchronous(SqliteSynchronous::Normal);
-    let lazy_writer = one().connect_with(lazy).await?;
+    let writer = pool(1).after_release(|connection, _| Box::pin(is_free(connection)));
+    let writer = writer.connect_with(file.clone()).await?;
     let readers = pool(options.connections_max).connect_with(file.read_only(true)).await?;
-    Ok(Pools::Sqlite { writer, lazy_writer, turn: Arc::new(Semaphore::new(1)), readers })
+    Ok(Pools::Sqlite { writer, readers })
 }
 
 /// Whether a connection that was given back can be used again. SQLite ends some transactions by itself, of which sqlx

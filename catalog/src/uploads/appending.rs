@@ -53,7 +53,7 @@ impl Uploads<'_> {
     /// [`Error::OffsetConflict`] where `offset` is given and is not the committed one; [`Error::IllegalTransition`]
     /// when it takes no more bytes; [`Error::Expired`]; [`Error::NotFound`].
     pub async fn begin_append(&self, id: UploadId, offset: Option<u64>) -> Result<Append, Error> {
-        let mut write = self.0.write_lazily().await?;
+        let mut write = self.0.write().await?;
         let upload = locked(&mut write, id).await?;
         upload.must_be_open()?;
         if let Some(offset) = offset {
@@ -131,7 +131,7 @@ impl Uploads<'_> {
 
     /// A number for the next part. It is never given again, whether the part is committed or not.
     pub async fn reserve_part(&self, id: UploadId, epoch: u64) -> Result<u64, Error> {
-        let mut write = self.0.write_lazily().await?;
+        let mut write = self.0.write().await?;
         let upload = locked_for(&mut write, id, epoch).await?;
         let sql = "UPDATE uploads SET next_part = next_part + 1, updated_ms = now_ms() WHERE id = $1";
         write.rows(sql, args![id]).await?;
