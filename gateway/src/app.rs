@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, TryStreamExt};
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
 use seekway_cache::Cache;
 use seekway_catalog::Catalog;
 use seekway_storage::ObjectStore;
@@ -35,7 +36,7 @@ use crate::respond::{self, Problem};
 use crate::routes::{self, Route};
 use crate::server::{Peer, Phase, REFUSED_METHOD, SocketMemory, WriteBuffers};
 use crate::tracked::Tracked;
-use crate::upload::{BodyError, Uploads, tus};
+use crate::upload::{Body, BodyError, Uploads, tus};
 use crate::{console, host, memory_limit, objects, openapi, videos};
 use callers::is_open_to;
 
@@ -340,6 +341,12 @@ pub(crate) trait RequestBody:
 }
 
 impl<B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static> RequestBody for B {}
+
+/// Takes the body to be read.
+pub(crate) fn taken(body: &mut Option<impl RequestBody>) -> Body {
+    let body = body.take().expect("a request is answered once");
+    Box::pin(body.into_data_stream().map_err(Into::into))
+}
 
 /// The request path of one connection, outermost first.
 pub(crate) fn service<B: RequestBody>(

@@ -1,12 +1,10 @@
 //! What is said to accounts in JSON: less than elsewhere, and never repeated in an answer, because it holds passwords.
 
-use futures_util::TryStreamExt as _;
 use http::header::HeaderMap;
-use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 
 use super::Refusal;
-use crate::app::RequestBody;
+use crate::app::{self, RequestBody};
 use crate::json::{self, Unread};
 
 /// An address, a name and a password are far less.
@@ -17,9 +15,7 @@ pub(super) async fn read<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: &mut Option<impl RequestBody>,
 ) -> Result<T, Refusal> {
-    let body = body.take().expect("a request is answered once");
-    let body = Box::pin(body.into_data_stream().map_err(Into::into));
-    let text = json::body(headers, body, BYTES_MAX).await.map_err(|why| match why {
+    let text = json::body(headers, app::taken(body), BYTES_MAX).await.map_err(|why| match why {
         Unread::NotJson => Refusal::NoJson,
         Unread::TooLong => Refusal::TooLong,
         Unread::TooSlow => Refusal::TooSlow,

@@ -2,13 +2,12 @@
 
 use std::net::IpAddr;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
 use seekway_catalog::Role;
 use seekway_storage::ObjectKey;
 
-use super::{App, Known, RequestBody};
+use super::{App, Known, RequestBody, taken};
 use crate::access::Verdict;
 use crate::accounts::{self, Accounts, Asked};
 use crate::caller::Caller;
@@ -118,9 +117,7 @@ impl App {
         let headers = request.headers();
         match (route, request.method()) {
             (Route::Video(id), &Method::PATCH) => {
-                let body = body.take().expect("a request is answered once");
-                let body = Box::pin(body.into_data_stream().map_err(Into::into));
-                videos::patch(catalog, caller, *id, headers, body).await
+                videos::patch(catalog, caller, *id, headers, taken(body)).await
             }
             (Route::Video(id), &Method::DELETE) => videos::delete(catalog, caller, *id).await,
             (Route::Video(id), _) => videos::get(catalog, caller, *id).await,
@@ -161,8 +158,7 @@ impl App {
             tus::options(uploads, response.headers_mut());
             return Ok(response);
         }
-        let body = body.take().expect("a request is answered once");
-        let body = Box::pin(body.into_data_stream().map_err(Into::into));
+        let mut body = taken(body);
         let caller = self.caller(known, request).await?;
         match caller {
             Caller::Account { role, .. } if !role.is_at_least(Role::Creator) => {
@@ -179,7 +175,7 @@ impl App {
             _ => {}
         }
         // Until it is asked for, its client may send no more than others.
-        let (phase, mut body, mut taking) = (known.phase.clone(), body, None);
+        let (phase, mut taking) = (known.phase.clone(), None);
         let body = Box::pin(stream::poll_fn(move |cx| {
             taking.get_or_insert_with(|| phase.take_upload());
             body.poll_next_unpin(cx)
