@@ -3,6 +3,7 @@
 mod accounts;
 mod away;
 mod crashes;
+mod jobs;
 mod stand;
 mod suite;
 mod uploads;
