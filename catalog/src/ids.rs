@@ -70,6 +70,10 @@ id!(
     /// A video's. It sorts by the time it was made.
     VideoId
 );
+id!(
+    /// A job's. It sorts by the time it was made.
+    JobId
+);
 
 // === impl VideoId ===
 
@@ -86,6 +90,21 @@ impl AssetId {
     /// A new one that sorts by the database's clock.
     pub(crate) fn at(now_ms: u64) -> Self {
         Self(at(now_ms))
+    }
+}
+
+// === impl JobId ===
+
+impl JobId {
+    /// A new one that sorts by the database's clock.
+    pub(crate) fn at(now_ms: u64) -> Self {
+        Self(at(now_ms))
+    }
+
+    /// A number of 32 bits that is another for each job and each `nth`, but the same each time.
+    pub(crate) fn spread(self, nth: u64) -> i64 {
+        let (_, random) = self.0.as_u64_pair();
+        i64::from(((random ^ nth).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32)
     }
 }
 

@@ -15,6 +15,7 @@ mod database;
 mod database_url;
 mod error;
 mod ids;
+mod jobs;
 mod login_attempts;
 mod outbox;
 mod schema;
@@ -35,7 +36,8 @@ pub use assets::{Asset, AssetKind, AssetState, Assets, NewAsset};
 pub use changes::{Change, Changes};
 pub use database_url::{DatabaseUrl, InvalidUrl};
 pub use error::{Error, SharedError};
-pub use ids::{AccountId, ApiKeyId, AssetId, UploadId, VideoId};
+pub use ids::{AccountId, ApiKeyId, AssetId, JobId, UploadId, VideoId};
+pub use jobs::{Failure, Job, JobState, Jobs, Lease, NewJob, Published};
 pub use login_attempts::LoginAttempts;
 pub use outbox::{Outbox, OutboxRow};
 pub use sessions::{Session, Sessions};
@@ -143,6 +145,11 @@ impl Catalog {
     /// What is being uploaded.
     pub fn uploads(&self) -> Uploads<'_> {
         Uploads(&self.database)
+    }
+
+    /// What workers are to make of videos.
+    pub fn jobs(&self) -> Jobs<'_> {
+        Jobs(&self.database)
     }
 
     /// What is to be done outside of the database because of something in it.

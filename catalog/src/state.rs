@@ -102,7 +102,7 @@ pub(crate) fn read_word<T>(row: &Row, column: &str, parse: impl Fn(&str) -> Opti
 #[cfg(test)]
 mod tests {
     use super::State;
-    use crate::{AssetState, Error, UploadState, VideoState};
+    use crate::{AssetState, Error, JobState, UploadState, VideoState};
 
     /// Every pair of states: the ways that are listed, and no other.
     fn check<S: State + std::fmt::Debug>(ways: &[(&str, &[&str])]) {
@@ -130,9 +130,17 @@ mod tests {
         ]);
         check::<VideoState>(&[
             ("uploaded", &["processing", "ready", "failed", "deleting"]),
-            ("processing", &["ready", "failed", "deleting"]),
+            ("processing", &["uploaded", "ready", "failed", "deleting"]),
             ("ready", &["processing", "deleting"]),
             ("failed", &["processing", "deleting"]),
+        ]);
+        check::<JobState>(&[
+            ("queued", &["leased", "cancelled"]),
+            ("leased", &["running", "queued", "retry", "dead", "cancelled"]),
+            ("running", &["succeeded", "queued", "retry", "dead", "cancelled"]),
+            ("retry", &["leased", "cancelled"]),
+            ("dead", &["queued"]),
+            ("cancelled", &["queued"]),
         ]);
         check::<AssetState>(&[("ready", &["deleting"])]);
     }

@@ -1,6 +1,7 @@
 //! Videos: what people uploaded, who may see it, and what happened to it.
 
 mod listing;
+mod processing;
 mod progress;
 mod record;
 
@@ -8,6 +9,8 @@ use crate::database::{Database, Write, args};
 use crate::{AccountId, Error, State as _, VideoId, changes, outbox};
 
 pub use listing::{Filter, Viewer};
+pub(crate) use processing::{give_up, publish};
+pub(crate) use progress::note as note_progress;
 pub use progress::{Phase, Progress};
 pub use record::{Access, Event, NewVideo, Patch, Source, Video, VideoState, Visibility};
 
@@ -181,11 +184,11 @@ pub(crate) async fn insert(
 }
 
 /// The video, which nobody else changes until `write` ends.
-async fn locked(write: &mut Write, id: VideoId) -> Result<Video, Error> {
+pub(crate) async fn locked(write: &mut Write, id: VideoId) -> Result<Video, Error> {
     Video::from_row(&write.row("SELECT * FROM videos WHERE id = $1 FOR UPDATE", args![id]).await?)
 }
 
-async fn transition(
+pub(crate) async fn transition(
     write: &mut Write,
     video: &Video,
     next: VideoState,

@@ -50,20 +50,26 @@ impl Videos<'_> {
     /// [`Error::Conflict`] when the video is not being processed.
     pub async fn set_progress(&self, id: VideoId, progress: Progress) -> Result<i64, Error> {
         let mut write = self.0.write().await?;
-        if locked(&mut write, id).await?.state != VideoState::Processing {
-            return Err(Error::Conflict("only a video that is being processed makes progress"));
-        }
-        let sql = "UPDATE videos SET progress_phase = $2, progress_percent = $3, progress_speed_milli = $4, \
-                   progress_eta_seconds = $5 WHERE id = $1";
-        let Progress { phase, percent, speed_milli, eta_seconds } = progress;
-        let percent = i64::from(percent.min(100));
-        let (speed, eta) = (speed_milli.map(i64::from), eta_seconds.map(i64::from));
-        write.rows(sql, args![id, phase, percent, speed, eta]).await?;
-        let number = happened(&mut write, id, PROGRESS, "").await?;
-        forget(&mut write, id, number).await?;
+        let number = note(&mut write, id, progress).await?;
         write.commit().await?;
         Ok(number)
     }
+}
+
+/// See [`Videos::set_progress`].
+pub(crate) async fn note(write: &mut Write, id: VideoId, progress: Progress) -> Result<i64, Error> {
+    if locked(write, id).await?.state != VideoState::Processing {
+        return Err(Error::Conflict("only a video that is being processed makes progress"));
+    }
+    let sql = "UPDATE videos SET progress_phase = $2, progress_percent = $3, progress_speed_milli = $4, \
+               progress_eta_seconds = $5 WHERE id = $1";
+    let Progress { phase, percent, speed_milli, eta_seconds } = progress;
+    let percent = i64::from(percent.min(100));
+    let (speed, eta) = (speed_milli.map(i64::from), eta_seconds.map(i64::from));
+    write.rows(sql, args![id, phase, percent, speed, eta]).await?;
+    let number = happened(write, id, PROGRESS, "").await?;
+    forget(write, id, number).await?;
+    Ok(number)
 }
 
 /// Deletes the events before `number` that told of progress. That one has to be there already, so that no number is

@@ -22,7 +22,7 @@ states! {
     }
     ways {
         Uploaded => Processing | Ready | Failed | Deleting,
-        Processing => Ready | Failed | Deleting,
+        Processing => Uploaded | Ready | Failed | Deleting,
         Ready => Processing | Deleting,
         Failed => Processing | Deleting,
     }
@@ -93,6 +93,10 @@ pub struct Video {
     pub problem: Option<String>,
     /// How far workers are, once one of them has said so.
     pub progress: Option<Progress>,
+    /// Below which keys lies what was made of it.
+    pub published_prefix: Option<String>,
+    /// What lies there, as JSON.
+    pub published: Option<String>,
     /// When it was added.
     pub created_ms: i64,
     /// When it last changed.
@@ -165,6 +169,8 @@ impl Video {
             probe: row.get("probe")?,
             problem: row.get("problem")?,
             progress: Progress::from_row(row)?,
+            published_prefix: row.get("published_prefix")?,
+            published: row.get("published")?,
             created_ms: row.get("created_ms")?,
             updated_ms: row.get("updated_ms")?,
         })

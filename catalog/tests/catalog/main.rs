@@ -3,6 +3,7 @@
 mod accounts;
 mod away;
 mod crashes;
+mod jobs;
 mod quotas;
 mod stand;
 mod suite;

@@ -1,7 +1,7 @@
 //! What both engines promise. One function per promise; each keeps to rows of its own.
 
 use crate::stand::Stand;
-use crate::{accounts, quotas, uploads, videos};
+use crate::{accounts, jobs, quotas, uploads, videos};
 
 /// Tries every promise, in turn, so that a failure names the first one that is broken.
 pub(crate) async fn conformance(stand: &Stand) {
@@ -34,6 +34,14 @@ pub(crate) async fn conformance(stand: &Stand) {
         videos::an_account_votes_once,
         videos::what_is_to_be_done_is_claimed_by_one,
         videos::the_change_feed_skips_nothing,
+        jobs::a_job_goes_from_queued_to_published,
+        jobs::many_who_claim_get_each_job_once,
+        jobs::what_matters_more_is_claimed_first,
+        jobs::only_the_newest_attempt_counts,
+        jobs::a_lease_that_is_not_renewed_is_over,
+        jobs::failures_are_tried_again_by_what_they_are,
+        jobs::a_job_can_be_given_up_and_tried_again,
+        jobs::what_was_published_stays_until_there_is_better,
         accounts::an_address_has_one_account,
         accounts::sessions_end,
         accounts::api_keys_can_be_revoked,

@@ -1,0 +1,241 @@
+//! What jobs promise.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use seekway_catalog::{
+    Catalog, Error, Failure, Job, JobId, JobState, NewJob, Phase, Progress, Published, VideoId, VideoState,
+    Videos,
+};
+use tokio::time::sleep;
+
+use crate::stand::{Stand, new_video};
+use crate::videos::video;
+
+/// Longer than any test.
+const LEASE_MS: i64 = 600_000;
+
+/// More urgent than what other promises left behind, so that a claim finds it.
+fn urgent(video: VideoId, priority: i32) -> NewJob {
+    NewJob { video, profile: "default".to_owned(), rendition: None, priority }
+}
+
+async fn job(catalog: &Catalog, key: &str, priority: i32) -> (VideoId, JobId) {
+    let video = video(catalog, None, new_video(key, 1)).await;
+    (video, catalog.jobs().add(&urgent(video, priority)).await.expect("adds"))
+}
+
+async fn claim(catalog: &Catalog, id: JobId) -> Job {
+    let job = catalog.jobs().claim("a worker", LEASE_MS).await.expect("claims").expect("there is one");
+    assert_eq!(job.id, id);
+    job
+}
+
+fn outputs() -> Published {
+    Published { outputs: "{}".to_owned() }
+}
+
+/// What the outbox has of a topic, which is no longer there then.
+async fn told(catalog: &Catalog, topic: &str) -> Vec<String> {
+    let rows = catalog.outbox().claim(topic, 1000, LEASE_MS).await.expect("claims");
+    for row in &rows {
+        catalog.outbox().done(row).await.expect("done");
+    }
+    rows.into_iter().map(|row| row.payload).collect()
+}
+
+pub(crate) async fn a_job_goes_from_queued_to_published(stand: &Stand) {
+    let (catalog, jobs) = (&stand.catalog, stand.catalog.jobs());
+    told(catalog, seekway_catalog::Jobs::READY).await;
+    let (video, id) = job(catalog, "jobs/whole", 100).await;
+    assert_eq!(told(catalog, seekway_catalog::Jobs::READY).await, [id.to_string()]);
+    let claimed = claim(catalog, id).await;
+    assert_eq!((claimed.state, claimed.attempt), (JobState::Leased, 1));
+    assert!(claimed.leased_until_ms.expect("leased") > claimed.now_ms);
+    jobs.start(id, 1).await.expect("starts");
+    assert_eq!(catalog.videos().get(video).await.expect("finds").state, VideoState::Processing);
+    let progress =
+        Progress { phase: Phase::Transcoding, percent: 40, speed_milli: Some(1500), eta_seconds: Some(9) };
+    jobs.set_progress(id, 1, progress).await.expect("notes");
+    assert_eq!(catalog.videos().get(video).await.expect("finds").progress, Some(progress));
+    assert!(!jobs.renew(id, 1, LEASE_MS).await.expect("renews").is_cancelled);
+    jobs.succeed(id, 1, &outputs()).await.expect("publishes");
+    let done = catalog.videos().get(video).await.expect("finds");
+    assert_eq!((done.state, done.progress), (VideoState::Ready, None));
+    assert_eq!(done.published_prefix, Some(claimed.prefix()));
+    assert_eq!(jobs.get(id).await.expect("finds").state, JobState::Succeeded);
+    assert_eq!(jobs.of_video(video).await.expect("lists").len(), 1);
+    let events = catalog.videos().events_after(video, 0, 100).await.expect("lists");
+    let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds, ["uploaded", "processing", "ready"], "progress is {} no more", Videos::PROGRESS);
+    assert!(matches!(jobs.fail(id, 1, Failure::Input, "late", None).await, Err(Error::Superseded)));
+}
+
+pub(crate) async fn many_who_claim_get_each_job_once(stand: &Stand) {
+    let catalog = &stand.catalog;
+    let mut made = HashSet::new();
+    for nth in 0..20 {
+        made.insert(job(catalog, &format!("jobs/many/{nth}"), 90).await.1);
+    }
+    let others = [stand.another().await, stand.another().await];
+    let workers = (0..8).map(|nth| {
+        let catalog = others.get(nth % 3).unwrap_or(catalog);
+        let (mut claimed, made) = (Vec::new(), &made);
+        async move {
+            while claimed.len() < made.len()
+                && let Some(job) =
+                    catalog.jobs().claim(&format!("worker {nth}"), LEASE_MS).await.expect("claims")
+                && made.contains(&job.id)
+            {
+                claimed.push(job.id);
+            }
+            claimed
+        }
+    });
+    let claimed: Vec<_> = join_all(workers).await.into_iter().flatten().collect();
+    assert_eq!(claimed.len(), made.len());
+    assert_eq!(claimed.into_iter().collect::<HashSet<_>>(), made);
+}
+
+pub(crate) async fn what_matters_more_is_claimed_first(stand: &Stand) {
+    let catalog = &stand.catalog;
+    let (_, later) = job(catalog, "jobs/later", 70).await;
+    let (_, soon) = job(catalog, "jobs/soon", 80).await;
+    let (_, after) = job(catalog, "jobs/after", 80).await;
+    for expected in [soon, after, later] {
+        claim(catalog, expected).await;
+    }
+}
+
+pub(crate) async fn only_the_newest_attempt_counts(stand: &Stand) {
+    let (catalog, jobs) = (&stand.catalog, stand.catalog.jobs());
+    let (video, id) = job(catalog, "jobs/zombie", 100).await;
+    let first = claim(catalog, id).await;
+    jobs.start(id, 1).await.expect("starts");
+    told(catalog, seekway_catalog::Jobs::LEFT).await;
+    jobs.release(id, 1).await.expect("gives it back");
+    assert_eq!(told(catalog, seekway_catalog::Jobs::LEFT).await, [first.prefix()]);
+    let second = claim(catalog, id).await;
+    assert_eq!((second.attempt, second.failures, second.interruptions), (2, 0, 0));
+    assert_ne!(first.prefix(), second.prefix());
+    for late in [
+        jobs.start(id, 1).await,
+        jobs.renew(id, 1, LEASE_MS).await.map(drop),
+        jobs.succeed(id, 1, &outputs()).await,
+        jobs.fail(id, 1, Failure::Input, "x", None).await.map(drop),
+        jobs.release(id, 1).await,
+        jobs.cancelled(id, 1).await,
+    ] {
+        assert!(matches!(late, Err(Error::Superseded)), "{late:?}");
+    }
+    assert!(matches!(jobs.succeed(id, 2, &outputs()).await, Err(Error::IllegalTransition { .. })));
+    jobs.start(id, 2).await.expect("the video is being processed already");
+    jobs.succeed(id, 2, &outputs()).await.expect("publishes");
+    assert_eq!(catalog.videos().get(video).await.expect("finds").published_prefix, Some(second.prefix()));
+}
+
+pub(crate) async fn a_lease_that_is_not_renewed_is_over(stand: &Stand) {
+    let (catalog, jobs) = (&stand.catalog, stand.catalog.jobs());
+    let (_, id) = job(catalog, "jobs/lease", 100).await;
+    let short = jobs.claim("a worker", 1).await.expect("claims").expect("there is one");
+    assert_eq!(short.id, id);
+    sleep(Duration::from_millis(5)).await;
+    // Late, but nobody else has it.
+    jobs.renew(id, 1, 1).await.expect("renews");
+    sleep(Duration::from_millis(5)).await;
+    let other = stand.another().await;
+    let here = catalog.jobs();
+    let there = other.jobs();
+    let (one, two) = tokio::join!(here.expire(100), there.expire(100));
+    let expired = [one.expect("looks"), two.expect("looks")].concat();
+    assert_eq!(expired.iter().filter(|job| job.id == id).count(), 1, "one of them says so");
+    assert!(matches!(jobs.renew(id, 1, LEASE_MS).await, Err(Error::Superseded)));
+    let left = jobs.get(id).await.expect("finds");
+    assert_eq!((left.state, left.interruptions), (JobState::Retry, 1));
+    assert_eq!(left.problem.as_deref(), Some("The worker vanished."));
+    assert_eq!(claim(catalog, id).await.attempt, 2);
+}
+
+pub(crate) async fn failures_are_tried_again_by_what_they_are(stand: &Stand) {
+    let (catalog, jobs) = (&stand.catalog, stand.catalog.jobs());
+    // How often each is tried before it is dead, and whether there are pauses.
+    for (failure, tries, pauses) in [
+        (Failure::Input, 1, false),
+        (Failure::Memory, 2, true),
+        (Failure::Infrastructure, 6, true),
+        (Failure::Interrupted, 10, false),
+    ] {
+        let (video, id) = job(catalog, &format!("jobs/{}", failure.as_str()), 100).await;
+        let mut pause = 0;
+        for attempt in 1..=tries {
+            let left = jobs.get(id).await.expect("finds");
+            assert_eq!(left.due_ms > left.now_ms, pauses && attempt > 1, "{failure:?} {attempt}");
+            let waits = (left.due_ms - left.now_ms).max(0);
+            assert!(waits >= pause, "ever longer");
+            pause = waits / 2;
+            if left.due_ms > left.now_ms {
+                jobs.hurry(id).await.expect("is due");
+            }
+            claim(catalog, id).await;
+            jobs.start(id, attempt).await.expect("starts");
+            let state = jobs.fail(id, attempt, failure, "It went wrong.", Some("the log")).await;
+            let expected = if attempt == tries { JobState::Dead } else { JobState::Retry };
+            assert_eq!(state.expect("fails"), expected, "{failure:?} {attempt}");
+        }
+        let dead = jobs.get(id).await.expect("finds");
+        assert_eq!((dead.failure, dead.log.as_deref()), (Some(failure), Some("the log")));
+        let video = catalog.videos().get(video).await.expect("finds");
+        assert_eq!((video.state, video.problem.as_deref()), (VideoState::Failed, Some("It went wrong.")));
+    }
+}
+
+pub(crate) async fn a_job_can_be_given_up_and_tried_again(stand: &Stand) {
+    let (catalog, jobs) = (&stand.catalog, stand.catalog.jobs());
+    let (_, id) = job(catalog, "jobs/cancelled", 100).await;
+    assert_eq!(jobs.cancel(id).await.expect("cancels"), JobState::Cancelled);
+    assert_eq!(jobs.cancel(id).await.expect("does nothing"), JobState::Cancelled);
+    jobs.redrive(id).await.expect("is tried again");
+    assert!(matches!(jobs.redrive(id).await, Err(Error::IllegalTransition { .. })));
+    claim(catalog, id).await;
+    jobs.start(id, 1).await.expect("starts");
+    assert_eq!(jobs.cancel(id).await.expect("asks"), JobState::Running);
+    assert!(jobs.renew(id, 1, LEASE_MS).await.expect("renews").is_cancelled);
+    jobs.cancelled(id, 1).await.expect("stops");
+    let job = jobs.get(id).await.expect("finds");
+    assert_eq!(job.state, JobState::Cancelled);
+    assert_eq!(catalog.videos().get(job.video).await.expect("finds").state, VideoState::Uploaded);
+    // One whose worker vanishes is cancelled all the same.
+    jobs.redrive(id).await.expect("is tried again");
+    jobs.claim("a worker", 1).await.expect("claims").expect("there is one");
+    jobs.cancel(id).await.expect("asks");
+    sleep(Duration::from_millis(5)).await;
+    jobs.expire(100).await.expect("looks");
+    assert_eq!(jobs.get(id).await.expect("finds").state, JobState::Cancelled);
+}
+
+pub(crate) async fn what_was_published_stays_until_there_is_better(stand: &Stand) {
+    let (catalog, jobs) = (&stand.catalog, stand.catalog.jobs());
+    let (video, first) = job(catalog, "jobs/again", 100).await;
+    let before = claim(catalog, first).await;
+    jobs.start(first, 1).await.expect("starts");
+    jobs.succeed(first, 1, &outputs()).await.expect("publishes");
+    let second = jobs.add(&urgent(video, 100)).await.expect("adds");
+    claim(catalog, second).await;
+    jobs.start(second, 1).await.expect("starts");
+    jobs.fail(second, 1, Failure::Input, "It went wrong.", None).await.expect("fails");
+    let ready = catalog.videos().get(video).await.expect("finds");
+    assert_eq!((ready.state, ready.published_prefix), (VideoState::Ready, Some(before.prefix())));
+    jobs.redrive(second).await.expect("is tried again");
+    told(catalog, seekway_catalog::Jobs::LEFT).await;
+    let after = claim(catalog, second).await;
+    jobs.start(second, 2).await.expect("starts");
+    jobs.succeed(second, 2, &outputs()).await.expect("publishes");
+    assert_eq!(told(catalog, seekway_catalog::Jobs::LEFT).await, [before.prefix()]);
+    assert_eq!(catalog.videos().get(video).await.expect("finds").published_prefix, Some(after.prefix()));
+    // A video that is being deleted is nobody's work.
+    let third = jobs.add(&urgent(video, 100)).await.expect("adds");
+    claim(catalog, third).await;
+    catalog.videos().delete(video).await.expect("deletes");
+    assert!(matches!(jobs.start(third, 1).await, Err(Error::NotFound)));
+}

@@ -1,0 +1,1 @@
+//! Doorbells: how workers hear that there may be a job. The catalog alone knows whether there is.

@@ -1,0 +1,3 @@
+//! The transcode worker.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! From the fragmented MP4 files that ffmpeg wrote to what players play.
