@@ -15,9 +15,11 @@ use seekway_catalog::{Catalog, Error, Options, Visibility};
 use seekway_storage::ObjectStore;
 
 use crate::accounts::AdminCommand;
+use seekway_settings::Configuration;
+
 use crate::config::{Config, Stop, StorageBackend};
 use crate::metrics::Metrics;
-use crate::store;
+use crate::server::open_store;
 use doctor::{Doctor, Mend};
 use import::{Import, Imported};
 
@@ -256,12 +258,12 @@ fn config(settings: impl IntoIterator<Item = OsString>) -> Result<Config, Failur
     let args = std::iter::once(OsString::from("gateway")).chain(settings);
     Config::from_args(args, |name| std::env::var_os(name)).map_err(|stop| match stop {
         Stop::Shown(help) => Failure::Usage(help.to_string()),
-        Stop::Wrong(why) => Failure::Usage(why),
+        Stop::Wrong { line, .. } => Failure::Usage(line),
     })
 }
 
 async fn open(config: &Config) -> Result<(Catalog, Arc<dyn ObjectStore>), Failure> {
-    let store = store::connect(config, &Arc::new(Metrics::new())).await;
+    let store = open_store(config, &Arc::new(Metrics::new())).await;
     let store = store.map_err(|error| Failure::Usage(error.to_string()))?;
     let url = config.database.url();
     let catalog = Catalog::open(&url, &Options::default()).await;

@@ -3,32 +3,24 @@
 mod accounts;
 mod cache;
 mod clients;
-mod command_line;
-mod database;
 mod delivery;
 mod listeners;
-mod storage;
 mod uploads;
 mod values;
 
 use clap::{Parser, ValueEnum};
+use seekway_settings::command_line::Environment;
+use seekway_settings::{Configuration, LogSettings, Settings};
 
 use cache::CacheSettings;
-use command_line::Settings;
-use values::log_filter;
 
 pub use accounts::AccountSettings;
 pub use clients::ClientSettings;
-pub use command_line::Stop;
-pub use database::DatabaseSettings;
 pub use delivery::{DeliverySettings, Listing};
 pub use listeners::ListenerSettings;
-pub(crate) use storage::FALLBACKS_MAX;
-pub use storage::{StorageBackend, StorageSettings};
+pub use seekway_settings::{DatabaseSettings, Stop, StorageBackend, StorageSettings};
 pub use uploads::UploadSettings;
-pub use values::Fallback;
 
-const LOGS: &str = "Logs";
 /// How much is gathered in the process for clients' sockets, as a fraction of what they share in the kernel.
 const WRITE_BUFFERS_FRACTION: usize = 8;
 /// How much uploads by HTTP/2 may have sent before it is read, as a fraction of what their parts may take.
@@ -73,14 +65,13 @@ pub struct Config {
     #[command(flatten)]
     pub accounts: AccountSettings,
 
-    /// What is logged to stderr: a level, or a filter such as `info,seekway_cache=debug`
-    #[arg(long, env = "SEEKWAY_LOG", value_name = "FILTER", default_value = "info")]
-    #[arg(value_parser = log_filter, help_heading = LOGS)]
-    pub log: String,
+    /// What is logged.
+    #[command(flatten)]
+    pub logs: LogSettings,
 
     /// Which requests are logged: errors and slow ones, all, or none
     #[arg(long, env = "SEEKWAY_ACCESS_LOG", value_name = "WHICH", default_value = "errors")]
-    #[arg(help_heading = LOGS)]
+    #[arg(help_heading = seekway_settings::logs::LOGS)]
     pub access_log: AccessLog,
 }
 
@@ -159,9 +150,13 @@ impl Config {
         let is_open = |whom| whom != Listing::Nobody;
         self.database.is_chosen() || is_open(self.uploads_open_to()) || is_open(self.accounts_open_to())
     }
+}
 
-    /// What no setting can know alone.
-    fn check(&self, settings: &Settings) -> Result<(), Stop> {
+impl Configuration for Config {
+    const PROGRAM: &'static str = "gateway";
+
+    fn check(&mut self, settings: &Settings, env: &Environment) -> Result<(), Stop> {
+        self.storage.s3_credentials = settings.credentials(env)?;
         self.storage.check(settings)?;
         self.listeners.check(settings)?;
         self.clients.check(settings)?;

@@ -3,8 +3,7 @@
 //! In the order in which a request meets them: `server` (listeners, threads, connections), [`framing`] (what is
 //! a request at all), `app` (route, method, what every answer has in common), `admission` and [`clients`] (who
 //! asks, and may it), [`routes`], [`delivery`] (ranges, conditions, bodies),
-//! [`respond`] (problems), `access_log`. [`config`] is what an operator can set, `store` opens the object
-//! store that it names.
+//! [`respond`] (problems), `access_log`. [`config`] is what an operator can set.
 
 mod access;
 mod access_log;
@@ -31,11 +30,11 @@ mod request_ids;
 pub mod respond;
 pub mod routes;
 mod server;
-mod store;
 mod tracked;
 mod upload;
 mod videos;
 
 pub use commands::run as run_command;
 pub use config::Config;
+pub use seekway_settings::Configuration;
 pub use server::{Gateway, StartError, TlsError};

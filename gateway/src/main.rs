@@ -1,13 +1,12 @@
 //! The gateway's command line.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use seekway_gateway::{Config, Gateway};
+use seekway_settings::{Configuration, logs};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
 
 /// `EX_USAGE` of sysexits.h: the configuration is wrong, so starting again will not help.
 const EXIT_USAGE: u8 = 64;
@@ -22,7 +21,7 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(message) => return message.exit(),
     };
-    log_to_stderr(&config.log);
+    logs::to_stderr(&config.logs.log);
     raise_descriptor_limit();
     // Before it serves: whoever asks it to end as soon as it does must be heard.
     let mut signals = Signals::new();
@@ -52,13 +51,6 @@ fn main() -> ExitCode {
     gateway.join();
     info!("stopped");
     ExitCode::SUCCESS
-}
-
-/// Human on a terminal, JSON where a machine reads.
-fn log_to_stderr(filter: &str) {
-    let filter = EnvFilter::new(filter);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() { log.init() } else { log.json().flatten_event(true).init() }
 }
 
 /// Each client is a descriptor, and each local file being read another.

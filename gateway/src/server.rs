@@ -39,10 +39,12 @@ use tracing::{info, warn};
 use crate::app::{App, Surface};
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::store::{self, StoreError};
 use crate::videos::Deletions;
 use accept::{Lane, Listener, accept, bind};
 use connection::Worker;
+use seekway_settings::store::{self, Opened, StoreError};
+use seekway_storage::ObjectStore;
+use seekway_storage::measured::Observer;
 
 pub(crate) use checked_heads::REFUSED_METHOD;
 pub(crate) use connection::Peer;
@@ -234,13 +236,26 @@ impl Drop for Gateway {
 /// What requests reach, by the configuration.
 pub(crate) async fn open(config: &Config) -> Result<Arc<App>, StartError> {
     let metrics = Arc::new(Metrics::new());
-    let store = store::connect(config, &metrics).await?;
+    let store = open_store(config, &metrics).await?;
     if config.cache().redis.is_some() && store.head_is_cheap() {
         warn!("REDIS_URL is not used with a local folder, which is nearer than Redis");
     }
     let cache = Cache::new(store.clone(), config.cache()).map_err(StartError::Redis)?;
     let catalog = if config.has_catalog() { Some(database(config).await?) } else { None };
     Ok(Arc::new(App::new(config, cache, store, metrics, catalog)))
+}
+
+/// The store; `metrics` are told of what it is asked.
+pub(crate) async fn open_store(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    let observer: Arc<dyn Observer> = metrics.clone();
+    let opened = store::open(&config.storage, &observer).await?;
+    if let Opened::S3(origin) = &opened {
+        metrics.watch(origin.clone());
+    }
+    Ok(opened.store())
 }
 
 async fn database(config: &Config) -> Result<Catalog, StartError> {

@@ -2,8 +2,8 @@
 
 use seekway_cache::{MetadataPolicy, RedisConfig, RedisUrl, Segmentation};
 
-use super::command_line::{Settings, Stop};
 use super::values::{in_memory, limit, period, segment_bytes, short_limit, size};
+use seekway_settings::{Settings, Stop};
 
 /// Fewer segments than this in memory or budget and one reader's window would push out another's.
 const SEGMENTS_MIN: u64 = 16;

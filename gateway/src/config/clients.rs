@@ -1,9 +1,9 @@
 //! Settings about who clients are and how much each may have.
 
-use super::command_line::{Settings, Stop};
 use super::values::{boolean, number, size};
 use crate::clients::TrustedProxies;
 use crate::clients::limits::Limits;
+use seekway_settings::{Settings, Stop};
 
 pub(super) const CLIENTS: &str = "Clients";
 

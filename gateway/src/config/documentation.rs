@@ -4,14 +4,15 @@ use std::fmt::Write;
 use std::path::Path;
 
 use clap::CommandFactory;
+use seekway_settings::database::DATABASE;
+use seekway_settings::logs::LOGS;
+use seekway_settings::storage::STORAGE;
 
 use super::accounts::ACCOUNTS;
 use super::cache::CACHE;
 use super::clients::CLIENTS;
-use super::database::DATABASE;
 use super::delivery::DELIVERY;
 use super::listeners::LISTENERS;
-use super::storage::STORAGE;
 use super::uploads::UPLOADS;
 use super::*;
 

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use super::command_line::{Settings, Stop};
 use super::values::{address, in_memory, limit, number, period, size_in};
 use crate::server::TlsFiles;
+use seekway_settings::{Settings, Stop};
 
 pub(super) const LISTENERS: &str = "Listeners and connections";
 

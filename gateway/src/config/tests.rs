@@ -6,6 +6,8 @@ use std::time::Duration;
 use http::HeaderValue;
 use seekway_storage::origin::Hedging;
 
+use seekway_settings::values::Fallback;
+
 use super::*;
 use crate::delivery::cors::AllowOrigin;
 
@@ -23,7 +25,7 @@ fn config(args: &[&str], env: &[(&str, &str)]) -> Config {
 #[track_caller]
 fn line(args: &[&str], env: &[(&str, &str)]) -> String {
     match read(args, env) {
-        Err(stop @ Stop::Wrong(_)) => {
+        Err(stop @ Stop::Wrong { .. }) => {
             let line = stop.to_string();
             assert!(!line.contains('\n') && line.starts_with("gateway: "), "{line:?}");
             assert_eq!(format!("{:?}", stop.exit()), format!("{:?}", std::process::ExitCode::from(64)));
@@ -315,7 +317,7 @@ fn a_value_that_is_no_text_is_one_line() {
     use std::os::unix::ffi::OsStringExt;
     let invalid = OsString::from_vec(vec![0xff]);
     let stop = Config::from_args(["gateway"], |name| (name == "S3_BUCKET").then(|| invalid.clone()));
-    assert!(matches!(stop, Err(Stop::Wrong(line)) if !line.contains('\n')));
+    assert!(matches!(stop, Err(Stop::Wrong { line, .. }) if !line.contains('\n')));
 }
 
 #[test]
@@ -402,6 +404,6 @@ fn a_mistyped_log_level_is_refused() {
         wrong("--log", "SEEKWAY_LOG", value, allowed);
     }
     for value in ["info", "off", "DEBUG", "warn,seekway_cache=trace", "[request]=debug"] {
-        assert_eq!(config(&[], &[("SEEKWAY_LOG", value)]).log, value);
+        assert_eq!(config(&[], &[("SEEKWAY_LOG", value)]).logs.log, value);
     }
 }

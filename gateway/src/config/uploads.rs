@@ -6,11 +6,11 @@ use bytesize::ByteSize;
 use seekway_catalog::{Purpose, Quota};
 
 use super::Listing;
-use super::command_line::{Settings, Stop};
 use super::delivery::ListingMode;
 use super::values::{in_memory, limit, number, size, size_in};
 use crate::upload::Container;
 use crate::upload::parts::{PART_BYTES, part_bytes_max};
+use seekway_settings::{Settings, Stop};
 
 pub(super) const UPLOADS: &str = "Uploads";
 

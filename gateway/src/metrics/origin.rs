@@ -9,7 +9,7 @@ use seekway_storage::origin::EndpointState;
 use super::labels::Label;
 use super::table::{Counter, Durations, Gauge, Table};
 use super::{Metrics, Now};
-use crate::store::ENDPOINTS;
+use seekway_settings::store::ENDPOINTS;
 
 /// The origin's numbers.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use seekway_cache::Stats;
-use seekway_gateway::{Config, Gateway};
+use seekway_gateway::{Config, Configuration, Gateway};
 use seekway_loadtests::gateway::{Gateway as Process, Launch};
 use seekway_loadtests::origin::{Object, Origin, Shape};
 use seekway_loadtests::pattern;

@@ -6,13 +6,14 @@ use clap::ValueEnum;
 use seekway_storage::origin::{Hedging, Policy};
 use seekway_storage::s3::StaticCredentials;
 
-use super::command_line::{Settings, Stop};
-use super::values::{Fallback, HedgeAfter, boolean, endpoint, limit, name, number};
+use crate::command_line::{Settings, Stop};
+use crate::values::{Fallback, HedgeAfter, boolean, endpoint, limit, name, number};
 
 /// Each more is one more wait for a client when all fail.
-pub(crate) const FALLBACKS_MAX: usize = 3;
+pub const FALLBACKS_MAX: usize = 3;
 
-pub(super) const STORAGE: &str = "Storage";
+/// The heading of these settings.
+pub const STORAGE: &str = "Storage";
 
 /// Where objects are, and how they are asked for.
 #[derive(Debug, Clone, clap::Args)]
@@ -110,13 +111,13 @@ pub enum StorageBackend {
 
 impl StorageSettings {
     /// The store to use: what is set, else S3 if there is a bucket.
-    pub(super) fn backend(&self) -> StorageBackend {
+    pub fn backend(&self) -> StorageBackend {
         let guess = if self.s3_bucket.is_some() { StorageBackend::S3 } else { StorageBackend::Local };
         self.storage_backend.unwrap_or(guess)
     }
 
     /// Connections to S3, of all buckets together.
-    pub(super) fn connections_max(&self) -> usize {
+    pub fn connections_max(&self) -> usize {
         self.s3_requests_max.saturating_mul(1 + self.s3_fallback.len())
     }
 
@@ -132,13 +133,13 @@ impl StorageSettings {
     }
 
     /// Which store the objects are from, the same on all replicas.
-    pub(super) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         let endpoint = self.s3_endpoint.as_deref().unwrap_or("aws");
         format!("{endpoint}/{}", self.s3_bucket.as_deref().unwrap_or_default())
     }
 
     /// S3 needs a bucket, and fallbacks something to fall back from.
-    pub(super) fn check(&self, settings: &Settings) -> Result<(), Stop> {
+    pub fn check(&self, settings: &Settings) -> Result<(), Stop> {
         if self.backend() == StorageBackend::S3 && self.s3_bucket.is_none() {
             return Err(settings.wrong("s3_bucket", "the s3 backend needs the name of a bucket"));
         }

@@ -2,7 +2,8 @@
 
 use seekway_catalog::DatabaseUrl;
 
-pub(super) const DATABASE: &str = "Database";
+/// The heading of these settings.
+pub const DATABASE: &str = "Database";
 
 /// Where accounts, videos and uploads are kept.
 #[derive(Debug, Clone, clap::Args)]
@@ -20,12 +21,12 @@ const EMBEDDED: &str = "sqlite:./data/seekway.db";
 
 impl DatabaseSettings {
     /// Whether somebody has chosen one.
-    pub(crate) fn is_chosen(&self) -> bool {
+    pub fn is_chosen(&self) -> bool {
         self.database_url.is_some()
     }
 
     /// The one to use, if one is used.
-    pub(crate) fn url(&self) -> DatabaseUrl {
+    pub fn url(&self) -> DatabaseUrl {
         self.database_url.clone().unwrap_or_else(|| EMBEDDED.parse().expect("a URL of ours"))
     }
 }

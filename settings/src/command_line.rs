@@ -1,4 +1,4 @@
-//! From arguments and environment to a [`Config`], or to the one line that says what is wrong.
+//! From arguments and environment to a [`Configuration`], or to the one line that says what is wrong.
 //!
 //! The environment is handed in and becomes arguments, rather than being read by clap: so an empty variable
 //! counts as unset, and tests need not change the process they run in.
@@ -10,54 +10,37 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
-
+use clap::{ArgMatches, Command, Parser};
 use seekway_storage::s3::StaticCredentials;
-
-use super::Config;
 
 /// `EX_USAGE` of sysexits.h: the configuration is wrong, so starting again will not help.
 const EXIT_USAGE: u8 = 64;
 
-/// Why there is no [`Config`].
-#[derive(Debug)]
-pub enum Stop {
-    /// `--help` or `--version`: the answer is shown, and that is all.
-    Shown(clap::Error),
-    /// A setting is wrong. One line for stderr, which names the setting.
-    Wrong(String),
-}
+/// All settings of a program.
+pub trait Configuration: Parser {
+    /// The program's name, which begins its errors.
+    const PROGRAM: &'static str;
 
-/// A flag and its environment variable.
-struct Setting {
-    id: String,
-    long: String,
-    env: String,
-}
+    /// What no setting can know alone, and what is no flag.
+    ///
+    /// # Errors
+    /// [`Settings::wrong`].
+    fn check(&mut self, settings: &Settings, env: &Environment) -> Result<(), Stop>;
 
-/// What is known about the settings while they are read.
-pub(super) struct Settings {
-    all: Vec<Setting>,
-    matches: ArgMatches,
-}
-
-// === impl Config ===
-
-impl Config {
     /// The configuration of this process.
-    pub fn from_process() -> Result<Self, Stop> {
+    fn from_process() -> Result<Self, Stop> {
         Self::from_args(std::env::args_os(), |name| std::env::var_os(name))
     }
 
     /// The configuration that `args` (the program's name first) and the environment `env` make; an argument
     /// wins over a variable.
-    pub fn from_args<A: Into<OsString>>(
+    fn from_args<A: Into<OsString>>(
         args: impl IntoIterator<Item = A>,
         env: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, Stop> {
         let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-        let (command, all) = command();
-        let stop = |error| Stop::new(error, &all);
+        let (command, all) = command::<Self>();
+        let stop = |error| Stop::new(Self::PROGRAM, error, &all);
         let given = command.clone().try_get_matches_from(&args).map_err(stop)?;
         // Before the rest, since a `--` may end the arguments.
         let mut with_env: Vec<OsString> = args.iter().take(1).cloned().collect();
@@ -72,17 +55,47 @@ impl Config {
         with_env.extend(args.into_iter().skip(1));
         let matches = command.try_get_matches_from(with_env).map_err(stop)?;
         let mut config = Self::from_arg_matches(&matches).map_err(stop)?;
-        config.storage.s3_credentials = credentials(env)?;
-        config.check(&Settings { all, matches })?;
+        config.check(&Settings { program: Self::PROGRAM, all, matches }, &env)?;
         Ok(config)
     }
 }
 
+/// What a process was given beside its arguments.
+pub type Environment<'e> = dyn Fn(&str) -> Option<OsString> + 'e;
+
+/// Why there is no [`Configuration`].
+#[derive(Debug)]
+pub enum Stop {
+    /// `--help` or `--version`: the answer is shown, and that is all.
+    Shown(clap::Error),
+    /// A setting is wrong.
+    Wrong {
+        /// Whose setting.
+        program: &'static str,
+        /// One line for stderr, which names the setting.
+        line: String,
+    },
+}
+
+/// A flag and its environment variable.
+struct Setting {
+    id: String,
+    long: String,
+    env: String,
+}
+
+/// What is known about the settings while they are read.
+pub struct Settings {
+    program: &'static str,
+    all: Vec<Setting>,
+    matches: ArgMatches,
+}
+
 /// The command without clap's own reading of the environment, and the names that this removes, kept in the
 /// help.
-fn command() -> (Command, Vec<Setting>) {
+fn command<C: Configuration>() -> (Command, Vec<Setting>) {
     let mut settings = Vec::new();
-    let command = Config::command().mut_args(|arg| {
+    let command = C::command().mut_args(|arg| {
         let (Some(env), Some(long)) = (arg.get_env(), arg.get_long()) else { return arg };
         let (env, long) = (env.to_string_lossy().into_owned(), long.to_owned());
         let told = |help: &clap::builder::StyledStr| format!("{help} [env: {env}]");
@@ -95,38 +108,48 @@ fn command() -> (Command, Vec<Setting>) {
     (command, settings)
 }
 
-/// The key pair, which is no flag: arguments are shown to everybody on the machine.
-fn credentials(env: impl Fn(&str) -> Option<OsString>) -> Result<Option<StaticCredentials>, Stop> {
-    let read = |name| {
-        let value = env(name).filter(|value| !value.is_empty());
-        value.map(OsString::into_string).transpose().map_err(|_| Stop::Wrong(format!("{name} is not UTF-8")))
-    };
-    match (read("AWS_ACCESS_KEY_ID")?, read("AWS_SECRET_ACCESS_KEY")?) {
-        (None, None) => Ok(None),
-        (Some(access_key_id), Some(secret_access_key)) => {
-            let session_token = read("AWS_SESSION_TOKEN")?;
-            Ok(Some(StaticCredentials { access_key_id, secret_access_key, session_token }))
-        }
-        (Some(_), None) => {
-            Err(Stop::Wrong("AWS_SECRET_ACCESS_KEY is not set: AWS_ACCESS_KEY_ID needs it".into()))
-        }
-        (None, Some(_)) => {
-            Err(Stop::Wrong("AWS_ACCESS_KEY_ID is not set: AWS_SECRET_ACCESS_KEY needs it".into()))
-        }
-    }
-}
-
 // === impl Settings ===
 
 impl Settings {
     /// A setting that goes wrong with the others: `why` says what is allowed.
-    pub(super) fn wrong(&self, id: &str, why: impl fmt::Display) -> Stop {
+    pub fn wrong(&self, id: &str, why: impl fmt::Display) -> Stop {
         let name = self.all.iter().find(|setting| setting.id == id).map_or_else(|| id.to_owned(), named);
         let raw = self.matches.get_raw(id).and_then(|mut values| values.next());
-        Stop::Wrong(match raw {
+        self.stop(match raw {
             Some(raw) => format!("{name} is {:?}: {why}", shown(&raw.to_string_lossy())),
             None => format!("{name} is not set: {why}"),
         })
+    }
+
+    /// The key pair, which is no flag: arguments are shown to everybody on the machine.
+    ///
+    /// # Errors
+    /// Where one is set without the other.
+    pub fn credentials(&self, env: &Environment) -> Result<Option<StaticCredentials>, Stop> {
+        let read = |name| {
+            let value = env(name).filter(|value| !value.is_empty());
+            value
+                .map(OsString::into_string)
+                .transpose()
+                .map_err(|_| self.stop(format!("{name} is not UTF-8")))
+        };
+        match (read("AWS_ACCESS_KEY_ID")?, read("AWS_SECRET_ACCESS_KEY")?) {
+            (None, None) => Ok(None),
+            (Some(access_key_id), Some(secret_access_key)) => {
+                let session_token = read("AWS_SESSION_TOKEN")?;
+                Ok(Some(StaticCredentials { access_key_id, secret_access_key, session_token }))
+            }
+            (Some(_), None) => {
+                Err(self.stop("AWS_SECRET_ACCESS_KEY is not set: AWS_ACCESS_KEY_ID needs it".into()))
+            }
+            (None, Some(_)) => {
+                Err(self.stop("AWS_ACCESS_KEY_ID is not set: AWS_SECRET_ACCESS_KEY needs it".into()))
+            }
+        }
+    }
+
+    fn stop(&self, line: String) -> Stop {
+        Stop::Wrong { program: self.program, line }
     }
 }
 
@@ -137,7 +160,7 @@ fn named(setting: &Setting) -> String {
 // === impl Stop ===
 
 impl Stop {
-    fn new(error: clap::Error, all: &[Setting]) -> Self {
+    fn new(program: &'static str, error: clap::Error, all: &[Setting]) -> Self {
         if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
             return Self::Shown(error);
         }
@@ -150,7 +173,7 @@ impl Stop {
         // clap writes `--name <VALUE>` or `--name[=<VALUE>]`.
         let long = arg.trim_start_matches('-').split([' ', '=', '[']).next().unwrap_or_default();
         let setting = all.iter().find(|setting| setting.long == long).map(named);
-        Self::Wrong(match (error.kind(), setting) {
+        let line = match (error.kind(), setting) {
             (ErrorKind::ValueValidation | ErrorKind::InvalidValue, Some(name)) => {
                 match (text(ContextKind::InvalidValue), allowed(&error)) {
                     (Some(value), Some(allowed)) => format!("{name} is {:?}: {allowed}", shown(value)),
@@ -166,7 +189,8 @@ impl Stop {
             (ErrorKind::InvalidUtf8, _) => "a setting's value is not UTF-8".to_owned(),
             // The first line of what clap would say: whatever it is, it stays one line.
             _ => error.to_string().lines().next().unwrap_or("the arguments make no sense").to_owned(),
-        })
+        };
+        Self::Wrong { program, line }
     }
 
     /// Says why, and with which code to exit: help on stdout with 0, a wrong setting on stderr with 64.
@@ -178,7 +202,7 @@ impl Stop {
                 let _ = shown.print();
                 ExitCode::SUCCESS
             }
-            Self::Wrong(_) => {
+            Self::Wrong { .. } => {
                 eprintln!("{self}");
                 ExitCode::from(EXIT_USAGE)
             }
@@ -190,7 +214,7 @@ impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shown(shown) => shown.fmt(f),
-            Self::Wrong(line) => write!(f, "gateway: {line}"),
+            Self::Wrong { program, line } => write!(f, "{program}: {line}"),
         }
     }
 }

@@ -9,13 +9,12 @@ use seekway_storage::measured::Observer;
 use seekway_storage::origin::Origin;
 use seekway_storage::s3::{S3Config, S3Store};
 
-use crate::config::{Config, FALLBACKS_MAX, StorageBackend, StorageSettings};
-use crate::metrics::Metrics;
+use crate::storage::{FALLBACKS_MAX, StorageBackend, StorageSettings};
 
 /// The name of the endpoint that `--s3-bucket` and `--s3-endpoint` describe, in logs and metrics.
-pub(crate) const PREFERRED: &str = "preferred";
+pub const PREFERRED: &str = "preferred";
 /// The names of all endpoints, in order of preference: as many as there can be.
-pub(crate) const ENDPOINTS: [&str; 1 + FALLBACKS_MAX] = [PREFERRED, "fallback-1", "fallback-2", "fallback-3"];
+pub const ENDPOINTS: [&str; 1 + FALLBACKS_MAX] = [PREFERRED, "fallback-1", "fallback-2", "fallback-3"];
 
 /// Why the store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -32,28 +31,30 @@ pub enum StoreError {
     },
 }
 
-/// Opens the store; `metrics` are told of every request to S3. Nothing is asked of S3 yet: a gateway starts, and
+/// A store that is open.
+#[derive(Debug)]
+pub enum Opened {
+    /// A folder.
+    Local(LocalStore),
+    /// A bucket, and its fallbacks.
+    S3(Origin),
+}
+
+/// Opens the store; `observer` is told of every request to S3. Nothing is asked of S3 yet: a program starts, and
 /// says so, while its origin is down.
-pub(crate) async fn connect(
-    config: &Config,
-    metrics: &Arc<Metrics>,
-) -> Result<Arc<dyn ObjectStore>, StoreError> {
-    match config.storage_backend() {
+pub async fn open(settings: &StorageSettings, observer: &Arc<dyn Observer>) -> Result<Opened, StoreError> {
+    match settings.backend() {
         StorageBackend::Local => {
-            let path = &config.storage.local_storage_dir;
-            let store =
-                LocalStore::open(path).map_err(|source| StoreError::Folder { path: path.clone(), source })?;
-            Ok(Arc::new(store))
+            let path = &settings.local_storage_dir;
+            let store = LocalStore::open(path);
+            Ok(Opened::Local(store.map_err(|source| StoreError::Folder { path: path.clone(), source })?))
         }
         StorageBackend::S3 => {
             let mut endpoints: Vec<(&str, Arc<dyn ObjectStore>)> = Vec::new();
-            for (name, endpoint) in ENDPOINTS.into_iter().zip(endpoints_of(&config.storage)) {
+            for (name, endpoint) in ENDPOINTS.into_iter().zip(endpoints_of(settings)) {
                 endpoints.push((name, Arc::new(S3Store::connect(endpoint).await)));
             }
-            let observer: Arc<dyn Observer> = metrics.clone();
-            let origin = Origin::new(endpoints, &observer, config.storage.origin());
-            metrics.watch(origin.clone());
-            Ok(Arc::new(origin))
+            Ok(Opened::S3(Origin::new(endpoints, observer, settings.origin())))
         }
     }
 }
@@ -82,4 +83,16 @@ fn endpoints_of(settings: &StorageSettings) -> Vec<S3Config> {
         ..preferred.clone()
     });
     std::iter::once(preferred.clone()).chain(fallbacks).collect()
+}
+
+// === impl Opened ===
+
+impl Opened {
+    /// The store itself.
+    pub fn store(self) -> Arc<dyn ObjectStore> {
+        match self {
+            Self::Local(store) => Arc::new(store),
+            Self::S3(origin) => Arc::new(origin),
+        }
+    }
 }
