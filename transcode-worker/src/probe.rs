@@ -1,0 +1,189 @@
+//! What is in a media file: what ffprobe says of it, and what its packets say.
+//!
+//! The headers of a file promise; only its packets tell whether it was cut off. Both are read before anything is decoded,
+//! because a small file can promise pictures of any size.
+
+pub mod packets;
+pub mod streams;
+
+use std::fmt;
+
+pub use packets::{Packets, Span};
+
+/// What is in a media file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probe {
+    /// What it is packed in, as ffprobe calls it.
+    pub container: String,
+    /// Seconds that its headers promise, where they do.
+    pub promised_seconds: Option<f64>,
+    /// Its best moving picture.
+    pub video: Option<Video>,
+    /// Its best sound.
+    pub audio: Option<Audio>,
+}
+
+/// A moving picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Video {
+    /// The stream's number in the file.
+    pub index: usize,
+    /// Its codec, as ffprobe calls it.
+    pub codec: String,
+    /// Pixels as they are stored, before it is turned.
+    pub width: u32,
+    /// See `width`.
+    pub height: u32,
+    /// Degrees by which players turn it: 0, 90, 180 or 270.
+    pub rotation: u32,
+    /// Width of a pixel to its height.
+    pub pixel_aspect: Rational,
+    /// Frames a second, on average.
+    pub frame_rate: Rational,
+    /// What its transfer function is called, where it says so.
+    pub transfer: Option<String>,
+    /// Seconds into the file at which it begins, and how long it is, by its packets.
+    pub span: Span,
+}
+
+/// A sound.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Audio {
+    /// The stream's number in the file.
+    pub index: usize,
+    /// Its codec, as ffprobe calls it.
+    pub codec: String,
+    /// Samples a second.
+    pub sample_rate: u32,
+    /// How many.
+    pub channels: u32,
+    /// See [`Video::span`].
+    pub span: Span,
+}
+
+/// A fraction, as media files say rates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rational {
+    /// Above the line.
+    pub num: u32,
+    /// Below it, never 0.
+    pub den: u32,
+}
+
+/// What a file may have. More is refused before it is decoded.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Pixels of a picture.
+    pub pixels: u64,
+    /// Streams of all kinds.
+    pub streams: usize,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+/// Why a file cannot be processed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unusable(pub String);
+
+// === impl Probe ===
+
+impl Probe {
+    /// Takes in what the packets say, and finds out whether the file keeps what its headers promise.
+    ///
+    /// # Errors
+    /// It was cut off, or is too long.
+    pub fn measured(mut self, packets: &Packets, limits: &Limits) -> Result<Self, Unusable> {
+        let spans = |index: usize| packets.span(index);
+        if let Some(video) = &mut self.video {
+            let none = || Unusable("its video has no frames".to_owned());
+            video.span = spans(video.index).ok_or_else(none)?;
+            if let Some(rate) = rate_of(&video.span).filter(|_| video.frame_rate.num == 0) {
+                video.frame_rate = rate;
+            }
+        }
+        if let Some(audio) = &mut self.audio {
+            match spans(audio.index) {
+                Some(span) => audio.span = span,
+                // Promised, and not there.
+                None => self.audio = None,
+            }
+        }
+        let seconds = self.seconds();
+        if let Some(promised) = self.promised_seconds
+            && seconds < promised - f64::max(1.0, promised * 0.02)
+        {
+            let text = format!("it was cut off: {seconds:.1} of {promised:.1} seconds are there");
+            return Err(Unusable(text));
+        }
+        if seconds > limits.seconds {
+            let text = format!("it takes {seconds:.0} seconds; at most {:.0} are processed", limits.seconds);
+            return Err(Unusable(text));
+        }
+        Ok(self)
+    }
+
+    /// Seconds until the last of its streams ends.
+    pub fn seconds(&self) -> f64 {
+        let video = self.video.as_ref().map_or(0.0, |video| video.span.end);
+        let audio = self.audio.as_ref().map_or(0.0, |audio| audio.span.end);
+        video.max(audio)
+    }
+}
+
+// === impl Video ===
+
+impl Video {
+    /// Width and height in square pixels, as it is seen.
+    pub fn shown(&self) -> (u32, u32) {
+        let wide =
+            u64::from(self.width) * u64::from(self.pixel_aspect.num) / u64::from(self.pixel_aspect.den);
+        let wide = u32::try_from(wide.clamp(1, 1 << 20)).unwrap_or(1);
+        if matches!(self.rotation, 90 | 270) { (self.height, wide) } else { (wide, self.height) }
+    }
+
+    /// Whether it has more brightness than screens of today show, and has to be brought down to theirs.
+    pub fn is_hdr(&self) -> bool {
+        matches!(self.transfer.as_deref(), Some("smpte2084" | "arib-std-b67"))
+    }
+}
+
+/// The average rate of what was counted.
+fn rate_of(span: &Span) -> Option<Rational> {
+    let rate = f64::from(u32::try_from(span.packets).ok()?) / (span.end - span.start);
+    let millis = (rate * 1000.0).round();
+    // From 0.001 to a million: within u32.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    (1.0..1e9).contains(&millis).then(|| Rational { num: millis as u32, den: 1000 }.reduced())
+}
+
+// === impl Rational ===
+
+impl Rational {
+    /// The same with the smallest numbers.
+    pub fn reduced(self) -> Self {
+        let (mut a, mut b) = (self.num, self.den);
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        Self { num: self.num / a.max(1), den: self.den / a.max(1) }
+    }
+
+    /// As a number.
+    pub fn value(self) -> f64 {
+        f64::from(self.num) / f64::from(self.den)
+    }
+
+    /// `a/b` or `a:b`; `None` for what is not, or where the second is 0.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (num, den) = text.split_once(['/', ':'])?;
+        let (num, den) = (num.parse().ok()?, den.parse().ok()?);
+        (den != 0).then_some(Self { num, den })
+    }
+}
+
+impl fmt::Display for Rational {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.den == 1 { write!(f, "{}", self.num) } else { write!(f, "{}/{}", self.num, self.den) }
+    }
+}

@@ -1,0 +1,122 @@
+//! Where an attempt keeps its files: a folder of its own, which goes with it, also after a crash.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock, statvfs};
+use tempfile::TempDir;
+use tracing::{info, warn};
+
+use crate::plan::names;
+
+/// The folder below which all attempts of this machine's workers have theirs.
+#[derive(Debug, Clone)]
+pub struct Scratch {
+    root: PathBuf,
+}
+
+/// One attempt's folder. Dropping it deletes it.
+#[derive(Debug)]
+pub struct Folder {
+    folder: TempDir,
+    /// Locked as long as the worker lives: a folder that is not locked is nobody's.
+    _lock: fs::File,
+}
+
+const PREFIX: &str = "attempt-";
+const LOCK: &str = "lock";
+
+// === impl Scratch ===
+
+impl Scratch {
+    /// Makes the folder where it is not there, and deletes what workers left in it that are no more.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        fs::create_dir_all(root)?;
+        let scratch = Self { root: root.canonicalize()? };
+        scratch.sweep()?;
+        Ok(scratch)
+    }
+
+    /// Bytes that are free on its disk.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        let stat = statvfs(&self.root)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// A new folder, which nobody else may look into.
+    pub fn folder(&self) -> io::Result<Folder> {
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&self.root)?;
+        let lock = fs::File::create(folder.path().join(LOCK))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        for part in ["in", names::ENCODED, names::OUTPUTS] {
+            fs::create_dir(folder.path().join(part))?;
+        }
+        Ok(Folder { folder, _lock: lock })
+    }
+
+    fn sweep(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.root)? {
+            let path = entry?.path();
+            if !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes())) {
+                continue;
+            }
+            // One without a lock file is just being made, or was being when its worker ended; a lock is then not held.
+            let held = fs::File::open(path.join(LOCK))
+                .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err());
+            if held {
+                continue;
+            }
+            match fs::remove_dir_all(&path) {
+                Ok(()) => info!(folder = %path.display(), "deleted what a worker left"),
+                Err(error) => warn!(folder = %path.display(), %error, "cannot delete what a worker left"),
+            }
+        }
+        Ok(())
+    }
+}
+
+// === impl Folder ===
+
+impl Folder {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Bytes of all files below a folder; what cannot be read counts as nothing.
+pub fn bytes_below(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_has_is_swept() {
+        let root = TempDir::new().expect("a folder");
+        let scratch = Scratch::open(root.path()).expect("opens");
+        let held = scratch.folder().expect("a folder");
+        let left = root.path().join("attempt-dead");
+        fs::create_dir(&left).expect("makes");
+        fs::write(left.join(LOCK), "").expect("writes");
+        fs::write(root.path().join("something else"), "mine").expect("writes");
+        Scratch::open(root.path()).expect("opens again");
+        assert!(held.path().exists() && !left.exists() && root.path().join("something else").exists());
+        fs::write(held.path().join("out/x"), [0; 1000]).expect("writes");
+        assert_eq!(bytes_below(held.path()), 1000);
+        let path = held.path().to_owned();
+        drop(held);
+        assert!(!path.exists());
+    }
+}
