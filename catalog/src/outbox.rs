@@ -74,7 +74,17 @@ impl OutboxRow {
 
 /// Adds something to do, because of what else `write` does.
 pub(crate) async fn insert(write: &mut Write, topic: &str, payload: &str) -> Result<(), Error> {
+    insert_due(write, topic, payload, 0).await
+}
+
+/// The same, to be done in so many milliseconds.
+pub(crate) async fn insert_due(
+    write: &mut Write,
+    topic: &str,
+    payload: &str,
+    delay_ms: i64,
+) -> Result<(), Error> {
     let sql = "INSERT INTO outbox (topic, payload, attempts, due_ms, created_ms) \
-               VALUES ($1, $2, 0, now_ms(), now_ms())";
-    write.rows(sql, args![topic, payload]).await.map(drop)
+               VALUES ($1, $2, 0, now_ms() + $3, now_ms())";
+    write.rows(sql, args![topic, payload, delay_ms]).await.map(drop)
 }

@@ -1,1 +1,53 @@
 //! Doorbells: how workers hear that there may be a job. The catalog alone knows whether there is.
+//!
+//! A doorbell may ring twice, late, for nothing, or not at all: whoever hears one asks the catalog, and whoever hears none
+//! asks it now and then all the same. So a doorbell is answered as soon as the catalog has been asked, and no broker's
+//! timeout can ever be about work that is under way.
+//!
+//! [`Doorbells`] is the seam. [`Sql`] needs nothing but the catalog's database. Every backend passes the same suite,
+//! `tests/conformance/`. [`Relay`] takes what the outbox says is ready and rings for it; every gateway and worker runs one.
+
+mod relay;
+mod sql;
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use seekway_catalog::JobId;
+
+pub use relay::Relay;
+pub use sql::Sql;
+
+/// One ring. It has to be answered, or it is heard again where the backend remembers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ring {
+    /// Which job it is about, where that is known: a hint as all of it is.
+    pub job: Option<JobId>,
+    /// What the backend knows it by.
+    pub(crate) receipt: String,
+}
+
+/// How workers are told that there may be a job.
+#[async_trait]
+pub trait Doorbells: Debug + Send + Sync + 'static {
+    /// Rings for these jobs. Once it has returned, each ring will be heard by somebody, at least once, unless the backend
+    /// loses everything it has.
+    async fn ring(&self, jobs: &[JobId]) -> Result<(), Error>;
+
+    /// Waits for a ring, or for as long as nobody should rely on rings alone. Dropping the future loses none.
+    async fn heard(&self) -> Result<Ring, Error>;
+
+    /// The catalog has been asked because of it. Done again it does nothing.
+    async fn answered(&self, ring: Ring) -> Result<(), Error>;
+}
+
+/// Why a backend does not serve. The catalog can be asked all the same.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(pub String);
+
+impl From<seekway_catalog::Error> for Error {
+    fn from(error: seekway_catalog::Error) -> Self {
+        Self(error.chain())
+    }
+}

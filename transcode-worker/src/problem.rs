@@ -57,3 +57,10 @@ impl From<std::io::Error> for Problem {
         Self::infrastructure(format!("the worker's disk: {error}"))
     }
 }
+
+impl From<crate::packaging::Error> for Problem {
+    fn from(error: crate::packaging::Error) -> Self {
+        let text = format!("it cannot be packaged: {error}");
+        if error.is_retryable() { Self::infrastructure(text) } else { Self::input(text) }
+    }
+}

@@ -19,18 +19,23 @@ pub struct Lease {
 pub struct Published {
     /// What lies below the attempt's prefix, as JSON.
     pub outputs: String,
+    /// How long it plays.
+    pub duration_ms: u64,
 }
 
 // === impl Jobs ===
 
 impl Jobs<'_> {
-    /// Claims the job that is to be done first, for `lease_ms`. No two callers get the same.
-    pub async fn claim(&self, worker: &str, lease_ms: i64) -> Result<Option<Job>, Error> {
+    /// Claims the job that is to be done first, for `lease_ms`, of those whose video has at most `bytes_max`. No two
+    /// callers get the same.
+    pub async fn claim(&self, worker: &str, lease_ms: i64, bytes_max: u64) -> Result<Option<Job>, Error> {
         let sql = "UPDATE jobs SET state = $3, attempt = attempt + 1, worker = $1, leased_until_ms = now_ms() + $2, \
                    updated_ms = now_ms() WHERE id = (SELECT id FROM jobs WHERE state IN ('queued', 'retry') \
-                   AND due_ms <= now_ms() ORDER BY priority DESC, due_ms, id LIMIT 1 FOR UPDATE SKIP LOCKED) \
+                   AND due_ms <= now_ms() AND (SELECT size_bytes FROM videos WHERE videos.id = jobs.video) <= $4 \
+                   ORDER BY priority DESC, due_ms, id LIMIT 1 FOR UPDATE SKIP LOCKED) \
                    RETURNING *, now_ms() AS now_ms";
-        let rows = self.0.change(sql, args![worker, lease_ms, JobState::Leased]).await?;
+        let bytes_max = i64::try_from(bytes_max).unwrap_or(i64::MAX);
+        let rows = self.0.change(sql, args![worker, lease_ms, JobState::Leased, bytes_max]).await?;
         rows.first().map(Job::from_row).transpose()
     }
 
@@ -86,7 +91,7 @@ impl Jobs<'_> {
         let job = held(&mut write, id, attempt).await?;
         let next = job.state.become_(JobState::Succeeded)?;
         write.rows(SET_STATE, args![id, next, 0_i64]).await?;
-        let before = videos::publish(&mut write, job.video, &job.prefix(), &published.outputs).await?;
+        let before = videos::publish(&mut write, job.video, &job.prefix(), published).await?;
         if let Some(before) = before {
             outbox::insert(&mut write, LEFT, &before).await?;
         }
@@ -200,7 +205,7 @@ async fn ended(
     outbox::insert(write, LEFT, &job.prefix()).await?;
     match next {
         JobState::Dead => videos::give_up(write, job.video, Some(problem)).await?,
-        _ => outbox::insert(write, READY, &job.id.to_string()).await?,
+        _ => outbox::insert_due(write, READY, &job.id.to_string(), delay_ms).await?,
     }
     Ok(next)
 }

@@ -1,6 +1,7 @@
 //! What becomes of a video by the jobs that are done on it.
 
 use crate::database::{Write, args};
+use crate::jobs::Published;
 use crate::{Error, VideoId, changes};
 
 use super::{VideoState, locked, transition};
@@ -13,14 +14,14 @@ pub(crate) async fn publish(
     write: &mut Write,
     id: VideoId,
     prefix: &str,
-    outputs: &str,
+    published: &Published,
 ) -> Result<Option<String>, Error> {
     let video = locked(write, id).await?;
     if video.state == VideoState::Deleting {
         return Err(Error::NotFound);
     }
-    let sql = "UPDATE videos SET published_prefix = $2, published = $3 WHERE id = $1";
-    write.rows(sql, args![id, prefix, outputs]).await?;
+    let sql = "UPDATE videos SET published_prefix = $2, published = $3, duration_ms = $4 WHERE id = $1";
+    write.rows(sql, args![id, prefix, published.outputs.as_str(), published.duration_ms]).await?;
     transition(write, &video, VideoState::Ready, None).await?;
     changes::tell(write, prefix).await?;
     Ok(video.published_prefix)

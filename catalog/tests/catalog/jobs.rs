@@ -27,13 +27,14 @@ async fn job(catalog: &Catalog, key: &str, priority: i32) -> (VideoId, JobId) {
 }
 
 async fn claim(catalog: &Catalog, id: JobId) -> Job {
-    let job = catalog.jobs().claim("a worker", LEASE_MS).await.expect("claims").expect("there is one");
+    let job =
+        catalog.jobs().claim("a worker", LEASE_MS, u64::MAX).await.expect("claims").expect("there is one");
     assert_eq!(job.id, id);
     job
 }
 
 fn outputs() -> Published {
-    Published { outputs: "{}".to_owned() }
+    Published { outputs: "{}".to_owned(), duration_ms: 1500 }
 }
 
 /// What the outbox has of a topic, which is no longer there then.
@@ -63,7 +64,7 @@ pub(crate) async fn a_job_goes_from_queued_to_published(stand: &Stand) {
     jobs.succeed(id, 1, &outputs()).await.expect("publishes");
     let done = catalog.videos().get(video).await.expect("finds");
     assert_eq!((done.state, done.progress), (VideoState::Ready, None));
-    assert_eq!(done.published_prefix, Some(claimed.prefix()));
+    assert_eq!((done.published_prefix, done.duration_ms), (Some(claimed.prefix()), Some(1500)));
     assert_eq!(jobs.get(id).await.expect("finds").state, JobState::Succeeded);
     assert_eq!(jobs.of_video(video).await.expect("lists").len(), 1);
     let events = catalog.videos().events_after(video, 0, 100).await.expect("lists");
@@ -85,7 +86,7 @@ pub(crate) async fn many_who_claim_get_each_job_once(stand: &Stand) {
         async move {
             while claimed.len() < made.len()
                 && let Some(job) =
-                    catalog.jobs().claim(&format!("worker {nth}"), LEASE_MS).await.expect("claims")
+                    catalog.jobs().claim(&format!("worker {nth}"), LEASE_MS, u64::MAX).await.expect("claims")
                 && made.contains(&job.id)
             {
                 claimed.push(job.id);
@@ -103,6 +104,8 @@ pub(crate) async fn what_matters_more_is_claimed_first(stand: &Stand) {
     let (_, later) = job(catalog, "jobs/later", 70).await;
     let (_, soon) = job(catalog, "jobs/soon", 80).await;
     let (_, after) = job(catalog, "jobs/after", 80).await;
+    let none = catalog.jobs().claim("a worker with a full disk", LEASE_MS, 0).await;
+    assert_eq!(none.expect("looks"), None);
     for expected in [soon, after, later] {
         claim(catalog, expected).await;
     }
@@ -138,7 +141,7 @@ pub(crate) async fn only_the_newest_attempt_counts(stand: &Stand) {
 pub(crate) async fn a_lease_that_is_not_renewed_is_over(stand: &Stand) {
     let (catalog, jobs) = (&stand.catalog, stand.catalog.jobs());
     let (_, id) = job(catalog, "jobs/lease", 100).await;
-    let short = jobs.claim("a worker", 1).await.expect("claims").expect("there is one");
+    let short = jobs.claim("a worker", 1, u64::MAX).await.expect("claims").expect("there is one");
     assert_eq!(short.id, id);
     sleep(Duration::from_millis(5)).await;
     // Late, but nobody else has it.
@@ -207,7 +210,7 @@ pub(crate) async fn a_job_can_be_given_up_and_tried_again(stand: &Stand) {
     assert_eq!(catalog.videos().get(job.video).await.expect("finds").state, VideoState::Uploaded);
     // One whose worker vanishes is cancelled all the same.
     jobs.redrive(id).await.expect("is tried again");
-    jobs.claim("a worker", 1).await.expect("claims").expect("there is one");
+    jobs.claim("a worker", 1, u64::MAX).await.expect("claims").expect("there is one");
     jobs.cancel(id).await.expect("asks");
     sleep(Duration::from_millis(5)).await;
     jobs.expire(100).await.expect("looks");

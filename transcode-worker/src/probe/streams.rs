@@ -5,8 +5,8 @@ use serde::Deserialize;
 use super::{Audio, Limits, Probe, Rational, Span, Unusable, Video};
 
 /// The arguments of ffprobe after its input, for what [`parse`] reads.
-pub const ARGUMENTS: [&str; 5] =
-    ["-show_format", "-show_streams", "-show_entries", "stream_side_data", "-of=json"];
+pub const ARGUMENTS: [&str; 6] =
+    ["-show_format", "-show_streams", "-show_entries", "stream_side_data", "-of", "json"];
 
 #[derive(Deserialize)]
 struct Output {

@@ -1,0 +1,5 @@
+//! The worker as a process, with a real database, a real store and real ffmpeg.
+
+mod operations;
+mod sources;
+mod stand;
