@@ -152,11 +152,6 @@ impl Place {
         Ok(bytes)
     }
 
-    /// The end of a file of `len` bytes, for what should have come before it.
-    pub(super) fn end(len: u64) -> Self {
-        Self { name: Name(*b"eof "), at: len, header_bytes: 0, bytes: 0 }
-    }
-
     pub(super) fn fault(&self, problem: impl Into<Cow<'static, str>>) -> Fault {
         fault(self.name, self.at, problem)
     }
@@ -182,11 +177,6 @@ impl<'a> Boxed<'a> {
     /// The bytes of the box, header included.
     pub(super) fn all(&self) -> &'a [u8] {
         self.all
-    }
-
-    /// Where in [`Self::all`] its payload starts.
-    pub(super) fn header_bytes(&self) -> usize {
-        self.header_bytes
     }
 
     pub(super) fn fields(&self) -> Fields<'a> {
@@ -292,6 +282,6 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn fault(name: Name, at: u64, problem: impl Into<Cow<'static, str>>) -> Fault {
+pub(super) fn fault(name: Name, at: u64, problem: impl Into<Cow<'static, str>>) -> Fault {
     Fault::Box { name, at, problem: problem.into() }
 }

@@ -40,7 +40,7 @@ impl Header {
         let track = trak.children()?;
         if let Some(edits) = maybe(&trak, &track, b"edts")? {
             // Browsers follow some of them and HLS players few, so the same bytes would play at different times.
-            return Err(edits.fault("an edit list; write the file with -movflags +cmaf, which needs none"));
+            return Err(edits.fault("is an edit list; write the file with -movflags +cmaf, which needs none"));
         }
         let tkhd = one(&trak, &track, b"tkhd")?;
         let (version, _, mut fields) = tkhd.full()?;
@@ -138,7 +138,7 @@ fn expect_kind(hdlr: &Boxed<'_>, kind: Kind) -> Result<(), Fault> {
         return Ok(());
     }
     Err(hdlr.fault(format!(
-        "the track is {:?} where {:?} was expected",
+        "says the track is {:?} where {:?} was expected",
         handler.escape_ascii().to_string(),
         kind
     )))
