@@ -2,7 +2,7 @@
 
 use super::{
     Format, Kind, VideoRange,
-    boxes::{Boxed, Fault, Name, maybe, one},
+    boxes::{Boxed, Fault, Fields, Name},
 };
 
 /// A sample entry.
@@ -31,7 +31,7 @@ fn video(entry: &Boxed<'_>) -> Result<Entry, Fault> {
     }
     fields.take(50)?;
     let boxes = fields.boxes()?;
-    let aspect = match maybe(entry, &boxes, b"pasp")? {
+    let aspect = match boxes.maybe(*b"pasp")? {
         Some(pasp) => {
             let mut fields = pasp.fields();
             (fields.u32()?, fields.u32()?)
@@ -41,14 +41,14 @@ fn video(entry: &Boxed<'_>) -> Result<Entry, Fault> {
     if aspect.0 == 0 || aspect.1 == 0 {
         return Err(entry.fault("has pixels without width or height"));
     }
-    let range = match maybe(entry, &boxes, b"colr")? {
+    let range = match boxes.maybe(*b"colr")? {
         Some(colr) => range(&colr)?,
         None => VideoRange::Sdr,
     };
     let codecs = match &entry.name.0 {
-        b"avc1" => avc(entry.name, &one(entry, &boxes, b"avcC")?)?,
-        b"hvc1" => hevc(entry.name, &one(entry, &boxes, b"hvcC")?)?,
-        b"av01" => av1(entry.name, &one(entry, &boxes, b"av1C")?)?,
+        b"avc1" => avc(entry.name, &boxes.one(*b"avcC")?)?,
+        b"hvc1" => hevc(entry.name, &boxes.one(*b"hvcC")?)?,
+        b"av01" => av1(entry.name, &boxes.one(*b"av1C")?)?,
         _ => return Err(entry.fault("is no video codec that is packaged: avc1, hvc1 and av01 are")),
     };
     Ok(Entry { codecs, format: Format::Video { width: width.into(), height: height.into(), aspect, range } })
@@ -69,7 +69,7 @@ fn audio(entry: &Boxed<'_>, timescale: u32) -> Result<Entry, Fault> {
     }
     let boxes = fields.boxes()?;
     let (codecs, channels) = match &entry.name.0 {
-        b"mp4a" => mp4a(&one(entry, &boxes, b"esds")?, channels)?,
+        b"mp4a" => mp4a(&boxes.one(*b"esds")?, channels)?,
         b"Opus" => ("Opus".to_owned(), channels),
         _ => return Err(entry.fault("is no audio codec that is packaged: mp4a and Opus are")),
     };
@@ -108,12 +108,11 @@ fn hevc(name: Name, configuration: &Boxed<'_>) -> Result<String, Fault> {
     let compatible = fields.u32()?.reverse_bits();
     let constraints = fields.take(6)?;
     let level = fields.u8()?;
-    let mut codecs = format!("{name}.{space}{}.{compatible:X}.{tier}{level}", profile & 31);
     let used = constraints.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    for byte in &constraints[..used] {
-        codecs += &format!(".{byte:X}");
-    }
-    Ok(codecs)
+    let mut parts = vec![name.to_string(), format!("{space}{}", profile & 31), format!("{compatible:X}")];
+    parts.push(format!("{tier}{level}"));
+    parts.extend(constraints[..used].iter().map(|byte| format!("{byte:X}")));
+    Ok(parts.join("."))
 }
 
 /// AV1 Codec ISO Media File Format Binding §5.
@@ -139,7 +138,7 @@ fn mp4a(esds: &Boxed<'_>, channels: u16) -> Result<(String, u16), Fault> {
     const DECODER_SPECIFIC: u8 = 5;
     let (_, _, mut fields) = esds.full()?;
     // A descriptor is a tag and a length of up to four bytes, of which the first ones may be padding.
-    let descriptor = |fields: &mut super::boxes::Fields<'_>, tag: u8| {
+    let descriptor = |fields: &mut Fields<'_>, tag: u8| {
         if fields.u8()? != tag {
             return Err(esds.fault(format!("has no descriptor {tag} where it must be")));
         }

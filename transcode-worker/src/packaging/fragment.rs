@@ -7,7 +7,7 @@
 
 use super::{
     Kind,
-    boxes::{Boxed, Fault, Place, one},
+    boxes::{Boxed, Children, Fault, Place},
     header::{Defaults, Header},
 };
 
@@ -68,12 +68,11 @@ impl Moof {
     /// Of the fragment `moof` whose samples fill the `mdat` that follows it at once.
     pub(super) fn parse(moof: &Boxed<'_>, mdat: &Place, header: &Header) -> Result<Self, Fault> {
         let children = moof.children()?;
-        expect_only(&children, &[b"mfhd", b"traf"])?;
-        let traf = one(moof, &children, b"traf")?;
-        let track = traf.children()?;
-        expect_only(&track, &[b"tfhd", b"tfdt", b"trun"])?;
-        let defaults = defaults(&one(&traf, &track, b"tfhd")?, header)?;
-        let tfdt = one(&traf, &track, b"tfdt")?;
+        expect_only(&children, &[*b"mfhd", *b"traf"])?;
+        let track = children.one(*b"traf")?.children()?;
+        expect_only(&track, &[*b"tfhd", *b"tfdt", *b"trun"])?;
+        let defaults = defaults(&track.one(*b"tfhd")?, header)?;
+        let tfdt = track.one(*b"tfdt")?;
         let (version, _, mut fields) = tfdt.full()?;
         let decode_time = fields.time(version)?;
         if decode_time > DECODE_TIME_MAX {
@@ -237,9 +236,9 @@ impl Fragment {
     }
 }
 
-fn expect_only(children: &[Boxed<'_>], names: &[&[u8; 4]]) -> Result<(), Fault> {
+fn expect_only(children: &Children<'_>, names: &[[u8; 4]]) -> Result<(), Fault> {
     // What is written anew would lose it: encryption, sample groups, another program's data.
-    match children.iter().find(|child| !names.contains(&&child.name.0)) {
+    match children.iter().find(|child| !names.contains(&child.name.0)) {
         Some(stranger) => Err(stranger.fault("is nothing that a fragment of ffmpeg's has")),
         None => Ok(()),
     }

@@ -116,10 +116,10 @@ impl Playlist {
             match line.split_once(':') {
                 Some(("#EXT-X-MAP", map_line)) => map = range(map_line.split_once("BYTERANGE=").unwrap().1),
                 Some(("#EXTINF", duration)) => {
-                    durations.push(duration.trim_end_matches(',').parse().unwrap())
+                    durations.push(duration.trim_end_matches(',').parse().unwrap());
                 }
                 Some(("#EXT-X-BYTERANGE", bytes)) => ranges.push(range(bytes)),
-                _ => assert!(line.starts_with("#EXT") || line.ends_with(".mp4"), "{line}"),
+                _ => assert!(line.starts_with("#EXT") || line.split('.').nth(1) == Some("mp4"), "{line}"),
             }
         }
         assert_eq!(durations.len(), ranges.len());

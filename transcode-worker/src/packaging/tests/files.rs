@@ -26,17 +26,17 @@ fn sidx(atoms: &[(u64, Any)]) -> (u64, &Sidx) {
 fn check(folder: &Folder, track: &Track) {
     let bytes = fs::read(folder.path(&track.file)).unwrap();
     let atoms = atoms(&bytes);
-    let (_, Any::Moov(moov)) = &atoms[1] else { panic!("{:?}", atoms[1]) };
+    let (_, Any::Moov(movie)) = &atoms[1] else { panic!("{:?}", atoms[1]) };
     assert!(matches!(atoms[0].1, Any::Ftyp(_)));
     let milliseconds = (track.start + track.duration) * 1000;
-    let mehd = moov.mvex.as_ref().unwrap().mehd.as_ref().unwrap();
+    let mehd = movie.mvex.as_ref().unwrap().mehd.as_ref().unwrap();
     assert_eq!(mehd.fragment_duration, milliseconds.div_ceil(track.timescale.into()));
-    assert_eq!((moov.mvhd.duration, moov.trak[0].tkhd.duration), (0, 0));
+    assert_eq!((movie.mvhd.duration, movie.trak[0].tkhd.duration), (0, 0));
 
     let (at, sidx) = sidx(&atoms);
     assert_eq!((track.init.clone(), track.index.clone()), (0..at, at..atoms[3].0));
     assert_eq!((sidx.timescale, sidx.earliest_presentation_time), (track.timescale, track.start));
-    assert_eq!((sidx.first_offset, sidx.reference_id), (0, moov.trak[0].tkhd.track_id));
+    assert_eq!((sidx.first_offset, sidx.reference_id), (0, movie.trak[0].tkhd.track_id));
     assert!(
         sidx.references.iter().all(|one| one.starts_with_sap && one.sap_type == 1 && !one.reference_type)
     );

@@ -94,15 +94,13 @@ fn cues_go_over_the_sheets_row_by_row() {
     let sheets =
         Sheets { files, columns: 2, rows: 1, width: 160, height: 90, interval: Duration::from_millis(1500) };
     assert_eq!(
-        storyboard_vtt(&sheets, Duration::from_millis(4000)),
+        storyboard_vtt(&sheets, Duration::from_secs(4)),
         "WEBVTT\n\n00:00:00.000 --> 00:00:01.500\nsb_001.jpg#xywh=0,0,160,90\n\n\
          00:00:01.500 --> 00:00:03.000\nsb_001.jpg#xywh=160,0,160,90\n\n\
          00:00:03.000 --> 00:00:04.000\nsb_002.jpg#xywh=0,0,160,90\n"
     );
-    let long = storyboard_vtt(
-        &Sheets { interval: Duration::from_secs(3600), ..sheets },
-        Duration::from_secs(360_000),
-    );
+    let long =
+        storyboard_vtt(&Sheets { interval: Duration::from_hours(1), ..sheets }, Duration::from_hours(100));
     assert_eq!(long.matches("-->").count(), 4, "no cue without a picture");
     assert!(long.contains("03:00:00.000 --> 04:00:00.000"));
 }
