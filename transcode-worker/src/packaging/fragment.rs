@@ -2,8 +2,12 @@
 //!
 //! A video fragment that starts with a sync sample is written as two: one that holds that sample alone, and one with the
 //! rest. The first is what an I-frame playlist points to. Pointing at the front of a whole fragment instead, as packagers
-//! commonly do, gives players a `moof` that promises samples which never come, and media source extensions refuse that
-//! (shaka-project/shaka-player pull request 10304). It costs about 100 bytes for each two seconds.
+//! commonly do, gives players a `moof` that promises samples which never come: Chromium's media source took the first of five
+//! such pieces and failed at the second (`CHUNK_DEMUXER_ERROR_APPEND_FAILED`), where it takes all fragments of one sample. It
+//! costs about 100 bytes for each two seconds.
+//!
+//! libavformat moves the times of a fragmented file by its negative composition offsets once it has seen one. With the key
+//! frame apart that is after the first frame, so ffmpeg and mpv, unlike browsers, show that frame for two.
 
 use super::{
     Kind,

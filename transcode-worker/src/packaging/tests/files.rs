@@ -1,6 +1,6 @@
 //! Assembled files.
 
-use std::{collections::BTreeSet, fs, io::Cursor};
+use std::{collections::BTreeSet, fs, io::Cursor, time::Duration};
 
 use mp4_atom::{Any, Decode as _, Sidx};
 
@@ -131,6 +131,27 @@ fn times_are_those_of_presentation() {
     let starts: Vec<u64> = track.segments.iter().map(|segment| segment.start / frame).collect();
     assert_eq!(starts, [2, 52, 102]);
     check(&folder, &track);
+}
+
+#[test]
+fn a_rate_that_varies_is_an_average() {
+    let folder = Folder::new();
+    // Every third picture is missing: 17 of 25 in the first second.
+    let picture = r"size=160x90:rate=25:duration=6,select=mod(n\,3)";
+    folder.video("v90", picture, &format!("-fps_mode vfr {X264} {CMAF}"));
+    let track = folder.assembled("v90", Kind::Video);
+    check(&folder, &track);
+    let average = track.frames * u64::from(track.timescale) * 1000 / track.duration;
+    assert!(track.frame_rate.thousandths().abs_diff(average) < 200, "{:?} for {average}", track.frame_rate);
+    assert_eq!((track.frames, 1000 % track.frame_rate.denominator), (100, 0));
+    let micros = track.micros(track.duration);
+    folder.package(&[track]);
+    assert!(
+        Duration::from_secs_f64(folder.playlist("v90.m3u8").duration())
+            .abs_diff(Duration::from_micros(micros))
+            .as_micros()
+            <= 1
+    );
 }
 
 fn chunk(folder: &Folder, id: &str, size: &str, start: u32, seconds: u32) {

@@ -1,14 +1,15 @@
 //! What real files of a few seconds do not reach.
 
-use std::{ops::Range, time::Duration};
+use std::{fs, ops::Range, time::Duration};
 
 use mp4_atom::{Decode as _, Sidx};
 
 use super::super::{
-    Kind, Ratio, Segment, Sheets,
+    Format, Kind, Options, Ratio, Segment, Sheets, Track, VideoRange,
     boxes::{Name, Place},
     fragment::Fragment,
-    segment::{describe, index, index_bytes, segments},
+    package,
+    segment::{REFERENCES_MAX, describe, index, index_bytes, segments},
     storyboard_vtt,
 };
 
@@ -49,8 +50,7 @@ fn fragments_without_a_key_frame_belong_to_the_segment_before() {
 #[test]
 fn an_index_that_would_be_too_long_is_coarser() {
     let fragments = fragments(70_000, 1);
-    let runs: Vec<Range<usize>> =
-        segments(&fragments, Kind::Video, 100, super::super::segment::REFERENCES_MAX).unwrap();
+    let runs: Vec<Range<usize>> = segments(&fragments, Kind::Video, 100, REFERENCES_MAX).unwrap();
     assert_eq!((runs.len(), runs[0].clone(), runs[34_999].clone()), (35_000, 0..2, 69_998..70_000));
     let described = describe(&fragments, &runs, 5).unwrap();
     assert_eq!(
@@ -78,6 +78,114 @@ fn a_late_start_takes_64_bits() {
         let sidx = Sidx::decode(&mut bytes.as_slice()).unwrap();
         assert_eq!((sidx.earliest_presentation_time, sidx.reference_id, sidx.timescale), (start, 3, 90_000));
         assert_eq!((sidx.references[0].referenced_size, sidx.references[0].subsegment_duration), (7, 9));
+    }
+}
+
+/// Four segments of two seconds.
+fn track(id: &str, codecs: &str, format: Format, bits: u64) -> Track {
+    let segment = |number: u64| {
+        let bytes = bits / 4;
+        Segment {
+            offset: 500 + number * bytes,
+            bytes,
+            start: number * 2,
+            duration: 2,
+            samples: 1,
+            key_frame_bytes: 9,
+        }
+    };
+    Track {
+        id: id.to_owned(),
+        file: format!("{id}.mp4"),
+        codecs: codecs.to_owned(),
+        language: None,
+        format,
+        frame_rate: Ratio::new(25, 1),
+        timescale: 1,
+        init: 0..400,
+        index: 400..500,
+        segments: (0..4).map(segment).collect(),
+        frames: 4,
+        start: 0,
+        duration: 8,
+    }
+}
+
+fn picture(id: &str, codecs: &str, bits: u64) -> Track {
+    track(id, codecs, Format::Video { width: 16, height: 9, aspect: (1, 1), range: VideoRange::Sdr }, bits)
+}
+
+fn sound(id: &str, language: Option<&str>, channels: u16) -> Track {
+    let language = language.map(str::to_owned);
+    Track { language, ..track(id, "mp4a.40.2", Format::Audio { sample_rate: 48_000, channels }, 128_000) }
+}
+
+/// The master and the manifest over tracks.
+fn manifests(tracks: &[Track]) -> (String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    package(tracks, &Options::default(), folder.path()).unwrap();
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    (read("master.m3u8"), read("manifest.mpd"))
+}
+
+/// The lines of a master that are no tags, in order.
+fn named(tracks: &[Track]) -> Vec<String> {
+    manifests(tracks).0.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_master_names_first_what_to_start_with_and_then_the_best() {
+    let ladder = |rates: &[u64]| -> Vec<Track> {
+        rates
+            .iter()
+            .enumerate()
+            .map(|(number, bits)| picture(&format!("v{number}"), "avc1.64001f", *bits))
+            .collect()
+    };
+    let of_four = named(&ladder(&[400_000, 1_500_000, 4_000_000, 8_000_000]));
+    assert_eq!(of_four, ["v1.m3u8", "v3.m3u8", "v2.m3u8", "v0.m3u8"]);
+    assert_eq!(named(&ladder(&[400_000, 1_500_000])), ["v1.m3u8", "v0.m3u8"]);
+    assert_eq!(named(&ladder(&[8_000_000, 4_000_000])), ["v1.m3u8", "v0.m3u8"], "none fits: the least");
+}
+
+#[test]
+fn sounds_in_several_languages_are_a_choice() {
+    let tracks =
+        [picture("v", "avc1.64001f", 1_000_000), sound("a0", Some("deu"), 2), sound("a1", Some("fra"), 6)];
+    let (master, mpd) = manifests(&tracks);
+    assert!(
+        master.contains(
+            "NAME=\"deu\",LANGUAGE=\"deu\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\",URI=\"a0.m3u8\""
+        )
+    );
+    assert!(master.contains(
+        "NAME=\"fra 2\",LANGUAGE=\"fra\",DEFAULT=NO,AUTOSELECT=YES,CHANNELS=\"6\",URI=\"a1.m3u8\""
+    ));
+    assert!(
+        master.contains("BANDWIDTH=1128000,AVERAGE-BANDWIDTH=1128000,CODECS=\"avc1.64001f,mp4a.40.2\""),
+        "{master}"
+    );
+    assert_eq!(mpd.matches("<AdaptationSet").count(), 3, "{mpd}");
+    // Two bandwidths of one sound are one set, and so are those of one codec of video.
+    let mut low = sound("a1", Some("deu"), 2);
+    low.segments.iter_mut().for_each(|segment| segment.bytes /= 2);
+    assert_eq!(manifests(&[sound("a0", Some("deu"), 2), low]).1.matches("<AdaptationSet").count(), 1);
+    let of_two_codecs = [
+        picture("v0", "avc1.64001f", 9),
+        picture("v1", "avc1.64000b", 9),
+        picture("h", "hvc1.1.6.L30.90", 9),
+    ];
+    assert_eq!(manifests(&of_two_codecs).1.matches("<AdaptationSet").count(), 2);
+}
+
+#[test]
+fn what_would_have_to_be_escaped_is_refused() {
+    let mut tracks = [sound("a0", None, 2)];
+    for language in ["\"", "<", "a b", "a\nb", "", "..", "ä"] {
+        tracks[0].language = Some(language.to_owned());
+        let error =
+            package(&tracks, &Options::default(), std::path::Path::new("/nowhere")).unwrap_err().to_string();
+        assert!(error.contains("are allowed"), "{error}");
     }
 }
 
