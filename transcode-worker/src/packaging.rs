@@ -18,6 +18,7 @@ mod dash;
 mod fragment;
 mod header;
 mod hls;
+mod rendition;
 mod segment;
 mod storyboard;
 #[cfg(test)]
@@ -33,7 +34,7 @@ use std::{
 pub use assemble::assemble;
 pub use storyboard::{Sheets, storyboard_vtt};
 
-use segment::Rendition;
+use rendition::Rendition;
 
 /// What ffmpeg wrote of one track.
 #[derive(Clone, Debug)]
@@ -206,6 +207,9 @@ pub enum Error {
         /// What differs.
         problem: String,
     },
+    /// There is none.
+    #[error("there is no track to package")]
+    NoTracks,
     /// A track that cannot be offered, alone or beside the others.
     #[error("track {track:?} {problem}")]
     Track {
@@ -222,7 +226,7 @@ pub enum Error {
 /// Renditions of video must have their key frames at the same times. They, and renditions of audio, are offered in the order
 /// of `tracks`, save that HLS names first the one to start with.
 pub fn package(tracks: &[Track], options: &Options, folder: &Path) -> Result<Packaged, Error> {
-    let renditions = segment::renditions(tracks, options)?;
+    let renditions = rendition::renditions(tracks, options)?;
     let mut files: Vec<(String, String)> = Vec::new();
     for rendition in &renditions {
         files.push((hls::playlist_name(rendition.track), hls::playlist(rendition)));
@@ -238,7 +242,7 @@ pub fn package(tracks: &[Track], options: &Options, folder: &Path) -> Result<Pac
     }
     Ok(Packaged {
         files: files.into_iter().map(|(name, _)| name).collect(),
-        rates: renditions.iter().map(|rendition| rendition.rates).collect(),
+        rates: renditions.iter().map(|rendition| rendition.media.rates).collect(),
         duration: renditions.iter().map(Rendition::end).max().unwrap_or_default(),
     })
 }

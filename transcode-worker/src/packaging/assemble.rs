@@ -12,9 +12,10 @@ use std::{
 
 use super::{
     Error, Kind, Ratio, Source, Track,
-    boxes::{Boxed, Fault, Place},
+    boxes::{Boxed, Fault, Name, Place, fault},
     fragment::{Fragment, Moof},
     header::{Header, with_duration},
+    rendition::is_name,
     segment,
 };
 
@@ -30,7 +31,7 @@ pub(super) struct Input {
 /// is left as far as it came.
 pub fn assemble(source: &Source, to: &Path) -> Result<Track, Error> {
     let refuse = |problem: String| Error::Track { track: source.id.clone(), problem };
-    let file = to.file_name().and_then(|name| name.to_str()).filter(|name| segment::is_name(name));
+    let file = to.file_name().and_then(|name| name.to_str()).filter(|name| is_name(name));
     let Some(file) = file else {
         return Err(refuse(format!(
             "cannot be written to {}: its name must need no escaping in a URI",
@@ -107,20 +108,22 @@ impl Input {
     /// Reads the headers of a file of `len` bytes.
     pub(super) fn read(file: &mut (impl Read + Seek), len: u64, kind: Kind) -> Result<Self, Fault> {
         let places = Place::all(file, len)?;
-        let end = Place::end(len);
-        let (Some(ftyp), Some(moov)) = (first(&places, b"ftyp"), first(&places, b"moov")) else {
-            return Err(end.fault("comes before both an ftyp and a moov"));
+        let first = |name: [u8; 4]| {
+            let found = places.iter().find(|place| place.name.0 == name);
+            found.ok_or_else(|| fault(Name(name), len, "is missing"))
         };
-        let moov_bytes = moov.read(file)?;
-        let header = Header::parse(&Boxed::parse(&moov_bytes, moov.at)?, kind)?;
+        let (ftyp, movie) = (first(*b"ftyp")?, first(*b"moov")?);
+        first(*b"moof")?;
+        let moov = movie.read(file)?;
+        let header = Header::parse(&Boxed::parse(&moov, movie.at)?, kind)?;
         let mut fragments: Vec<Fragment> = Vec::new();
         for (index, place) in places.iter().enumerate() {
             match &place.name.0 {
                 b"moof" => {
                     let mdat = places.get(index + 1).filter(|next| next.name.0 == *b"mdat");
                     let mdat = mdat.ok_or_else(|| place.fault("has no mdat after it"))?;
-                    let moof = Moof::parse(&Boxed::parse(&place.read(file)?, place.at)?, mdat, &header)?;
-                    let fragment = Fragment::of(&moof, kind, *place, *mdat)?;
+                    let samples = Moof::parse(&Boxed::parse(&place.read(file)?, place.at)?, mdat, &header)?;
+                    let fragment = Fragment::of(&samples, kind, *place, *mdat)?;
                     if let Some(before) = fragments.last() {
                         continues(before, &fragment).map_err(|problem| place.fault(problem))?;
                     }
@@ -129,17 +132,14 @@ impl Input {
                 b"mdat" if index == 0 || places[index - 1].name.0 != *b"moof" => {
                     return Err(place.fault("has no moof before it: the file is not fragmented"));
                 }
-                b"ftyp" | b"moov" if place.at != ftyp.at && place.at != moov.at => {
+                b"ftyp" | b"moov" if place.at != ftyp.at && place.at != movie.at => {
                     return Err(place.fault("is there a second time"));
                 }
                 b"ftyp" | b"moov" | b"mdat" | b"styp" | b"sidx" | b"prft" | b"mfra" | b"free" | b"skip" => {}
                 _ => return Err(place.fault("is nothing that a fragmented file of ffmpeg's has")),
             }
         }
-        if fragments.is_empty() {
-            return Err(end.fault("comes before any moof"));
-        }
-        Ok(Self { ftyp: ftyp.read(file)?, moov: (moov.at, moov_bytes), header, fragments })
+        Ok(Self { ftyp: ftyp.read(file)?, moov: (movie.at, moov), header, fragments })
     }
 
     /// `ftyp` and `moov` of a file whose last sample ends at tick `end`.
@@ -177,10 +177,6 @@ impl Input {
         }
         Ok(())
     }
-}
-
-fn first<'a>(places: &'a [Place], name: &[u8; 4]) -> Option<&'a Place> {
-    places.iter().find(|place| place.name.0 == *name)
 }
 
 /// Whether a chunk is of the same track and goes on where the one before it ends.

@@ -49,6 +49,12 @@ pub(super) struct Boxed<'a> {
     all: &'a [u8],
 }
 
+/// The boxes that a box holds.
+pub(super) struct Children<'a> {
+    of: Boxed<'a>,
+    boxes: Vec<Boxed<'a>>,
+}
+
 /// The fields of a box, read from the front.
 pub(super) struct Fields<'a> {
     of: Boxed<'a>,
@@ -152,11 +158,6 @@ impl Place {
         Ok(bytes)
     }
 
-    /// The end of a file of `len` bytes, for what should have come before it.
-    pub(super) fn end(len: u64) -> Self {
-        Self { name: Name(*b"eof "), at: len, header_bytes: 0, bytes: 0 }
-    }
-
     pub(super) fn fault(&self, problem: impl Into<Cow<'static, str>>) -> Fault {
         fault(self.name, self.at, problem)
     }
@@ -184,11 +185,6 @@ impl<'a> Boxed<'a> {
         self.all
     }
 
-    /// Where in [`Self::all`] its payload starts.
-    pub(super) fn header_bytes(&self) -> usize {
-        self.header_bytes
-    }
-
     pub(super) fn fields(&self) -> Fields<'a> {
         Fields { of: *self, rest: &self.all[self.header_bytes..] }
     }
@@ -201,31 +197,39 @@ impl<'a> Boxed<'a> {
         Ok((version, word & 0x00ff_ffff, fields))
     }
 
-    pub(super) fn children(&self) -> Result<Vec<Boxed<'a>>, Fault> {
+    pub(super) fn children(&self) -> Result<Children<'a>, Fault> {
         self.fields().boxes()
     }
 
     /// The one box of that name in it.
-    pub(super) fn child(&self, name: &[u8; 4]) -> Result<Boxed<'a>, Fault> {
-        one(self, &self.children()?, name)
+    pub(super) fn child(&self, name: [u8; 4]) -> Result<Boxed<'a>, Fault> {
+        self.children()?.one(name)
     }
 }
 
-/// The one box of that name among `children`.
-pub(super) fn one<'a>(of: &Boxed<'_>, children: &[Boxed<'a>], name: &[u8; 4]) -> Result<Boxed<'a>, Fault> {
-    maybe(of, children, name)?.ok_or_else(|| of.fault(format!("holds no {}", Name(*name))))
-}
+// === impl Children ===
 
-/// The box of that name among `children`, if there is one.
-pub(super) fn maybe<'a>(
-    of: &Boxed<'_>,
-    children: &[Boxed<'a>],
-    name: &[u8; 4],
-) -> Result<Option<Boxed<'a>>, Fault> {
-    let mut found = children.iter().filter(|child| child.name.0 == *name);
-    match (found.next(), found.next()) {
-        (first, None) => Ok(first.copied()),
-        (_, Some(_)) => Err(of.fault(format!("holds more than one {}", Name(*name)))),
+impl<'a> Children<'a> {
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Boxed<'a>> {
+        self.boxes.iter()
+    }
+
+    pub(super) fn as_slice(&self) -> &[Boxed<'a>] {
+        &self.boxes
+    }
+
+    /// The one box of that name.
+    pub(super) fn one(&self, name: [u8; 4]) -> Result<Boxed<'a>, Fault> {
+        self.maybe(name)?.ok_or_else(|| self.of.fault(format!("holds no {}", Name(name))))
+    }
+
+    /// The box of that name, if there is one.
+    pub(super) fn maybe(&self, name: [u8; 4]) -> Result<Option<Boxed<'a>>, Fault> {
+        let mut found = self.iter().filter(|child| child.name.0 == name);
+        match (found.next(), found.next()) {
+            (first, None) => Ok(first.copied()),
+            (_, Some(_)) => Err(self.of.fault(format!("holds more than one {}", Name(name)))),
+        }
     }
 }
 
@@ -280,7 +284,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The boxes that fill the rest. At least eight bytes each, so there cannot be more than a fraction of them.
-    pub(super) fn boxes(mut self) -> Result<Vec<Boxed<'a>>, Fault> {
+    pub(super) fn boxes(mut self) -> Result<Children<'a>, Fault> {
         let end = self.of.at + self.of.all.len() as u64;
         let mut boxes = Vec::new();
         while !self.rest.is_empty() {
@@ -288,10 +292,10 @@ impl<'a> Fields<'a> {
             self.take(next.all.len())?;
             boxes.push(next);
         }
-        Ok(boxes)
+        Ok(Children { of: self.of, boxes })
     }
 }
 
-fn fault(name: Name, at: u64, problem: impl Into<Cow<'static, str>>) -> Fault {
+pub(super) fn fault(name: Name, at: u64, problem: impl Into<Cow<'static, str>>) -> Fault {
     Fault::Box { name, at, problem: problem.into() }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Format, Kind, VideoRange,
-    boxes::{Boxed, Fault, Name, maybe, one},
+    boxes::{Boxed, Fault, Fields, Name},
 };
 
 /// A sample entry.
@@ -31,7 +31,7 @@ fn video(entry: &Boxed<'_>) -> Result<Entry, Fault> {
     }
     fields.take(50)?;
     let boxes = fields.boxes()?;
-    let aspect = match maybe(entry, &boxes, b"pasp")? {
+    let aspect = match boxes.maybe(*b"pasp")? {
         Some(pasp) => {
             let mut fields = pasp.fields();
             (fields.u32()?, fields.u32()?)
@@ -41,15 +41,15 @@ fn video(entry: &Boxed<'_>) -> Result<Entry, Fault> {
     if aspect.0 == 0 || aspect.1 == 0 {
         return Err(entry.fault("has pixels without width or height"));
     }
-    let range = match maybe(entry, &boxes, b"colr")? {
+    let range = match boxes.maybe(*b"colr")? {
         Some(colr) => range(&colr)?,
         None => VideoRange::Sdr,
     };
     let codecs = match &entry.name.0 {
-        b"avc1" => avc(entry.name, &one(entry, &boxes, b"avcC")?)?,
-        b"hvc1" => hevc(entry.name, &one(entry, &boxes, b"hvcC")?)?,
-        b"av01" => av1(entry.name, &one(entry, &boxes, b"av1C")?)?,
-        _ => return Err(entry.fault("no video codec that is packaged: avc1, hvc1 and av01 are")),
+        b"avc1" => avc(entry.name, &boxes.one(*b"avcC")?)?,
+        b"hvc1" => hevc(entry.name, &boxes.one(*b"hvcC")?)?,
+        b"av01" => av1(entry.name, &boxes.one(*b"av1C")?)?,
+        _ => return Err(entry.fault("is no video codec that is packaged: avc1, hvc1 and av01 are")),
     };
     Ok(Entry { codecs, format: Format::Video { width: width.into(), height: height.into(), aspect, range } })
 }
@@ -68,10 +68,10 @@ fn audio(entry: &Boxed<'_>, timescale: u32) -> Result<Entry, Fault> {
         return Err(entry.fault("has no channels"));
     }
     let boxes = fields.boxes()?;
-    let codecs = match &entry.name.0 {
-        b"mp4a" => mp4a(&one(entry, &boxes, b"esds")?)?,
-        b"Opus" => "Opus".to_owned(),
-        _ => return Err(entry.fault("no audio codec that is packaged: mp4a and Opus are")),
+    let (codecs, channels) = match &entry.name.0 {
+        b"mp4a" => mp4a(&boxes.one(*b"esds")?, channels)?,
+        b"Opus" => ("Opus".to_owned(), channels),
+        _ => return Err(entry.fault("is no audio codec that is packaged: mp4a and Opus are")),
     };
     Ok(Entry { codecs, format: Format::Audio { sample_rate, channels } })
 }
@@ -108,12 +108,11 @@ fn hevc(name: Name, configuration: &Boxed<'_>) -> Result<String, Fault> {
     let compatible = fields.u32()?.reverse_bits();
     let constraints = fields.take(6)?;
     let level = fields.u8()?;
-    let mut codecs = format!("{name}.{space}{}.{compatible:X}.{tier}{level}", profile & 31);
     let used = constraints.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    for byte in &constraints[..used] {
-        codecs += &format!(".{byte:X}");
-    }
-    Ok(codecs)
+    let mut parts = vec![name.to_string(), format!("{space}{}", profile & 31), format!("{compatible:X}")];
+    parts.push(format!("{tier}{level}"));
+    parts.extend(constraints[..used].iter().map(|byte| format!("{byte:X}")));
+    Ok(parts.join("."))
 }
 
 /// AV1 Codec ISO Media File Format Binding §5.
@@ -131,14 +130,15 @@ fn av1(name: Name, configuration: &Boxed<'_>) -> Result<String, Fault> {
 }
 
 /// RFC 6381 §3.3: the object type of the decoder's configuration (ISO/IEC 14496-1 §7.2.6.6) and, where that is MPEG-4 audio,
-/// the audio object type (ISO/IEC 14496-3 §1.6.2.1).
-fn mp4a(esds: &Boxed<'_>) -> Result<String, Fault> {
+/// the audio object type (ISO/IEC 14496-3 §1.6.2.1). From there come the channels, too: the sample entry of mono and of 5.1
+/// says two.
+fn mp4a(esds: &Boxed<'_>, channels: u16) -> Result<(String, u16), Fault> {
     const ELEMENTARY_STREAM: u8 = 3;
     const DECODER_CONFIGURATION: u8 = 4;
     const DECODER_SPECIFIC: u8 = 5;
     let (_, _, mut fields) = esds.full()?;
     // A descriptor is a tag and a length of up to four bytes, of which the first ones may be padding.
-    let descriptor = |fields: &mut super::boxes::Fields<'_>, tag: u8| {
+    let descriptor = |fields: &mut Fields<'_>, tag: u8| {
         if fields.u8()? != tag {
             return Err(esds.fault(format!("has no descriptor {tag} where it must be")));
         }
@@ -158,13 +158,28 @@ fn mp4a(esds: &Boxed<'_>) -> Result<String, Fault> {
     let object = fields.u8()?;
     fields.take(12)?;
     if object != 0x40 {
-        return Ok(format!("mp4a.{object:02x}"));
+        return Ok((format!("mp4a.{object:02x}"), channels));
     }
     descriptor(&mut fields, DECODER_SPECIFIC)?;
-    let audio = match fields.u16()? {
-        // 31 says that six more bits follow.
-        bits if bits >> 11 == 31 => 32 + (bits >> 5 & 63),
-        bits => bits >> 11,
+    let mut bits =
+        fields.rest().iter().chain(&[0; 8]).take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte));
+    let mut take = |count: u32| {
+        let taken = bits >> (64 - count);
+        bits <<= count;
+        taken
     };
-    Ok(format!("mp4a.40.{audio}"))
+    // 31 says that six more bits follow, and 15 that the rate itself does.
+    let audio = match take(5) {
+        31 => 32 + take(6),
+        audio => audio,
+    };
+    if take(4) == 15 {
+        take(24);
+    }
+    let channels = match take(4) {
+        count @ 1..=6 => u16::try_from(count).unwrap_or(channels),
+        7 => 8,
+        _ => channels,
+    };
+    Ok((format!("mp4a.40.{audio}"), channels))
 }

@@ -5,7 +5,10 @@
 
 use std::fmt::Write;
 
-use super::{Format, Kind, Track, segment::Rendition};
+use super::{
+    Format, Kind, Track,
+    rendition::{Rendition, misaligned},
+};
 
 /// The MPD over all renditions.
 pub(super) fn manifest(renditions: &[Rendition<'_>]) -> String {
@@ -14,7 +17,7 @@ pub(super) fn manifest(renditions: &[Rendition<'_>]) -> String {
     let duration = renditions.iter().map(Rendition::end).max().unwrap_or_default();
     // §5.3.5.2: who has buffered this much at the bandwidth of a representation can play it without a stop. The bandwidth is
     // the peak over sets of segments of at most one and a half target durations.
-    let buffer = renditions.first().map_or(1, |rendition| rendition.target);
+    let buffer = renditions.first().map_or(1, |rendition| rendition.media.target);
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     put(
         &mut out,
@@ -64,7 +67,7 @@ fn adaptation_set(out: &mut String, id: usize, set: &[&Rendition<'_>]) {
 
 fn representation(out: &mut String, rendition: &Rendition<'_>) {
     let track = rendition.track;
-    let (bandwidth, id, codecs) = (rendition.rates.peak, &track.id, &track.codecs);
+    let (bandwidth, id, codecs) = (rendition.media.rates.peak, &track.id, &track.codecs);
     put(out, format_args!("      <Representation id=\"{id}\" codecs=\"{codecs}\" bandwidth=\"{bandwidth}\""));
     match track.format {
         Format::Video { width, height, aspect: (horizontal, vertical), .. } => {
@@ -118,7 +121,7 @@ fn family(track: &Track) -> &str {
 
 /// Whether two tracks may be the same sound at two bandwidths.
 fn alike(a: &Track, b: &Track) -> bool {
-    a.language == b.language && a.codecs == b.codecs && a.format == b.format
+    a.language == b.language && a.codecs == b.codecs && a.format == b.format && misaligned(a, b).is_none()
 }
 
 fn size(track: &Track) -> Option<(u32, u32)> {

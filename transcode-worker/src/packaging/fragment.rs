@@ -2,12 +2,16 @@
 //!
 //! A video fragment that starts with a sync sample is written as two: one that holds that sample alone, and one with the
 //! rest. The first is what an I-frame playlist points to. Pointing at the front of a whole fragment instead, as packagers
-//! commonly do, gives players a `moof` that promises samples which never come, and media source extensions refuse that
-//! (shaka-project/shaka-player pull request 10304). It costs about 100 bytes for each two seconds.
+//! commonly do, gives players a `moof` that promises samples which never come: Chromium's media source took the first of five
+//! such pieces and failed at the second (`CHUNK_DEMUXER_ERROR_APPEND_FAILED`), where it takes all fragments of one sample. It
+//! costs about 100 bytes for each two seconds.
+//!
+//! libavformat moves the times of a fragmented file by its negative composition offsets once it has seen one. With the key
+//! frame apart that is after the first frame, so ffmpeg and mpv, unlike browsers, show that frame for two.
 
 use super::{
     Kind,
-    boxes::{Boxed, Fault, Place, one},
+    boxes::{Boxed, Children, Fault, Place},
     header::{Defaults, Header},
 };
 
@@ -68,12 +72,11 @@ impl Moof {
     /// Of the fragment `moof` whose samples fill the `mdat` that follows it at once.
     pub(super) fn parse(moof: &Boxed<'_>, mdat: &Place, header: &Header) -> Result<Self, Fault> {
         let children = moof.children()?;
-        expect_only(&children, &[b"mfhd", b"traf"])?;
-        let traf = one(moof, &children, b"traf")?;
-        let track = traf.children()?;
-        expect_only(&track, &[b"tfhd", b"tfdt", b"trun"])?;
-        let defaults = defaults(&one(&traf, &track, b"tfhd")?, header)?;
-        let tfdt = one(&traf, &track, b"tfdt")?;
+        expect_only(&children, &[*b"mfhd", *b"traf"])?;
+        let track = children.one(*b"traf")?.children()?;
+        expect_only(&track, &[*b"tfhd", *b"tfdt", *b"trun"])?;
+        let defaults = defaults(&track.one(*b"tfhd")?, header)?;
+        let tfdt = track.one(*b"tfdt")?;
         let (version, _, mut fields) = tfdt.full()?;
         let decode_time = fields.time(version)?;
         if decode_time > DECODE_TIME_MAX {
@@ -237,9 +240,9 @@ impl Fragment {
     }
 }
 
-fn expect_only(children: &[Boxed<'_>], names: &[&[u8; 4]]) -> Result<(), Fault> {
+fn expect_only(children: &Children<'_>, names: &[[u8; 4]]) -> Result<(), Fault> {
     // What is written anew would lose it: encryption, sample groups, another program's data.
-    match children.iter().find(|child| !names.contains(&&child.name.0)) {
+    match children.iter().find(|child| !names.contains(&child.name.0)) {
         Some(stranger) => Err(stranger.fault("is nothing that a fragment of ffmpeg's has")),
         None => Ok(()),
     }

@@ -2,7 +2,7 @@
 
 use super::{
     Format, Kind,
-    boxes::{Boxed, Fault, maybe, one},
+    boxes::{Boxed, Fault},
     codec::{self, Entry},
 };
 
@@ -35,27 +35,25 @@ pub(super) struct Defaults {
 impl Header {
     pub(super) fn parse(moov: &Boxed<'_>, kind: Kind) -> Result<Self, Fault> {
         let movie = moov.children()?;
-        let movie_timescale = timescale(&one(moov, &movie, b"mvhd")?)?;
-        let trak = one(moov, &movie, b"trak")?;
-        let track = trak.children()?;
-        if let Some(edits) = maybe(&trak, &track, b"edts")? {
+        let movie_timescale = timescale(&movie.one(*b"mvhd")?)?;
+        let track = movie.one(*b"trak")?.children()?;
+        if let Some(edits) = track.maybe(*b"edts")? {
             // Browsers follow some of them and HLS players few, so the same bytes would play at different times.
-            return Err(edits.fault("an edit list; write the file with -movflags +cmaf, which needs none"));
+            return Err(edits.fault("is an edit list; write the file with -movflags +cmaf, which needs none"));
         }
-        let tkhd = one(&trak, &track, b"tkhd")?;
+        let tkhd = track.one(*b"tkhd")?;
         let (version, _, mut fields) = tkhd.full()?;
         fields.take(if version == 0 { 8 } else { 16 })?;
         let track_id = fields.u32()?;
 
-        let mdia = one(&trak, &track, b"mdia")?;
-        let media = mdia.children()?;
-        expect_kind(&one(&mdia, &media, b"hdlr")?, kind)?;
-        let mdhd = one(&mdia, &media, b"mdhd")?;
+        let media = track.one(*b"mdia")?.children()?;
+        expect_kind(&media.one(*b"hdlr")?, kind)?;
+        let mdhd = media.one(*b"mdhd")?;
         let (timescale, language) = (timescale(&mdhd)?, language(&mdhd)?);
-        let stbl = one(&mdia, &media, b"minf")?.child(b"stbl")?;
-        let Entry { codecs, format } = codec::entry(&stbl.child(b"stsd")?, kind, timescale)?;
+        let stbl = media.one(*b"minf")?.child(*b"stbl")?;
+        let Entry { codecs, format } = codec::entry(&stbl.child(*b"stsd")?, kind, timescale)?;
 
-        let trex = one(moov, &movie, b"mvex")?.child(b"trex")?;
+        let trex = movie.one(*b"mvex")?.child(*b"trex")?;
         let (_, _, mut fields) = trex.full()?;
         if fields.u32()? != track_id {
             return Err(trex.fault("is of another track than the one there is"));
@@ -73,24 +71,24 @@ impl Header {
 /// The bytes of `moov` with its `mehd` (§8.8.2) saying `ticks` of the movie's clock. It is what tells a player the duration of
 /// a file whose `mvhd` and `tkhd` say zero because its samples are in fragments.
 pub(super) fn with_duration(moov: &Boxed<'_>, ticks: u64) -> Result<Vec<u8>, Fault> {
-    let mvex = moov.child(b"mvex")?;
+    let mvex = moov.child(*b"mvex")?;
     let mut mehd = Vec::with_capacity(20);
     mehd.extend(20_u32.to_be_bytes());
     mehd.extend(*b"mehd\x01\0\0\0");
     mehd.extend(ticks.to_be_bytes());
     let rest: Vec<&[u8]> =
         mvex.children()?.iter().filter(|child| child.name.0 != *b"mehd").map(Boxed::all).collect();
-    let mvex_new = boxed(&mvex, [&[mehd.as_slice()], rest.as_slice()].concat())?;
+    let mvex_new = boxed(&mvex, &[&[mehd.as_slice()], rest.as_slice()].concat())?;
     let parts: Vec<Vec<u8>> = moov
         .children()?
         .iter()
         .map(|child| if child.name == mvex.name { mvex_new.clone() } else { child.all().to_vec() })
         .collect();
-    boxed(moov, parts.iter().map(Vec::as_slice).collect())
+    boxed(moov, &parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
 /// A box named like `old` that holds `parts`.
-fn boxed(old: &Boxed<'_>, parts: Vec<&[u8]>) -> Result<Vec<u8>, Fault> {
+fn boxed(old: &Boxed<'_>, parts: &[&[u8]]) -> Result<Vec<u8>, Fault> {
     let payload = parts.concat();
     let size = u32::try_from(payload.len() + 8).map_err(|_| old.fault("is too long to be written anew"))?;
     Ok([size.to_be_bytes().as_slice(), &old.name.0, &payload].concat())
@@ -138,7 +136,7 @@ fn expect_kind(hdlr: &Boxed<'_>, kind: Kind) -> Result<(), Fault> {
         return Ok(());
     }
     Err(hdlr.fault(format!(
-        "the track is {:?} where {:?} was expected",
+        "says the track is {:?} where {:?} was expected",
         handler.escape_ascii().to_string(),
         kind
     )))

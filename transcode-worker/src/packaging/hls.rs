@@ -2,9 +2,12 @@
 //!
 //! Version 7: the first in which an `EXT-X-MAP` stands in any playlist together with all else that is used (§7).
 
-use std::{collections::BTreeSet, fmt::Write, ops::Range};
+use std::{collections::BTreeSet, fmt::Write};
 
-use super::{Format, Kind, Track, VideoRange, segment::Rendition};
+use super::{
+    Format, Kind, Rates, Track, VideoRange,
+    rendition::{Line, Playlist, Rendition},
+};
 
 /// The bandwidth that a player is taken to have until it has measured. Most start with what the master names first, and
 /// Apple's authoring specification asks for the 2000 kbit/s variant there.
@@ -20,33 +23,24 @@ pub(super) fn key_frames_name(track: &Track) -> String {
 
 /// The media playlist of a rendition.
 pub(super) fn playlist(rendition: &Rendition<'_>) -> String {
-    let lines = rendition.groups.iter().map(|group| (group.start, group.bytes.clone()));
-    media(rendition.track, rendition.target, "", lines)
+    media(rendition.track, &rendition.media, "")
 }
 
-/// Its I-frame playlist (§4.4.3.6): of each segment the fragment of the key frame, which lasts until the next one.
+/// Its I-frame playlist (§4.4.3.6).
 pub(super) fn key_frames(rendition: &Rendition<'_>) -> String {
-    let track = rendition.track;
-    let longest =
-        track.segments.iter().map(|segment| track.micros(segment.duration)).max().unwrap_or_default();
-    let target = ((longest + 500_000) / 1_000_000).max(1);
-    let lines = track.segments.iter().map(|key| (key.start, key.offset..key.offset + key.key_frame_bytes));
-    media(track, target, "#EXT-X-I-FRAMES-ONLY\n", lines)
+    media(rendition.track, &rendition.key_frames, "#EXT-X-I-FRAMES-ONLY\n")
 }
 
-/// A playlist of `lines`: when each starts, in ticks, and its bytes.
-fn media(track: &Track, target: u64, only: &str, lines: impl Iterator<Item = (u64, Range<u64>)>) -> String {
-    let file = &track.file;
+fn media(track: &Track, playlist: &Playlist, only: &str) -> String {
+    let (file, target) = (&track.file, playlist.target);
     let mut out = format!(
         "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{target}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n\
          {only}#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-MAP:URI=\"{file}\",BYTERANGE=\"{}@0\"\n",
         track.init.end
     );
-    let mut lines = lines.peekable();
-    while let Some((start, bytes)) = lines.next() {
-        let end = lines.peek().map_or(track.start + track.duration, |next| next.0);
-        // Rounded are the times, not the durations: so they add up to the track's, and no error grows.
-        let micros = track.micros(end) - track.micros(start);
+    for Line { bytes, start, duration } in &playlist.lines {
+        // Rounded are the times, not the durations: so these add up to the track's, and no error grows.
+        let micros = track.micros(start + duration) - track.micros(*start);
         let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
         let (len, from) = (bytes.end - bytes.start, bytes.start);
         put(&mut out, format_args!("#EXTINF:{seconds}.{rest:06},\n#EXT-X-BYTERANGE:{len}@{from}\n{file}\n"));
@@ -84,17 +78,7 @@ pub(super) fn master(renditions: &[Rendition<'_>]) -> String {
         put(&mut out, format_args!("\n{}\n", playlist_name(variant.track)));
     }
     for variant in in_order(&video, &[]) {
-        let track = variant.track;
-        let rate = |bytes: u64, ticks: u64| {
-            u128::from(bytes) * 8 * u128::from(track.timescale) / u128::from(ticks.max(1)) + 1
-        };
-        let peak = track
-            .segments
-            .iter()
-            .map(|key| rate(key.key_frame_bytes, key.duration))
-            .max()
-            .unwrap_or_default();
-        let average = rate(track.segments.iter().map(|key| key.key_frame_bytes).sum(), track.duration);
+        let (track, Rates { peak, average }) = (variant.track, variant.key_frames.rates);
         put(
             &mut out,
             format_args!(
@@ -149,9 +133,11 @@ fn in_order<'a, 'b>(variants: &[&'a Rendition<'b>], group: &[&Rendition<'_>]) ->
 
 /// §4.4.6.2: the largest sum of peaks of what can be played together; and so for the average.
 fn bandwidth(variant: &Rendition<'_>, group: &[&Rendition<'_>]) -> (u64, u64) {
-    let peak = group.iter().map(|member| member.rates.peak).max().unwrap_or_default();
-    let average = group.iter().map(|member| member.rates.average).max().unwrap_or_default();
-    (variant.rates.peak + peak, variant.rates.average + average)
+    let most = |rate: fn(&Rates) -> u64| {
+        group.iter().map(|member| rate(&member.media.rates)).max().unwrap_or_default()
+    };
+    let Rates { peak, average } = variant.media.rates;
+    (peak + most(|rates| rates.peak), average + most(|rates| rates.average))
 }
 
 /// Every format of the variant and its group, each once.
