@@ -124,8 +124,8 @@ pub fn plan(
     let frames = if all.is_empty() { 0 } else { legs.iter().map(|leg| leg.frames).sum() };
     let graph = graph::Graph { inputs, profile, legs: &legs, frame_rate };
     let measures = has_audio && only.is_none() && profile.audio.normalise && loudness.is_none();
-    let storyboard =
-        (profile.storyboard && !all.is_empty()).then(|| finishing::sheet(&all, seconds, profile));
+    let storyboard = (profile.storyboard && !all.is_empty())
+        .then(|| finishing::sheet(&all, frames, graph.keyframe_frames(), frame_rate));
     Ok(Plan {
         loudness: measures.then(|| command::loudness(&graph)),
         encode: command::encode(&graph, &made, has_audio && only.is_none(), loudness),

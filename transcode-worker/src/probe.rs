@@ -40,6 +40,10 @@ pub struct Video {
     pub pixel_aspect: Rational,
     /// Frames a second, on average.
     pub frame_rate: Rational,
+    /// The lowest rate that has a frame at each time at which this has one, where it is known.
+    pub base_rate: Option<Rational>,
+    /// Each frame has the lines of two moments.
+    pub is_interlaced: bool,
     /// What its transfer function is called, where it says so.
     pub transfer: Option<String>,
     /// Seconds into the file at which it begins, and how long it is, by its packets.
@@ -80,6 +84,9 @@ pub struct Limits {
     /// Seconds.
     pub seconds: f64,
 }
+
+/// Sound that ends so many seconds after the picture ends with it: frames of sound end where they end.
+const SOUND_AFTER: f64 = 0.5;
 
 /// Why a file cannot be processed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -123,11 +130,13 @@ impl Probe {
         Ok(self)
     }
 
-    /// Seconds until the last of its streams ends.
+    /// Seconds until its picture ends, or its sound, where that goes on for longer than encoders make it.
     pub fn seconds(&self) -> f64 {
-        let video = self.video.as_ref().map_or(0.0, |video| video.span.end);
         let audio = self.audio.as_ref().map_or(0.0, |audio| audio.span.end);
-        video.max(audio)
+        match &self.video {
+            Some(video) if audio < video.span.end + SOUND_AFTER => video.span.end,
+            _ => audio,
+        }
     }
 }
 

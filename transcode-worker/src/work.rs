@@ -401,7 +401,7 @@ fn sheets(sheet: &Sheet) -> Sheets {
         rows: sheet.rows,
         width: sheet.width,
         height: sheet.height,
-        interval: std::time::Duration::from_secs(sheet.interval.into()),
+        interval: std::time::Duration::from_secs_f64(sheet.interval),
     }
 }
 

@@ -116,7 +116,7 @@ fn inputs(command: &mut FfmpegCommand, graph: &Graph) {
 
 /// One rendition: keyframes at the same frames in all of them, so that players can change between them there.
 fn picture(command: &mut FfmpegCommand, graph: &Graph, nth: usize, size: &Size) {
-    let group = keyframe_frames(graph).to_string();
+    let group = graph.keyframe_frames().to_string();
     let (crf, rate, buffer) =
         (size.crf.to_string(), format!("{}k", size.max_kbps), format!("{}k", 2 * size.max_kbps));
     command.map(format!("[v{nth}]")).codec_video("libx264");
@@ -124,13 +124,6 @@ fn picture(command: &mut FfmpegCommand, graph: &Graph, nth: usize, size: &Size) 
     command.args(["-maxrate", &rate, "-bufsize", &buffer]);
     command.args(["-g", &group, "-keyint_min", &group, "-sc_threshold", "0", "-fps_mode", "passthrough"]);
     bare(command).format("mp4").args(["-movflags", "+cmaf+frag_keyframe"]);
-}
-
-/// Frames from keyframe to keyframe.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn keyframe_frames(graph: &Graph) -> u32 {
-    let frames = graph.frame_rate.value() * f64::from(graph.profile.keyframe_seconds);
-    frames.round().max(1.0) as u32
 }
 
 /// Without what the source's maker wrote into it: places, names, chapters.

@@ -1,15 +1,18 @@
 //! What is made of finished renditions: one file to download, a poster, and a storyboard. Nothing is encoded again.
 
+use crate::probe::Rational;
 use crate::profile::Profile;
 
 use super::command::{AUDIO, Step, begun};
 use super::{Size, names};
 
 /// A storyboard: one sheet of small pictures, one picture after each so many seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sheet {
-    /// Seconds from picture to picture: a multiple of the time between keyframes, since only those are decoded.
-    pub interval: u32,
+    /// One picture of so many keyframes, since only those are decoded.
+    pub every: u64,
+    /// Seconds from picture to picture.
+    pub interval: f64,
     /// Pictures beside each other.
     pub columns: u32,
     /// Pictures below each other.
@@ -21,22 +24,29 @@ pub struct Sheet {
 }
 
 /// Pictures of a storyboard at most; a sheet of them is then 1600 pixels wide or high.
-const PICTURES_MAX: f64 = 100.0;
+const PICTURES_MAX: u64 = 100;
 const COLUMNS: u32 = 10;
 /// The longer side of one.
 const PICTURE_PIXELS: u32 = 160;
 
-/// The storyboard of what takes so long.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-pub(super) fn sheet(sizes: &[Size], seconds: f64, profile: &Profile) -> Sheet {
-    let keyframes = f64::from(profile.keyframe_seconds);
-    let groups = (seconds / keyframes / PICTURES_MAX).ceil().max(1.0);
-    let interval = (groups * keyframes) as u32;
-    let pictures = (seconds / f64::from(interval)).ceil().clamp(1.0, PICTURES_MAX) as u32;
+/// The storyboard of so many frames, of which each `group`th is a keyframe.
+pub(super) fn sheet(sizes: &[Size], frames: u64, group: u32, rate: Rational) -> Sheet {
+    let keyframes = frames.div_ceil(group.into()).max(1);
+    let every = keyframes.div_ceil(PICTURES_MAX);
+    // At most a hundred of them, and every so many frames at most ten minutes of some: within u32.
+    let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let pictures = small(keyframes.div_ceil(every));
     let columns = pictures.min(COLUMNS);
     let Size { width, height, .. } = *sizes.last().expect("there is a picture");
     let even = |side: u32| (PICTURE_PIXELS * side / width.max(height)).max(2) & !1;
-    Sheet { interval, columns, rows: pictures.div_ceil(columns), width: even(width), height: even(height) }
+    Sheet {
+        every,
+        interval: f64::from(small(every * u64::from(group))) / rate.value(),
+        columns,
+        rows: pictures.div_ceil(columns),
+        width: even(width),
+        height: even(height),
+    }
 }
 
 /// The runs that make them, each of files that are in the folder of outputs by then.
@@ -74,14 +84,16 @@ pub(super) fn steps(
         steps.push(Step::new("poster", command, vec![output("poster.jpg")], 1.0));
     }
     if let (Some(sheet), Some(smallest)) = (sheet, sizes.last()) {
-        let Sheet { interval, columns, rows, width, height } = sheet;
+        let Sheet { every, columns, rows, width, height, .. } = sheet;
         let mut command = begun("level+warning");
         command.args(["-skip_frame", "nokey"]).input(format!("file:{}", output(&smallest.file())));
         let filter = format!(
-            "fps=1/{interval}:round=near:start_time=0,scale={width}:{height}:flags=fast_bilinear,setsar=1,\
+            "select=not(mod(n\\,{every})),scale={width}:{height}:flags=fast_bilinear,setsar=1,\
              tile={columns}x{rows}"
         );
-        command.args(["-vf", &filter, "-frames:v", "1", "-update", "1", "-q:v", "5"]).format("image2");
+        command
+            .args(["-vf", &filter, "-fps_mode", "passthrough", "-frames:v", "1", "-update", "1", "-q:v", "5"])
+            .format("image2");
         command.output(format!("file:{}", output("storyboard.jpg")));
         steps.push(Step::new("storyboard", command, vec![output("storyboard.jpg")], seconds));
     }

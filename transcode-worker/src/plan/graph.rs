@@ -39,7 +39,7 @@ const SAMPLE_RATE: u32 = 48_000;
 /// Frames a second of what is made: the source's, at most the profile's.
 pub(super) fn frame_rate(source: &Probe, profile: &Profile) -> Rational {
     let most = Rational { num: profile.frame_rate_max, den: 1 };
-    let own = source.video.as_ref().map_or(Rational { num: 25, den: 1 }, |video| video.frame_rate);
+    let own = source.video.as_ref().map_or(Rational { num: 25, den: 1 }, own_rate);
     let near = RATES.map(|(num, den)| Rational { num, den }).into_iter().min_by(|a, b| {
         let distance = |rate: &Rational| (rate.value() - own.value()).abs();
         distance(a).total_cmp(&distance(b))
@@ -47,6 +47,14 @@ pub(super) fn frame_rate(source: &Probe, profile: &Profile) -> Rational {
     let near = near.filter(|rate| (rate.value() / own.value() - 1.0).abs() < 0.004);
     let rate = near.unwrap_or_else(|| rounded(own));
     if rate.value() > most.value() { most } else { rate }
+}
+
+/// The average; or, where frames of a steady rate are missing now and then, that rate.
+fn own_rate(video: &Video) -> Rational {
+    let average = video.frame_rate.value();
+    // Twice the average is what half-frames are counted as.
+    let steady = video.base_rate.filter(|base| (1.0..1.95).contains(&(base.value() / average)));
+    steady.filter(|_| !video.is_interlaced).unwrap_or(video.frame_rate)
 }
 
 /// What has an average only: in tenths of a frame, so that the fraction stays small, and at least one.
@@ -118,6 +126,13 @@ impl<'p> Leg<'p> {
 // === impl Graph ===
 
 impl Graph<'_> {
+    /// Frames from keyframe to keyframe.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    pub(super) fn keyframe_frames(&self) -> u32 {
+        let frames = self.frame_rate.value() * f64::from(self.profile.keyframe_seconds);
+        frames.round().max(1.0) as u32
+    }
+
     /// The number of the image among the inputs: after the videos.
     pub(super) fn watermark(&self) -> Option<(usize, &Watermark)> {
         let watermark = self.profile.watermark.as_ref().filter(|_| self.inputs.watermark.is_some())?;
@@ -152,7 +167,8 @@ impl Graph<'_> {
         let (wide, high) = inside(video.shown(), (width, height));
         // Rate first: what is dropped need not be scaled. A late picture is there from the beginning.
         let rate = self.frame_rate;
-        write_to(graph, &format!("[{nth}:{}]fps={rate}:start_time=0,", video.index));
+        let woven = if video.is_interlaced { "bwdif=mode=send_frame," } else { "" };
+        write_to(graph, &format!("[{nth}:{}]{woven}fps={rate}:start_time=0,", video.index));
         // One that ends before its sound stays; by what the packets say, so that one that breaks off is still noticed.
         let missing = leg.seconds - (video.span.end - leg.start).max(0.0);
         if missing > 0.5 / rate.value() {

@@ -13,6 +13,8 @@ fn video(width: u32, height: u32, rate: (u32, u32), seconds: f64) -> Video {
         rotation: 0,
         pixel_aspect: Rational { num: 1, den: 1 },
         frame_rate: Rational { num: rate.0, den: rate.1 },
+        base_rate: None,
+        is_interlaced: false,
         transfer: None,
         span: Span { start: 0.0, end: seconds, packets: 1 },
     }
@@ -144,6 +146,17 @@ fn a_rate_is_one_that_players_know_or_the_sources_own_within_bounds() {
     assert_eq!(rate(29_321, 1_207), "243/10");
     assert_eq!(rate(1, 100), "1");
     assert_eq!(rate(12, 1), "12");
+    let mut gaps = video(320, 180, (20, 1), 3.0);
+    gaps.base_rate = Some(Rational { num: 30, den: 1 });
+    let steady = |video| {
+        let inputs = inputs(file(Some(video), false, 3.0));
+        plan(&inputs, &profile(""), None, None).expect("a plan").frame_rate.to_string()
+    };
+    assert_eq!(steady(gaps.clone()), "30");
+    gaps.base_rate = Some(Rational { num: 90_000, den: 1 });
+    assert_eq!(steady(gaps.clone()), "20");
+    (gaps.base_rate, gaps.is_interlaced) = (Some(Rational { num: 30, den: 1 }), true);
+    assert_eq!(steady(gaps), "20");
 }
 
 #[test]

@@ -39,7 +39,8 @@ impl Packets {
         let mut number =
             || fields.next().and_then(|text| text.parse::<f64>().ok()).filter(|at| at.is_finite());
         let (pts, dts, duration) = (number(), number(), number().unwrap_or(0.0).clamp(0.0, 60.0));
-        let Some(at) = pts.or(dts) else { return };
+        // What is before the beginning is not played: encoders of sound need some samples before the first.
+        let Some(at) = pts.or(dts).map(|at| at.max(0.0)) else { return };
         let sums = self.0.entry(index).or_insert(Sums { first: at, last: at, end: at, packets: 0 });
         sums.first = sums.first.min(at);
         sums.last = sums.last.max(at);

@@ -38,6 +38,7 @@ struct Stream {
     avg_frame_rate: Option<String>,
     r_frame_rate: Option<String>,
     color_transfer: Option<String>,
+    field_order: Option<String>,
     sample_rate: Option<String>,
     #[serde(default)]
     channels: u32,
@@ -118,6 +119,8 @@ fn video(stream: &Stream, limits: &Limits) -> Result<Video, Unusable> {
         frame_rate: rate(&stream.avg_frame_rate)
             .or_else(|| rate(&stream.r_frame_rate))
             .unwrap_or(Rational { num: 0, den: 1 }),
+        base_rate: rate(&stream.r_frame_rate),
+        is_interlaced: matches!(stream.field_order.as_deref(), Some("tt" | "bb" | "tb" | "bt")),
         transfer: stream.color_transfer.clone(),
         span: Span::default(),
     })
