@@ -149,6 +149,25 @@ fn a_master_names_first_what_to_start_with_and_then_the_best() {
 }
 
 #[test]
+fn a_target_is_rounded_and_the_same_for_all() {
+    let mut tracks = [picture("v", "avc1.64001f", 1_000_000), sound("a0", None, 2)];
+    for segment in &mut tracks[0].segments {
+        (segment.start, segment.duration) = (segment.start * 13, 26);
+    }
+    (tracks[0].timescale, tracks[0].duration) = (10, 104);
+    let folder = tempfile::tempdir().unwrap();
+    package(&tracks, &Options { segment: Duration::from_secs(2) }, folder.path()).unwrap();
+    for (name, target) in [("v.m3u8", 3), ("v_iframes.m3u8", 3), ("a0.m3u8", 3)] {
+        let text = fs::read_to_string(folder.path().join(name)).unwrap();
+        assert!(text.contains(&format!("#EXT-X-TARGETDURATION:{target}\n")), "{name}: {text}");
+        assert!(
+            text.contains(if name == "a0.m3u8" { "#EXTINF:2.000000," } else { "#EXTINF:2.600000," }),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn sounds_in_several_languages_are_a_choice() {
     let tracks =
         [picture("v", "avc1.64001f", 1_000_000), sound("a0", Some("deu"), 2), sound("a1", Some("fra"), 6)];
