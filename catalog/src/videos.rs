@@ -11,6 +11,7 @@ use crate::{AccountId, Error, State as _, VideoId, changes, outbox};
 pub use listing::{Filter, Viewer};
 pub(crate) use processing::{give_up, publish};
 pub(crate) use progress::note as note_progress;
+pub(crate) use progress::rests;
 pub use progress::{Phase, Progress};
 pub use record::{Access, Event, NewVideo, Patch, Source, Video, VideoState, Visibility};
 
