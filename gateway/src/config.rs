@@ -8,6 +8,7 @@ mod database;
 mod delivery;
 mod listeners;
 mod storage;
+mod transcoding;
 mod uploads;
 mod values;
 
@@ -25,6 +26,8 @@ pub use delivery::{DeliverySettings, Listing};
 pub use listeners::ListenerSettings;
 pub(crate) use storage::FALLBACKS_MAX;
 pub use storage::{StorageBackend, StorageSettings};
+pub(crate) use transcoding::is_profile;
+pub use transcoding::{Transcoding, TranscodingSettings};
 pub use uploads::UploadSettings;
 pub use values::Fallback;
 
@@ -64,6 +67,10 @@ pub struct Config {
     /// What may be uploaded, by whom, and how much.
     #[command(flatten)]
     pub uploads: UploadSettings,
+
+    /// What becomes of videos.
+    #[command(flatten)]
+    pub transcoding: TranscodingSettings,
 
     /// Where accounts, videos and uploads are kept.
     #[command(flatten)]
@@ -166,6 +173,7 @@ impl Config {
         self.listeners.check(settings)?;
         self.clients.check(settings)?;
         self.uploads.check(settings)?;
+        self.transcoding.check(settings, self.has_catalog())?;
         self.cache.check(settings)
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct State {
     pub(crate) videos: bool,
     /// Whether it may upload.
     pub(crate) uploads: bool,
+    /// Whether videos are processed.
+    pub(crate) transcoding: bool,
     /// Whether one can log in.
     pub(crate) accounts: bool,
     /// Who is logged in.

@@ -22,6 +22,7 @@ mod console;
 pub mod delivery;
 pub mod framing;
 mod host;
+mod jobs;
 mod json;
 mod memory_limit;
 mod metrics;
@@ -35,6 +36,7 @@ mod store;
 mod tracked;
 mod upload;
 mod videos;
+mod worker;
 
 pub use commands::run as run_command;
 pub use config::Config;

@@ -22,7 +22,9 @@ pub(crate) async fn publish(
     let sql = "UPDATE videos SET published_prefix = $2, published = $3 WHERE id = $1";
     write.rows(sql, args![id, prefix, outputs]).await?;
     transition(write, &video, VideoState::Ready, None).await?;
-    changes::tell(write, prefix).await?;
+    for prefix in video.published_prefix.as_deref().into_iter().chain([prefix]) {
+        changes::tell(write, prefix).await?;
+    }
     Ok(video.published_prefix)
 }
 

@@ -12,6 +12,7 @@ use super::database::DATABASE;
 use super::delivery::DELIVERY;
 use super::listeners::LISTENERS;
 use super::storage::STORAGE;
+use super::transcoding::TRANSCODING;
 use super::uploads::UPLOADS;
 use super::*;
 
@@ -22,7 +23,9 @@ const END: &str = "<!-- /settings -->";
 fn tables() -> String {
     let mut text = String::new();
     let command = Config::command();
-    for heading in [LISTENERS, CLIENTS, STORAGE, CACHE, DELIVERY, UPLOADS, DATABASE, ACCOUNTS, LOGS] {
+    for heading in
+        [LISTENERS, CLIENTS, STORAGE, CACHE, DELIVERY, UPLOADS, TRANSCODING, DATABASE, ACCOUNTS, LOGS]
+    {
         write!(text, "\n### {heading}\n\n| flag | variable | default | meaning |\n|---|---|---|---|\n")
             .expect("a String takes all");
         for arg in command.get_arguments().filter(|arg| arg.get_help_heading() == Some(heading)) {
