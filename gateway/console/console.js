@@ -194,7 +194,9 @@ function show() {
     stage(player(kind));
     at("position").hidden = false;
     showPosition();
-    if (playWhenOpen) media.play().catch(() => {});
+    // What is published comes to the player only later.
+    if (playWhenOpen && current.playback) media.autoplay = true;
+    else if (playWhenOpen) media.play().catch(() => {});
   }
   playWhenOpen = false;
 }
@@ -361,6 +363,9 @@ at("filter-form").addEventListener("submit", (event) => {
 });
 at("more").addEventListener("click", () => list({ after: next }));
 at("probe").addEventListener("click", probe);
+at("videos").addEventListener("click", (event) => {
+  if (event.target.closest("a")) playWhenOpen = true;
+});
 
 function onKey(event) {
   const direction = { ArrowLeft: -1, ArrowRight: 1 }[event.key];

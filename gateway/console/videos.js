@@ -1,7 +1,7 @@
 // Videos: those that the gateway's catalog knows, and uploading new ones. All of it is hidden where there is no catalog.
 
 import { Refused, forget, upload } from "/assets/tus.js";
-import { follow, isAtWork, newestJob, stateInWords } from "/assets/work.js";
+import { follow, isAtWork, jobOf, newestJob, stateInWords } from "/assets/work.js";
 import { at, bytesInWords, dateInWords, element, inWords, note } from "/assets/words.js";
 
 const PAGE_VIDEOS = 50;
@@ -69,9 +69,8 @@ function row(video) {
   const item = document.createElement("li");
   const actions = element("div", "", "actions");
   actions.append(visibility, remove);
-  if (video.state === "failed" && transcoding) actions.append(tryAgain(video, item));
   item.append(link, actions);
-  showWork(video, item, state);
+  if (transcoding || video.state === "processing") showWork(video, item, state, actions);
   return item;
 }
 
@@ -80,15 +79,18 @@ function factsOf({ size, container, created }) {
 }
 
 /** Shows what workers do with a video for as long as its row is shown. */
-async function showWork(video, item, state) {
-  const job = transcoding && video.state === "uploaded" ? (await newestJob(video))?.state : null;
+async function showWork(video, item, state, actions) {
+  const job = await jobOf(video);
   state.textContent = stateInWords(video, job);
-  if (!isAtWork(video, job)) return;
-  follow(video, job, () => item.isConnected, (now) => {
+  if (!isAtWork(video, job)) {
+    if (video.state === "failed") actions.append(tryAgain(video, item));
+    return;
+  }
+  follow(video, () => item.isConnected, (now, newest) => {
     // What has come to an end has another row.
-    if (!["uploaded", "processing"].includes(now.state)) return item.replaceWith(row(now));
+    if (!isAtWork(now, newest)) return item.replaceWith(row(now));
     state.dataset.state = now.state;
-    state.textContent = stateInWords(now, job);
+    state.textContent = stateInWords(now, newest);
   });
 }
 
@@ -103,7 +105,7 @@ function tryAgain(video, item) {
       ? await fetch(`/api/jobs/${dead.id}/redrive`, { method: "POST" })
       : await fetch(`/api/videos/${video.id}/jobs`, { method: "POST", headers, body: "{}" });
     if (!response.ok) return note("videos-note", `It is not tried again: ${await inWords(response)}`, { wrong: true });
-    item.replaceWith(row({ ...video, state: "uploaded", problem: null }));
+    item.replaceWith(row(video));
   });
   return button;
 }

@@ -7,12 +7,11 @@ const KINDS = ["uploaded", "processing", "ready", "failed", "deleting", "changed
 
 let streams = 0;
 
-/** Where a video stands. `job` is the state of its newest job, where that is known. */
+/** Where a video stands. `job` is its newest one, where that is known: after a failure it may be tried again. */
 export function stateInWords({ state, problem, progress }, job = null) {
   if (state === "processing") return progress ? progressInWords(progress) : "processing";
-  if (state === "failed") return `failed: ${problem}`;
-  if (state === "uploaded" && isOpen(job)) return job === "retry" ? "waits to be tried again" : "queued";
-  return state;
+  if (state !== "ready" && isOpen(job)) return job.state === "retry" ? "waits to be tried again" : "queued";
+  return state === "failed" ? `failed: ${problem}` : state;
 }
 
 function progressInWords({ phase, percent, speed, eta_seconds }) {
@@ -27,10 +26,10 @@ function durationInWords(seconds) {
 }
 
 function isOpen(job) {
-  return ["queued", "leased", "running", "retry"].includes(job);
+  return ["queued", "leased", "running", "retry"].includes(job?.state);
 }
 
-/** The state of a video's newest job, if somebody may know it. */
+/** A video's newest job, if somebody may know it. */
 export async function newestJob(video) {
   const response = await fetch(`/api/videos/${video.id}/jobs`).catch(() => null);
   return response?.ok ? (await response.json()).jobs[0] ?? null : null;
@@ -38,20 +37,23 @@ export async function newestJob(video) {
 
 /** Whether something is about to happen to it. */
 export function isAtWork(video, job) {
-  return video.state === "processing" || (video.state === "uploaded" && isOpen(job));
+  return video.state === "processing" || (video.state !== "ready" && isOpen(job));
 }
 
-/** Tells `onVideo` what the video is whenever it is another, while `isShown()` and workers are at it. */
-export function follow(video, job, isShown, onVideo) {
-  if (streams < STREAMS_MAX && window.EventSource) followEvents(video, isShown, onVideo);
-  else followByAsking(video, job, isShown, onVideo);
+/** Tells `onNews` what the video and its newest job are now, while `isShown()` and workers are at it, and of their end. */
+export function follow(video, isShown, onNews) {
+  if (streams < STREAMS_MAX && window.EventSource) followEvents(video, isShown, onNews);
+  else followByAsking(video, isShown, onNews);
 }
 
-function followEvents(video, isShown, onVideo) {
+function followEvents(video, isShown, onNews) {
   streams += 1;
   const events = new EventSource(`/api/videos/${video.id}/events`);
+  let isOver = false;
   const end = () => {
-    if (events.readyState !== EventSource.CLOSED) streams -= 1;
+    if (isOver) return;
+    isOver = true;
+    streams -= 1;
     events.close();
     clearInterval(looking);
   };
@@ -59,34 +61,39 @@ function followEvents(video, isShown, onVideo) {
   const looking = setInterval(() => !isShown() && end(), FOLLOW_PAUSE_MS);
   events.addEventListener("progress", (event) => {
     const { progress } = JSON.parse(event.data);
-    if (isShown() && progress) onVideo({ ...video, state: "processing", progress });
+    if (isShown() && progress) onNews({ ...video, state: "processing", progress }, null);
   });
-  const again = async () => {
-    const now = await get(video);
-    if (!isShown()) return end();
+  const look = async () => {
+    const now = await newest(video);
+    if (isOver || !isShown()) return end();
     if (!now) return;
-    onVideo(now);
-    if (!["uploaded", "processing"].includes(now.state)) end();
+    if (!isAtWork(...now)) end();
+    onNews(...now);
   };
-  for (const kind of KINDS) events.addEventListener(kind, again);
-  events.addEventListener("error", () => {
-    // The browser connects again by itself, unless it was refused.
-    if (events.readyState !== EventSource.CLOSED) return;
-    streams -= 1;
-    clearInterval(looking);
-  });
+  for (const kind of KINDS) events.addEventListener(kind, look);
+  // The browser connects again by itself, unless it was refused.
+  events.addEventListener("error", () => events.readyState === EventSource.CLOSED && end());
 }
 
-async function followByAsking(video, job, isShown, onVideo) {
-  for (let now = video; isAtWork(now, job);) {
+async function followByAsking(video, isShown, onNews) {
+  for (let isOver = false; !isOver;) {
     await new Promise((resolve) => setTimeout(resolve, FOLLOW_PAUSE_MS));
+    const now = await newest(video);
     if (!isShown()) return;
-    now = (await get(video)) ?? now;
-    onVideo(now);
+    if (!now) continue;
+    isOver = !isAtWork(...now);
+    onNews(...now);
   }
 }
 
-async function get(video) {
+async function newest(video) {
   const response = await fetch(`/api/videos/${video.id}`).catch(() => null);
-  return response?.ok ? response.json() : null;
+  if (!response?.ok) return null;
+  const now = await response.json();
+  return [now, await jobOf(now)];
+}
+
+/** The job that says more of a video than its state does. */
+export function jobOf(video) {
+  return ["uploaded", "failed"].includes(video.state) ? newestJob(video) : null;
 }
