@@ -29,7 +29,7 @@ const NEEDED: [&str; 2] = ["ffmpeg", "ffprobe"];
 
 /// Before it is started again; each further time it is twice as long, up to the last, unless it lived for that long.
 const PAUSE: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+const PAUSE_MAX: Duration = Duration::from_mins(1);
 /// It gives its work back within that, or is killed.
 const END_WITHIN: Duration = Duration::from_secs(10);
 /// `EX_USAGE` of sysexits.h: its settings are wrong, so starting it again hardly helps.

@@ -57,12 +57,12 @@ impl Transcoding {
 
 #[cfg(test)]
 mod tests {
-    use seekway_catalog::Jobs;
+    use seekway_catalog::{JobState, Jobs};
 
     use super::STATES;
 
     #[test]
     fn the_states_are_those_of_the_catalog() {
-        assert_eq!(Jobs::OPEN.map(|state| state.as_str()), STATES);
+        assert_eq!(Jobs::OPEN.map(JobState::as_str), STATES);
     }
 }
