@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 
 /// A database that can be opened.
@@ -23,6 +24,16 @@ pub enum DatabaseUrl {
 pub struct InvalidUrl(String);
 
 // === impl DatabaseUrl ===
+
+impl DatabaseUrl {
+    /// The URL for another program of ours to read, which `Display` is not: it has the password in it.
+    pub fn with_password(&self) -> String {
+        match self {
+            Self::Sqlite(path) => format!("sqlite:{}", path.display()),
+            Self::Postgres(options) => options.to_url_lossy().to_string(),
+        }
+    }
+}
 
 impl FromStr for DatabaseUrl {
     type Err = InvalidUrl;
@@ -89,6 +100,16 @@ mod tests {
         assert_eq!(check("sqlite:///var/lib/seekway.db"), "sqlite:/var/lib/seekway.db");
         assert_eq!(check("postgres://ann:secret@db:5433/seekway"), "postgres://db:5433/seekway");
         assert_eq!(check("postgresql://ann@db/seekway"), "postgres://db:5432/seekway");
+    }
+
+    #[test]
+    fn another_program_reads_the_same() {
+        for text in ["sqlite:./data/x.db", "postgres://ann:s%40cret@db:5433/seekway?sslmode=verify-full"] {
+            let url: DatabaseUrl = text.parse().expect("a URL");
+            let again: DatabaseUrl = url.with_password().parse().expect("a URL");
+            assert_eq!(again.with_password(), url.with_password());
+            assert_eq!(url.with_password().contains("s%40cret"), text.contains("s%40cret"), "{text}");
+        }
     }
 
     #[test]

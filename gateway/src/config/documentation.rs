@@ -13,6 +13,7 @@ use super::cache::CACHE;
 use super::clients::CLIENTS;
 use super::delivery::DELIVERY;
 use super::listeners::LISTENERS;
+use super::transcoding::TRANSCODING;
 use super::uploads::UPLOADS;
 use super::*;
 
@@ -23,7 +24,9 @@ const END: &str = "<!-- /settings -->";
 fn tables() -> String {
     let mut text = String::new();
     let command = Config::command();
-    for heading in [LISTENERS, CLIENTS, STORAGE, CACHE, DELIVERY, UPLOADS, DATABASE, ACCOUNTS, LOGS] {
+    for heading in
+        [LISTENERS, CLIENTS, STORAGE, CACHE, DELIVERY, UPLOADS, TRANSCODING, DATABASE, ACCOUNTS, LOGS]
+    {
         write!(text, "\n### {heading}\n\n| flag | variable | default | meaning |\n|---|---|---|---|\n")
             .expect("a String takes all");
         for arg in command.get_arguments().filter(|arg| arg.get_help_heading() == Some(heading)) {

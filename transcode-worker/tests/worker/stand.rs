@@ -121,6 +121,7 @@ impl Stand {
                 content_type: None,
                 container: None,
             },
+            profile: None,
         };
         let video = self.catalog.videos().add(None, &new).await.expect("adds").expect("it is new");
         (video, self.again(video, profile, None).await)
