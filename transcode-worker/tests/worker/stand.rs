@@ -212,8 +212,12 @@ impl Stand {
             assert!(!left.contains(prefix), "{prefix} is published, and to be deleted");
         }
         self.is_quiet().await;
-        let scratch = std::fs::read_dir(self.scratch()).expect("reads").count();
-        assert_eq!(scratch, 0, "folders of attempts");
+        let until = Instant::now() + PATIENCE;
+        // The lock stays.
+        while std::fs::read_dir(self.scratch()).expect("reads").count() > 1 {
+            assert!(Instant::now() < until, "folders of attempts stay");
+            sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Waits until no program works in the scratch folder.
