@@ -1,7 +1,7 @@
 // Videos: those that the gateway's catalog knows, and uploading new ones. All of it is hidden where there is no catalog.
 
 import { Refused, forget, upload } from "/assets/tus.js";
-import { follow, isAtWork, jobOf, newestJob, stateInWords } from "/assets/work.js";
+import { follow, isAtWork, newest, newestJob, stateInWords } from "/assets/work.js";
 import { at, bytesInWords, dateInWords, element, inWords, note } from "/assets/words.js";
 
 const PAGE_VIDEOS = 50;
@@ -80,17 +80,21 @@ function factsOf({ size, container, created }) {
 
 /** Shows what workers do with a video for as long as its row is shown. */
 async function showWork(video, item, state, actions) {
-  const job = await jobOf(video);
+  const known = ["uploaded", "failed"].includes(video.state) ? await newest(video) : null;
+  const [now, job] = known ?? [video, null];
+  if (known && now.state === "ready") return item.replaceWith(row(now));
+  video = now;
+  state.dataset.state = video.state;
   state.textContent = stateInWords(video, job);
   if (!isAtWork(video, job)) {
     if (video.state === "failed") actions.append(tryAgain(video, item));
     return;
   }
-  follow(video, () => item.isConnected, (now, newest) => {
+  follow(video, () => item.isConnected, (now, job) => {
     // What has come to an end has another row.
-    if (!isAtWork(now, newest)) return item.replaceWith(row(now));
+    if (!isAtWork(now, job)) return item.replaceWith(row(now));
     state.dataset.state = now.state;
-    state.textContent = stateInWords(now, newest);
+    state.textContent = stateInWords(now, job);
   });
 }
 

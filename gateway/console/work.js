@@ -86,14 +86,9 @@ async function followByAsking(video, isShown, onNews) {
   }
 }
 
-async function newest(video) {
+/** The video and its newest job, or null. The job is read first: one that has ended since has changed its video, too. */
+export async function newest(video) {
+  const job = await newestJob(video);
   const response = await fetch(`/api/videos/${video.id}`).catch(() => null);
-  if (!response?.ok) return null;
-  const now = await response.json();
-  return [now, await jobOf(now)];
-}
-
-/** The job that says more of a video than its state does. */
-export function jobOf(video) {
-  return ["uploaded", "failed"].includes(video.state) ? newestJob(video) : null;
+  return response?.ok ? [await response.json(), job] : null;
 }

@@ -72,7 +72,7 @@ enum Command {
         #[arg(long, value_name = "WHO", default_value = "private", value_parser = visibility)]
         visibility: Visibility,
 
-        /// Have workers process them, too, by the gateway's profile (SEEKWAY_TRANSCODING_PROFILE)
+        /// Have workers process them, too, by the gateway's profile (`SEEKWAY_TRANSCODING_PROFILE`)
         #[arg(long)]
         transcode: bool,
 

@@ -280,13 +280,13 @@ pub(crate) async fn what_is_published_is_told_of_with_its_video(stand: &Stand) {
     assert!(jobs.is_in_use(&first).await.expect("looks"), "an attempt is at it");
     jobs.start(id, 1).await.expect("starts");
     jobs.succeed(id, 1, &outputs()).await.expect("publishes");
-    assert_eq!(news().await, [first.clone()]);
+    assert_eq!(news().await, [first.as_str()]);
     assert_eq!(catalog.videos().access_to_published(video, &first).await.expect("finds").video, video);
     let again = jobs.process_again(&urgent(video, 100)).await.expect("adds");
     let second = claim(catalog, again).await.prefix();
     jobs.start(again, 1).await.expect("starts");
     jobs.succeed(again, 1, &outputs()).await.expect("publishes");
-    assert_eq!(news().await, [first.clone(), second.clone()]);
+    assert_eq!(news().await, [first.as_str(), &second]);
     assert!(matches!(catalog.videos().access_to_published(video, &first).await, Err(Error::NotFound)));
     let all = format!("processed/{video}/");
     let in_use = [jobs.is_in_use(&first).await, jobs.is_in_use(&second).await, jobs.is_in_use(&all).await];

@@ -130,7 +130,7 @@ impl JobDocument {
     pub(crate) fn alone(mut job: Job, progress: Option<Progress>) -> Self {
         let log = job.log.take();
         let progress = progress.filter(|_| job.state == JobState::Running).map(ProgressDocument::from);
-        Self { log, progress, ..Self::in_list(job) }
+        Self { progress, log, ..Self::in_list(job) }
     }
 
     /// Among others.

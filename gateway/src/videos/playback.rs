@@ -24,7 +24,7 @@ pub(crate) struct PlaybackDocument {
     /// A picture of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     poster: Option<String>,
-    /// Small pictures of all of it: a WebVTT file that says which part of which image is of which time.
+    /// Small pictures of all of it: a `WebVTT` file that says which part of which image is of which time.
     #[serde(skip_serializing_if = "Option::is_none")]
     storyboard: Option<String>,
     /// What it was made of, and how.

@@ -258,13 +258,13 @@ async fn uploaders_name_profiles_and_only_owners_and_admins_see_jobs() {
             );
         }
 
-        let status = async |action: &str| ada.post(&format!("{job}/{action}"), &Value::Null).await.status;
-        assert_eq!((status("redrive").await, status("hurry").await), (409, 409), "it is queued");
+        let done = async |action: &str| ada.post(&format!("{job}/{action}"), &Value::Null).await.status;
+        assert_eq!((done("redrive").await, done("hurry").await), (409, 409), "it is queued");
         let cancelled = ada.post(&format!("{job}/cancel"), &Value::Null).await;
         let cancelled: Value = serde_json::from_slice(&cancelled.body).expect("JSON");
         assert_eq!(cancelled["state"], "cancelled");
         assert_eq!(states("?state=queued").await.0.len(), 1);
-        assert_eq!(status("redrive").await, 200);
+        assert_eq!(done("redrive").await, 200);
         for (body, status) in [
             (json!({"profile": "A"}), 400),
             (json!({"rendition": ""}), 400),
