@@ -4,16 +4,15 @@ import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { STEP_MS, check } from "./browser.mjs";
 
-async function ask(url, options) {
+export async function ask(url, options) {
   const response = await fetch(url, options);
   check(response.ok, `${options?.method ?? "GET"} ${url}`, `${response.status} ${await response.clone().text()}`);
   return response.json();
 }
 
-/** Uploads a file that is to be processed by `profile`, and returns the video's address in the API. */
-export async function upload(home, file, profile) {
+/** Uploads a file, and returns the video's address in the API. */
+export async function upload(home, file) {
   const body = new FormData();
-  body.set("profile", profile);
   body.set("file", new Blob([readFileSync(file)], { type: "video/mp4" }), basename(file));
   const { id } = await ask(new URL("/api/videos", home), { method: "POST", body });
   return new URL(`/api/videos/${id}`, home);
@@ -31,5 +30,3 @@ export async function published(url) {
   const body = JSON.stringify({ visibility: "public" });
   return ask(url, { method: "PATCH", headers: { "Content-Type": "application/json" }, body });
 }
-
-export { ask };

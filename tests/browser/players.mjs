@@ -1,18 +1,19 @@
 // Real players in a real browser play what a real worker has made, from a page of another origin: they start, change the
 // rendition, seek and come to the end, without an error and without having to mend anything.
 //
-//   node players.mjs http://127.0.0.1:8080/ PROFILE SOURCE SILENT
+//   node players.mjs http://127.0.0.1:8080/ VIDEO...
 //
-// SOURCE and SILENT are video files, with and without sound; the profile has several renditions. Prints a line for each
-// player; exit code 1 if any of them did not do all of it.
+// The first video has pictures and sound, the others may lack either; the gateway's own profile has several renditions.
+// Prints a line for each player; exit code 1 if any of them did not do all of it.
 
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ask, published, upload } from "./api.mjs";
 import { Failed, STEP_MS, check, ok, startBrowser } from "./browser.mjs";
 
-const [home, profile, source, silent] = process.argv.slice(2);
+const [home, ...files] = process.argv.slice(2);
 
 // === The page ===
 
@@ -38,39 +39,39 @@ function servePage() {
 
 // === What is played ===
 
-/** Of a published video: the addresses of its files, and how long its tracks are by the worker's own account. */
-async function described({ playback }) {
+/** What a published video has: its files, and how long they play by the worker's own account. */
+async function described({ playback }, what) {
   const file = (name) => new URL(name, new URL(playback.hls, home)).href;
   const { tracks } = await ask(file("receipt.json"));
   const end = (track) => track.start + track.duration;
   return {
-    file,
+    what,
     heights: playback.renditions.map(({ height }) => height).sort((a, b) => a - b),
+    hasPicture: playback.renditions.length > 0,
+    hasSound: playback.has_audio,
     seconds: Math.max(...tracks.map(end)),
+    file,
     secondsOf: (id) => end(tracks.find((track) => track.id === id)),
   };
 }
 
-function casesOf(whole, quiet) {
-  const all = (video, hasSound) => ({ hasPicture: true, hasSound, heights: video.heights, seconds: video.seconds });
-  const [best] = whole.heights.slice(-1);
-  const streams = (video, name) => ({ HLS: video.file("master.m3u8"), DASH: video.file("manifest.mpd") })[name];
-  const stream = (player, name, video, what) => ({ player, what: `${name}${what}`, url: streams(video, name), ...all(video, video === whole) });
-  const sound = { hasPicture: false, hasSound: true, heights: [], seconds: whole.secondsOf("a0") };
+function casesOf(videos) {
+  const streams = [["hls.js", "master.m3u8"], ["Shaka", "master.m3u8"], ["Shaka", "manifest.mpd"], ["dash.js", "manifest.mpd"]];
+  const [whole] = videos;
+  const best = whole.heights.at(-1);
+  // One file, which may be only a part of the video.
+  const alone = (name, id, parts) => ({ ...whole, player: "<video>", name, url: whole.file(name), seconds: whole.secondsOf(id), heights: [best], ...parts });
   return [
-    ["hls.js", "HLS"], ["Shaka", "HLS"], ["Shaka", "DASH"], ["dash.js", "DASH"],
-  ].flatMap(([player, name]) => [stream(player, name, whole, ""), stream(player, name, quiet, " without sound")]).concat([
-    { player: "hls.js", what: "HLS, sound alone", url: whole.file("a0.m3u8"), ...sound },
-    { player: "Shaka", what: "HLS, sound alone", url: whole.file("a0.m3u8"), ...sound },
-    { player: "<video>", what: "video.mp4", url: whole.file("video.mp4"), ...all(whole, true), heights: [best] },
-    { player: "<video>", what: "one rendition", url: whole.file(`v${best}.mp4`), ...all(whole, false), heights: [best], seconds: whole.secondsOf(`v${best}`) },
-    { player: "<video>", what: "the sound's file", url: whole.file("a0.mp4"), ...sound },
-  ]);
+    ...videos.flatMap((video) => streams.map(([player, name]) => ({ ...video, player, name, url: video.file(name) }))),
+    { ...alone("video.mp4", "a0"), seconds: whole.seconds },
+    alone(`v${best}.mp4`, `v${best}`, { hasSound: false }),
+    alone("a0.mp4", "a0", { hasPicture: false, heights: [] }),
+  ];
 }
 
 // === What every player does ===
 
-async function plays(browser, page, { player, what, url, heights, seconds, hasPicture, hasSound }) {
+async function plays(page, { player, name, what, url, heights, seconds, hasPicture, hasSound }) {
   const look = () => page.evaluate(() => window.look());
   const until = async (words, holds, value) => {
     try {
@@ -95,8 +96,8 @@ async function plays(browser, page, { player, what, url, heights, seconds, hasPi
   check(Math.abs(duration - seconds) < 0.1, "it is as long as the worker says", `${duration} s and not ${seconds} s`);
 
   await page.evaluate(() => { window.waits = []; });
-  if (isStream && heights.length > 1) {
-    for (const height of [heights[0], heights[heights.length - 1]]) {
+  if (isStream && hasPicture) {
+    for (const height of [heights[0], heights.at(-1)]) {
       await page.evaluate((height) => window.player.choose(height), height);
       await until(`it shows ${height} lines`, (height) => window.look().height === height && window.look().chosen === height, height);
     }
@@ -105,7 +106,7 @@ async function plays(browser, page, { player, what, url, heights, seconds, hasPi
     const { buffered } = await look();
     check(buffered.length === 1, "renditions continue each other", JSON.stringify(buffered));
   } else if (hasPicture) {
-    check((await look()).height === heights[heights.length - 1], "it has its height");
+    check((await look()).height === heights.at(-1), "it has its height");
   }
   for (const share of [0.1, 0.6, 0.3]) await seek(share * seconds);
   await page.evaluate((to) => { document.querySelector("video").currentTime = to; }, seconds - 0.7);
@@ -115,22 +116,7 @@ async function plays(browser, page, { player, what, url, heights, seconds, hasPi
   check(end.decoded.audio > 0 === hasSound, "it has sound if there is any", `${end.decoded.audio} bytes`);
   check(end.decoded.video > 0 === hasPicture, "it has pictures if there are any", `${end.decoded.video} bytes`);
   check(end.mended.length === 0, "it had nothing to mend", end.mended.join(", "));
-  return `${player} ${offered.version}: ${what}, ${duration.toFixed(2)} s, ${offers.length || 1} rendition${offers.length > 1 ? "s" : ""}`;
-}
-
-/** The playlist of key frames is for going fast through a video. */
-async function playsKeyFrames(page) {
-  const asked = page.waitForRequest(/_iframes\.m3u8$/);
-  await page.evaluate(() => {
-    document.querySelector("video").currentTime = 0;
-    document.querySelector("video").play();
-    window.player.hurry(4);
-  });
-  await asked;
-  await page.waitForFunction(() => !document.querySelector("video").seeking && window.look().at > 6, undefined, { polling: 50 });
-  await page.evaluate(() => window.player.hurry(1));
-  const { at } = await page.evaluate(() => window.look());
-  await page.waitForFunction((at) => window.look().at > at + 0.4 || window.look().hasEnded, at, { polling: 50 });
+  return `${player} ${offered.version}: ${name} of ${what}, ${duration.toFixed(2)} s${offers.length ? `, ${offers.join(", ")} lines` : ""}`;
 }
 
 /** A page for one player, what goes wrong in it, and whether it did everything. */
@@ -142,20 +128,15 @@ async function tried(browser, address, one) {
   page.on("pageerror", (error) => troubles.push(`script: ${error.message}`));
   page.on("console", (message) => message.type() === "error" && troubles.push(`console: ${message.text()}`));
   page.on("response", (response) => response.status() >= 400 && troubles.push(`${response.status()} ${response.url()}`));
-  const name = `${one.player}, ${one.what}`;
-  try {
+    try {
     await page.goto(address, { waitUntil: "load" });
-    let did = await plays(browser, page, one);
-    if (one.player === "Shaka" && one.what === "HLS") {
-      await playsKeyFrames(page);
-      did += ", and fast by its key frames";
-    }
+    const did = await plays(page, one);
     troubles.push(...(await page.evaluate(() => window.troubles)));
     check(troubles.length === 0, "it reports no errors");
     ok(did);
     return true;
   } catch (error) {
-    console.log(`FAILED  ${name}: ${error instanceof Failed ? error.message : error.stack}`);
+    console.log(`FAILED  ${one.player}, ${one.name} of ${one.what}: ${error instanceof Failed ? error.message : error.stack}`);
     troubles.push(...(await page.evaluate(() => window.troubles ?? []).catch(() => [])));
     for (const line of new Set(troubles)) console.log(`        ${line}`);
     return false;
@@ -168,13 +149,13 @@ let browser;
 let server;
 let failed = true;
 try {
-  const uploaded = await Promise.all([source, silent].map((file) => upload(home, file, profile)));
-  const cases = casesOf(...(await Promise.all(uploaded.map(async (url) => described(await published(url))))));
-  ok("a worker has published both videos");
+  const uploaded = await Promise.all(files.map(async (file) => [await upload(home, file), basename(file)]));
+  const videos = await Promise.all(uploaded.map(async ([url, name]) => described(await published(url), name)));
+  ok(`a worker has published ${videos.length} videos`);
   [browser, server] = [await startBrowser(), await servePage()];
   const address = `http://127.0.0.1:${server.address().port}/`;
   // Side by side: most of the time they wait for time to pass.
-  const done = await Promise.all(cases.map((one) => tried(browser, address, one)));
+  const done = await Promise.all(casesOf(videos).map((one) => tried(browser, address, one)));
   failed = done.includes(false);
 } catch (error) {
   console.log(`FAILED  ${error instanceof Failed ? error.message : error.stack}`);
