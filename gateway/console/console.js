@@ -1,113 +1,24 @@
 // The console: lists what the gateway can play and plays it, with nothing between the browser's own player and
 // the range requests it makes. What the delivery panel shows is measured here or read from a response, never
-// guessed. Videos and uploads are in videos.js, accounts in account.js.
+// guessed. Objects are listed in library.js, videos and uploads in videos.js, accounts in account.js.
 
 import { beginAccount } from "/assets/account.js";
+import { beginLibrary, listObjects, listedObject } from "/assets/library.js";
 import { play } from "/assets/player.js";
 import { beginVideos, listVideos } from "/assets/videos.js";
-import { at, bytesInWords, consoleState, dateInWords, element, inWords, note } from "/assets/words.js";
+import { at, bytesInWords, consoleState, element, inWords, markOpen, note } from "/assets/words.js";
 
-const PAGE_OBJECTS = 100;
 const SEEK_S = 5;
 const SEEK_FAR_S = 30;
 const PROBE_BYTES = 64 * 1024;
-const FILTER_PAUSE_MS = 200;
 /** No key begins so. */
 const VIDEOS = "/videos/";
 
-const listed = new Map(); // key → what the API said about it
-let next = null; // where the following page of the list begins
-let listing = null; // aborts the list request that a newer one replaces
 let current = null; // the open object
 let media = null; // its <video> or <audio>
 let playWhenOpen = false; // a person chose it, so it may make a sound
 let seekBegan = null;
 let endPlaying = () => {}; // of what is published, which is more than a file
-
-// === The library ===
-
-async function list({ after }) {
-  listing?.abort();
-  const mine = new AbortController();
-  listing = mine;
-  at("more").disabled = true;
-  const query = new URLSearchParams({ prefix: at("filter").value, limit: PAGE_OBJECTS });
-  if (after) query.set("after", after);
-  try {
-    const response = await fetch(`/api/objects?${query}`, { signal: mine.signal });
-    if (response.status === 404) {
-      showNoListing("Listing is switched off on this gateway.");
-    } else if (response.status === 403) {
-      showNoListing("The store does not let this gateway list its objects.");
-    } else if (!response.ok) {
-      note("library-note", `The library could not be read: ${await inWords(response)}`, { wrong: true });
-    } else {
-      showPage(await response.json(), { append: Boolean(after) });
-    }
-  } catch (error) {
-    if (error.name === "AbortError") return;
-    note("library-note", `The library could not be read: the gateway did not answer (${error.message}).`, { wrong: true });
-  } finally {
-    if (listing === mine) at("more").disabled = false;
-  }
-}
-
-function showPage(page, { append }) {
-  if (!append) {
-    at("objects").replaceChildren();
-    listed.clear();
-  }
-  for (const object of page.objects) {
-    listed.set(object.key, object);
-    at("objects").append(row(object));
-  }
-  next = page.next ?? null;
-  at("more").hidden = next === null;
-  markCurrent();
-  if (listed.size > 0) return note("library-note", "");
-  const filter = at("filter").value;
-  note("library-note", filter
-    ? `No key starts with “${filter}”.`
-    : "The library is empty.\nCopy a video into the media folder (./data/media, or the one LOCAL_STORAGE_DIR names), or put an object into the S3 bucket, then reload this page.");
-}
-
-/** Listing is the operator's choice; a known key plays all the same, so the filter box becomes a way to open one. */
-function showNoListing(why) {
-  at("objects").replaceChildren();
-  at("more").hidden = true;
-  at("filter-label").textContent = "Key to open";
-  at("open-key").hidden = false;
-  note("library-note", `${why} An object whose key you know still plays.`);
-}
-
-function row(object) {
-  const link = document.createElement("a");
-  link.className = "object";
-  link.href = `#${encodeURIComponent(object.key)}`;
-  link.dataset.testid = "object";
-  link.dataset.key = object.key;
-  link.addEventListener("click", () => {
-    playWhenOpen = true;
-    // The address does not change when it is open already, so no hashchange would come.
-    if (current?.key === object.key) media?.play().catch(() => {});
-  });
-
-  const nameStart = object.key.lastIndexOf("/") + 1;
-  const folder = element("span", object.key.slice(0, nameStart), "folder");
-  const facts = [bytesInWords(object.size), shortType(object.type), dateInWords(object.last_modified)];
-  link.append(folder, object.key.slice(nameStart), element("span", facts.filter(Boolean).join(" · "), "facts"));
-
-  const item = document.createElement("li");
-  item.append(link);
-  return item;
-}
-
-function markCurrent() {
-  for (const link of at("objects").querySelectorAll("a")) {
-    if (link.dataset.key === current?.key) link.setAttribute("aria-current", "true");
-    else link.removeAttribute("aria-current");
-  }
-}
 
 // === The open object ===
 
@@ -115,10 +26,10 @@ async function openFromAddress() {
   const key = keyInAddress();
   if (!key || key === current?.key) return;
   close();
-  current = listed.get(key) ?? { key, url: mediaUrl(key) };
+  current = listedObject(key) ?? { key, url: mediaUrl(key) };
   const opened = current;
   at("title").textContent = key;
-  markCurrent();
+  document.querySelectorAll(".object").forEach(markOpen);
   if (!current.type) {
     note("player-note", "Opening…");
     const failure = key.startsWith(VIDEOS) ? await learnVideo(opened) : await learn(opened);
@@ -317,10 +228,6 @@ function mediaErrorInWords(error) {
   }[error.code] ?? "Playing failed.";
 }
 
-function shortType(type) {
-  return (type ?? "").split(";")[0];
-}
-
 function clock(seconds) {
   // Tenths first, so that 59.96 reads 1:00.0 and never 0:60.0.
   const tenths = Math.round(seconds * 10);
@@ -349,23 +256,16 @@ function mediaUrl(key) {
 
 // === What a person does ===
 
-let filterTimer = null;
-at("filter").addEventListener("input", () => {
-  if (!at("open-key").hidden) return; // it holds a key now, not a filter
-  clearTimeout(filterTimer);
-  filterTimer = setTimeout(() => list({ after: null }), FILTER_PAUSE_MS);
-});
-at("filter-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  if (at("open-key").hidden) return;
-  playWhenOpen = true;
-  location.hash = encodeURIComponent(at("filter").value);
-});
-at("more").addEventListener("click", () => list({ after: next }));
 at("probe").addEventListener("click", probe);
-at("videos").addEventListener("click", (event) => {
-  if (event.target.closest("a")) playWhenOpen = true;
-});
+for (const id of ["videos", "objects"]) {
+  at(id).addEventListener("click", (event) => {
+    const link = event.target.closest("a");
+    if (!link) return;
+    playWhenOpen = true;
+    // The address does not change when it is open already, so no hashchange would come.
+    if (link.hash === location.hash) media?.play().catch(() => {});
+  });
+}
 
 function onKey(event) {
   const direction = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -381,6 +281,9 @@ document.addEventListener("keydown", onKey, { capture: true });
 window.addEventListener("hashchange", openFromAddress);
 
 const state = await consoleState();
-const again = () => Promise.all([state.listing && list({ after: null }), state.videos && listVideos()]);
-await Promise.all([list({ after: null }), beginVideos(state, again), beginAccount(state, again)]);
+const again = () => Promise.all([state.listing && listObjects(), state.videos && listVideos()]);
+const library = beginLibrary(() => {
+  playWhenOpen = true;
+});
+await Promise.all([library, beginVideos(state, again), beginAccount(state, again)]);
 await openFromAddress();

@@ -2,7 +2,7 @@
 
 import { Refused, forget, upload } from "/assets/tus.js";
 import { follow, isAtWork, newest, newestJob, stateInWords } from "/assets/work.js";
-import { at, bytesInWords, dateInWords, element, inWords, note } from "/assets/words.js";
+import { at, bytesInWords, dateInWords, element, inWords, markOpen, note } from "/assets/words.js";
 
 const PAGE_VIDEOS = 50;
 const SEARCH_PAUSE_MS = 200;
@@ -42,6 +42,7 @@ function row(video) {
   // What is published plays as that, anything else as it was uploaded.
   const published = video.playback && encodeURIComponent(`/videos/${video.id}`);
   link.href = `#${published ?? video.url.slice("/media/".length).split("/").map((part) => encodeURIComponent(decodeURIComponent(part))).join("%2F")}`;
+  markOpen(link);
   link.dataset.testid = "video";
   link.dataset.key = decodeURIComponent(video.url.slice("/media/".length));
   const facts = element("span", factsOf(video), "facts");

@@ -13,6 +13,12 @@ export function note(id, words, { wrong = false } = {}) {
   at(id).classList.toggle("wrong", wrong);
 }
 
+/** Whether what a link of a list leads to is open: a reader of the screen hears it, too. */
+export function markOpen(link) {
+  if (link.hash === location.hash) link.setAttribute("aria-current", "true");
+  else link.removeAttribute("aria-current");
+}
+
 export function element(name, text, className = "") {
   const made = document.createElement(name);
   made.textContent = text;

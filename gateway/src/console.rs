@@ -54,6 +54,7 @@ pub(crate) fn asset(name: &str, request: &HeaderMap) -> Option<Response<Payload>
         }
         "account.js" => (SCRIPT, include_str!("../console/account.js")),
         "console.js" => (SCRIPT, include_str!("../console/console.js")),
+        "library.js" => (SCRIPT, include_str!("../console/library.js")),
         "player.js" => (SCRIPT, include_str!("../console/player.js")),
         "tus.js" => (SCRIPT, include_str!("../console/tus.js")),
         "videos.js" => (SCRIPT, include_str!("../console/videos.js")),

@@ -87,7 +87,19 @@ async function itPlays(page) {
   await shoot(page, "playing");
   await page.mouse.click(bar.x + bar.width * 0.75, bar.y + bar.height / 2);
   await page.waitForFunction(() => document.querySelector("video").currentTime > 0.75 * document.querySelector("video").duration);
+  check((await page.locator("#videos [aria-current]").count()) === 1, "the list shows which one is open");
   ok(`it plays by HLS in a quality of choice: ${offered.join("; ")}`);
+}
+
+/** What workers make is listed for those who look for it, and in nobody's way. */
+async function theLibraryIsTidy(page) {
+  const keys = () => page.getByTestId("object").evaluateAll((links) => links.map((link) => link.dataset.key));
+  await page.reload({ waitUntil: "load" });
+  await page.getByTestId("object").first().waitFor();
+  check((await keys()).every((key) => key.startsWith("original/")), "the library shows what was uploaded", String(await keys()));
+  await page.getByTestId("filter").fill("processed/");
+  await page.getByTestId("object").filter({ hasText: "master.m3u8" }).first().waitFor();
+  ok("the library shows what was uploaded, and what was made of it to those who ask");
 }
 
 async function whatIsWrongIsTold(page) {
@@ -115,6 +127,7 @@ try {
   await signUp(page);
   await twoAreUploaded(page);
   await itPlays(page);
+  await theLibraryIsTidy(page);
   await whatIsWrongIsTold(page);
   if (values.screenshots) {
     await page.emulateMedia({ colorScheme: "dark" });
