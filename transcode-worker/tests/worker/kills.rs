@@ -134,8 +134,9 @@ async fn a_worker_that_was_frozen_comes_back_to_nothing() {
 async fn many_jobs_many_workers_and_doorbells_that_ring_twice() {
     let stand = Stand::new().await;
     let source = make(stand.folder.path(), SHORT);
+    let count = std::env::var("SEEKWAY_JOBS").map_or(12, |jobs| jobs.parse().expect("SEEKWAY_JOBS is a number"));
     let mut jobs = Vec::new();
-    for _ in 0..12 {
+    for _ in 0..count {
         let job = stand.job(&source, "default").await.1;
         stand.catalog.outbox().add(seekway_catalog::Jobs::READY, &job.to_string()).await.expect("adds");
         jobs.push(job);
@@ -143,15 +144,19 @@ async fn many_jobs_many_workers_and_doorbells_that_ring_twice() {
     let mut workers: Vec<_> = (0..3).map(|_| stand.worker(&[LEASE, ("SEEKWAY_WORKER_SLOTS", "2")])).collect();
     // A fixed seed, so that a failure can be seen again.
     let mut random = fastrand::Rng::with_seed(6);
-    for _ in 0..6 {
-        sleep(Duration::from_millis(random.u64(200..900))).await;
-        let nth = random.usize(..workers.len());
-        workers[nth] = stand.worker(&[LEASE, ("SEEKWAY_WORKER_SLOTS", "2")]);
-    }
+    let mut kills = 0;
     for job in &jobs {
+        // One kill for each two jobs, at any moment of what is done then.
+        while stand.catalog.jobs().get(*job).await.expect("it is there").state != JobState::Succeeded && kills < count / 2 {
+            sleep(Duration::from_millis(random.u64(200..900))).await;
+            let nth = random.usize(..workers.len());
+            workers[nth] = stand.worker(&[LEASE, ("SEEKWAY_WORKER_SLOTS", "2")]);
+            kills += 1;
+        }
         stand.ended(*job).await;
     }
     stand.is_settled(&jobs).await;
+    println!("{count} jobs, {kills} workers killed: each published once, nothing left");
 }
 
 #[tokio::test]
