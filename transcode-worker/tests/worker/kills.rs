@@ -22,7 +22,7 @@ const LEASE: (&str, &str) = ("SEEKWAY_WORKER_LEASE", "2s");
 
 /// Waits until the job's worker has come so far.
 async fn reaches(stand: &Stand, job: seekway_catalog::JobId, phase: Phase) {
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_mins(1);
     loop {
         let now = stand.catalog.jobs().get(job).await.expect("it is there");
         let progress = stand.video(now.video).await.progress;
@@ -35,7 +35,7 @@ async fn reaches(stand: &Stand, job: seekway_catalog::JobId, phase: Phase) {
 }
 
 async fn exit(mut worker: Worker) -> std::process::ExitStatus {
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_mins(1);
     loop {
         if let Some(status) = worker.0.try_wait().expect("a child") {
             return status;
