@@ -12,7 +12,12 @@ pub enum DatabaseUrl {
     /// A file, which is made when it is missing, with the folder it lies in.
     Sqlite(PathBuf),
     /// A server.
-    Postgres(Box<PgConnectOptions>),
+    Postgres {
+        /// Which one, and how it is reached.
+        server: Box<PgConnectOptions>,
+        /// Whether it is a pooler, which gives each transaction another connection (`?pool_mode=transaction`).
+        is_pooled: bool,
+    },
 }
 
 /// A URL that names no database.
@@ -40,11 +45,20 @@ impl FromStr for DatabaseUrl {
                     _ => Ok(Self::Sqlite(Path::new(path).to_owned())),
                 }
             }
-            Some(("postgres" | "postgresql", _)) => match text.parse() {
-                Ok(options) => Ok(Self::Postgres(Box::new(options))),
-                // Not the text itself: it holds a password.
-                Err(error) => Err(InvalidUrl(format!("not a PostgreSQL URL ({error})"))),
-            },
+            Some(("postgres" | "postgresql", _)) => {
+                let (text, pool_mode) = take_parameter(text, "pool_mode");
+                let is_pooled = match pool_mode {
+                    None | Some("session") => false,
+                    Some("transaction") => true,
+                    // Statements of one transaction would go different ways.
+                    Some(_) => return refused("pool_mode can be session or transaction"),
+                };
+                match text.parse() {
+                    Ok(options) => Ok(Self::Postgres { server: Box::new(options), is_pooled }),
+                    // Not the text itself: it holds a password.
+                    Err(error) => Err(InvalidUrl(format!("not a PostgreSQL URL ({error})"))),
+                }
+            }
             Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
                 Err(InvalidUrl(format!("no database is called {scheme}:")))
             }
@@ -58,9 +72,9 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Postgres(options) => {
-                let name = options.get_database().unwrap_or(options.get_username());
-                write!(f, "postgres://{}:{}/{name}", options.get_host(), options.get_port())
+            Self::Postgres { server, .. } => {
+                let name = server.get_database().unwrap_or(server.get_username());
+                write!(f, "postgres://{}:{}/{name}", server.get_host(), server.get_port())
             }
         }
     }
@@ -70,6 +84,21 @@ impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// A URL without one of its parameters, and what that says.
+fn take_parameter<'t>(text: &'t str, name: &str) -> (String, Option<&'t str>) {
+    let Some((address, parameters)) = text.split_once('?') else { return (text.to_owned(), None) };
+    let mut taken = None;
+    let mut kept: Vec<_> = parameters.split('&').collect();
+    kept.retain(|parameter| match parameter.split_once('=') {
+        Some((key, value)) if key == name => {
+            taken = Some(value);
+            false
+        }
+        _ => true,
+    });
+    (format!("{address}?{}", kept.join("&")), taken)
 }
 
 #[cfg(test)]
@@ -89,6 +118,21 @@ mod tests {
         assert_eq!(check("sqlite:///var/lib/seekway.db"), "sqlite:/var/lib/seekway.db");
         assert_eq!(check("postgres://ann:secret@db:5433/seekway"), "postgres://db:5433/seekway");
         assert_eq!(check("postgresql://ann@db/seekway"), "postgres://db:5432/seekway");
+    }
+
+    #[test]
+    fn a_pooler_is_told_from_a_server() {
+        let is_pooled = |text: &str| match text.parse() {
+            Ok(DatabaseUrl::Postgres { is_pooled, server }) => {
+                assert_eq!(server.get_database(), Some("x"));
+                Some(is_pooled)
+            }
+            _ => None,
+        };
+        assert_eq!(is_pooled("postgres://ann@db/x?sslmode=require&pool_mode=transaction"), Some(true));
+        assert_eq!(is_pooled("postgres://ann@db/x?pool_mode=session&sslmode=require"), Some(false));
+        assert_eq!(is_pooled("postgres://ann@db/x"), Some(false));
+        assert_eq!(is_pooled("postgres://ann@db/x?pool_mode=statement"), None);
     }
 
     #[test]

@@ -71,7 +71,9 @@ impl Stand {
     async fn crash(&mut self) {
         match &mut self.engine {
             // The same catalog goes on: its connections notice.
-            Engine::Postgres(server) => server.restart().expect("PostgreSQL starts again"),
+            Engine::Postgres(server) | Engine::Pooled { server, .. } => {
+                server.restart().expect("PostgreSQL starts again")
+            }
             Engine::Sqlite(folder) => {
                 // What a process that was killed leaves behind: the file and its log as they are at this moment.
                 let copy = tempfile::tempdir().expect("a folder");

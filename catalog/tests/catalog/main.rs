@@ -22,3 +22,8 @@ async fn postgres_conforms() {
     let stand = Stand::postgres().await;
     suite::conformance(&stand).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_behind_a_pooler_conforms() {
+    suite::conformance(&Stand::pooled().await).await;
+}
