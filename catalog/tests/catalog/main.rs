@@ -4,6 +4,7 @@ mod accounts;
 mod away;
 mod crashes;
 mod jobs;
+mod pooled;
 mod quotas;
 mod stand;
 mod suite;
