@@ -87,7 +87,7 @@ impl Hints {
     /// Dropping the future loses none.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -130,7 +130,7 @@ async fn listen_once(server: &Server, heard: &watch::Sender<()>) -> Result<Infal
     heard.send_replace(());
     loop {
         match timeout(SILENCE, listener.try_recv()).await {
-            Ok(Ok(Some(_))) => _ = heard.send_replace(()),
+            Ok(Ok(Some(_))) => heard.send_replace(()),
             Ok(Ok(None)) => {
                 return Err(Error::from(sqlx::Error::Io(std::io::ErrorKind::UnexpectedEof.into())));
             }

@@ -16,8 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Doorbells, Error, Ring};
 
-/// Looks because of one hint are spread over this, so that the workers of a fleet do not stand in each other's way: each
-/// claim has to step over the rows that others are just claiming.
+/// Looks because of one hint are spread over this, because each claim steps over the rows that others are just claiming.
+/// Measured with 64 processes, one hint and 1, 8 or 64 jobs on one PostgreSQL: all at once a claim takes 5 to 10 ms (the
+/// median), spread over 50 ms 0.5 to 0.8, and the last of 64 jobs is claimed after 53 ms instead of 15; over 200 ms it is
+/// after 201, and nothing else is better.
 const SPREAD: Duration = Duration::from_millis(50);
 
 /// Doorbells by looking.
