@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 
 /// A database that can be opened.
@@ -27,7 +28,27 @@ pub enum DatabaseUrl {
 )]
 pub struct InvalidUrl(String);
 
+/// The parameter that says what is behind a URL, in pgbouncer's words.
+const POOL_MODE: &str = "pool_mode";
+const TRANSACTION: &str = "transaction";
+
 // === impl DatabaseUrl ===
+
+impl DatabaseUrl {
+    /// The URL for another program of ours to read, which `Display` is not: it has the password in it.
+    pub fn with_password(&self) -> String {
+        match self {
+            Self::Sqlite(path) => format!("sqlite:{}", path.display()),
+            Self::Postgres { server, is_pooled } => {
+                let mut url = server.to_url_lossy();
+                if *is_pooled {
+                    url.query_pairs_mut().append_pair(POOL_MODE, TRANSACTION);
+                }
+                url.to_string()
+            }
+        }
+    }
+}
 
 impl FromStr for DatabaseUrl {
     type Err = InvalidUrl;
@@ -46,10 +67,10 @@ impl FromStr for DatabaseUrl {
                 }
             }
             Some(("postgres" | "postgresql", _)) => {
-                let (text, pool_mode) = take_parameter(text, "pool_mode");
+                let (text, pool_mode) = take_parameter(text, POOL_MODE);
                 let is_pooled = match pool_mode {
                     None | Some("session") => false,
-                    Some("transaction") => true,
+                    Some(TRANSACTION) => true,
                     // Statements of one transaction would go different ways.
                     Some(_) => return refused("pool_mode can be session or transaction"),
                 };
@@ -118,6 +139,22 @@ mod tests {
         assert_eq!(check("sqlite:///var/lib/seekway.db"), "sqlite:/var/lib/seekway.db");
         assert_eq!(check("postgres://ann:secret@db:5433/seekway"), "postgres://db:5433/seekway");
         assert_eq!(check("postgresql://ann@db/seekway"), "postgres://db:5432/seekway");
+    }
+
+    #[test]
+    fn another_program_reads_the_same() {
+        let texts = [
+            "sqlite:./data/x.db",
+            "postgres://ann:s%40cret@db:5433/seekway?sslmode=verify-full",
+            "postgres://ann:s%40cret@db:5433/seekway?pool_mode=transaction",
+        ];
+        for text in texts {
+            let url: DatabaseUrl = text.parse().expect("a URL");
+            let again: DatabaseUrl = url.with_password().parse().expect("a URL");
+            assert_eq!(again.with_password(), url.with_password());
+            assert_eq!(url.with_password().contains("s%40cret"), text.contains("s%40cret"), "{text}");
+            assert_eq!(url.with_password().contains("pool_mode"), text.contains("pool_mode"), "{text}");
+        }
     }
 
     #[test]

@@ -8,12 +8,15 @@
 //! How an attempt may end, and what follows, is [`Failure`]'s to say.
 
 mod attempt;
+mod of_videos;
 mod record;
 
 use crate::database::{Database, Write, args};
 use crate::{Error, JobId, State as _, VideoId, outbox};
 
 pub use attempt::{Lease, Published};
+pub use of_videos::JobFilter;
+pub(crate) use of_videos::{cancel_of_video, lock_of_video};
 pub use record::{Failure, Job, JobState, NewJob};
 
 /// See [`Catalog::jobs`](crate::Catalog::jobs).
@@ -23,7 +26,7 @@ pub struct Jobs<'c>(pub(crate) &'c Database);
 /// What the outbox calls a job that may be claimed.
 const READY: &str = "job-ready";
 /// What it calls a prefix of the store in which an attempt left things that nobody will publish.
-const LEFT: &str = "attempt-left";
+pub(crate) const LEFT: &str = "attempt-left";
 
 // === impl Jobs ===
 
@@ -110,10 +113,13 @@ impl Jobs<'_> {
     /// Has a job that is dead or cancelled tried again, with its counts at zero. Its attempts go on being counted.
     ///
     /// # Errors
-    /// [`Error::IllegalTransition`] where it has another state.
+    /// [`Error::IllegalTransition`] where it has another state; [`Error::Conflict`] where another job of the video has not
+    /// ended.
     pub async fn redrive(&self, id: JobId) -> Result<(), Error> {
         let mut write = self.0.write().await?;
-        let next = locked(&mut write, id).await?.state.become_(JobState::Queued)?;
+        let job = locked(&mut write, id).await?;
+        let next = job.state.become_(JobState::Queued)?;
+        of_videos::must_be_idle(&mut write, job.video).await?;
         let sql = "UPDATE jobs SET failures = 0, memory_failures = 0, interruptions = 0, is_cancelled = 0, failure = NULL, \
                    problem = NULL, log = NULL WHERE id = $1";
         write.rows(sql, args![id]).await?;

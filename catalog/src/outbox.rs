@@ -17,6 +17,8 @@ pub struct OutboxRow {
     pub payload: String,
     /// How often it has been claimed, this time included. It is part of the claim.
     pub attempts: u64,
+    /// How long ago it was added.
+    pub age_ms: i64,
 }
 
 const DONE: &str = "DELETE FROM outbox WHERE number = $1 AND attempts = $2 RETURNING number";
@@ -33,7 +35,7 @@ impl Outbox<'_> {
     pub async fn claim(&self, topic: &str, limit: u32, lease_ms: i64) -> Result<Vec<OutboxRow>, Error> {
         let sql = "UPDATE outbox SET attempts = attempts + 1, due_ms = now_ms() + $3 WHERE number IN ( \
                    SELECT number FROM outbox WHERE topic = $1 AND due_ms <= now_ms() \
-                   ORDER BY due_ms, number LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING *";
+                   ORDER BY due_ms, number LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING *, now_ms() AS now_ms";
         let rows = self.0.change(sql, args![topic, i64::from(limit), lease_ms]).await?;
         let mut rows = rows.iter().map(OutboxRow::from_row).collect::<Result<Vec<_>, _>>()?;
         rows.sort_by_key(|row| row.number);
@@ -84,6 +86,7 @@ impl OutboxRow {
             topic: row.get("topic")?,
             payload: row.get("payload")?,
             attempts: row.get("attempts")?,
+            age_ms: row.get::<i64>("now_ms")? - row.get::<i64>("created_ms")?,
         })
     }
 }

@@ -81,8 +81,8 @@ impl Uploads<'_> {
         let id = UploadId::new();
         let sql = "INSERT INTO uploads (id, account, via, purpose, state, object_key, title, metadata, content_type, \
                    length_bytes, offset_bytes, epoch, next_part, remainder_bytes, concat, idempotency_key, \
-                   fingerprint, quota_bytes, lifetime_ms, created_ms, updated_ms, expires_ms) \
-                   VALUES ($1, $2, $3, $4, 'open', $5, $6, $7, $8, $9, 0, 0, 1, 0, $10, $11, $12, $13, $14, \
+                   fingerprint, quota_bytes, lifetime_ms, profile, created_ms, updated_ms, expires_ms) \
+                   VALUES ($1, $2, $3, $4, 'open', $5, $6, $7, $8, $9, 0, 0, 1, 0, $10, $11, $12, $13, $14, $15, \
                    now_ms(), now_ms(), now_ms() + $14) RETURNING *, now_ms() AS now_ms";
         let args = args![
             id,
@@ -99,6 +99,7 @@ impl Uploads<'_> {
             new.fingerprint,
             quota.bytes,
             new.lifetime_ms,
+            new.profile,
         ];
         let upload = Upload::from_row(&write.row(sql, args).await?)?;
         write.commit().await?;

@@ -6,11 +6,12 @@ mod progress;
 mod record;
 
 use crate::database::{Database, Write, args};
-use crate::{AccountId, Error, State as _, VideoId, changes, outbox};
+use crate::{AccountId, Error, NewJob, State as _, VideoId, changes, jobs, outbox};
 
 pub use listing::{Filter, Viewer};
 pub(crate) use processing::{give_up, publish};
 pub(crate) use progress::note as note_progress;
+pub(crate) use progress::rests;
 pub use progress::{Phase, Progress};
 pub use record::{Access, Event, NewVideo, Patch, Source, Video, VideoState, Visibility};
 
@@ -42,13 +43,16 @@ impl Videos<'_> {
     /// [`Error::NotFound`] when it belongs to no video.
     pub async fn access(&self, key: &str) -> Result<Access, Error> {
         let sql = "SELECT id, owner, visibility, state FROM videos WHERE source_key = $1";
-        let row = self.0.row(sql, args![key]).await?;
-        Ok(Access {
-            video: row.get("id")?,
-            owner: row.get("owner")?,
-            visibility: row.get("visibility")?,
-            state: row.get("state")?,
-        })
+        Access::from_row(&self.0.row(sql, args![key]).await?)
+    }
+
+    /// Who may see what lies below that prefix.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when it is not what the video has published.
+    pub async fn access_to_published(&self, id: VideoId, prefix: &str) -> Result<Access, Error> {
+        let sql = "SELECT id, owner, visibility, state FROM videos WHERE id = $1 AND published_prefix = $2";
+        Access::from_row(&self.0.row(sql, args![id, prefix]).await?)
     }
 
     /// Adds a video of an object that is there already; `None` when a video has it.
@@ -79,7 +83,7 @@ impl Videos<'_> {
             Video::from_row(&write.row(sql, args![id, patch.title, folded, patch.visibility]).await?)?;
         happened(&mut write, id, "changed", "").await?;
         if after.visibility != before.visibility {
-            changes::tell(&mut write, &after.source.key).await?;
+            tell(&mut write, &after).await?;
         }
         write.commit().await?;
         Ok(after)
@@ -105,23 +109,29 @@ impl Videos<'_> {
         write.commit().await
     }
 
-    /// Begins its end: nobody sees it from now on, and the outbox has its objects deleted. Done again it does nothing.
+    /// Begins its end: nobody sees it from now on, its jobs are given up, and the outbox has its objects deleted. Done
+    /// again it does nothing.
     pub async fn delete(&self, id: VideoId) -> Result<(), Error> {
         let mut write = self.0.write().await?;
+        // Before the video, as attempts do.
+        jobs::lock_of_video(&mut write, id).await?;
         let video = locked(&mut write, id).await?;
         if video.state == VideoState::Deleting {
             return Ok(());
         }
         transition(&mut write, &video, VideoState::Deleting, None).await?;
+        jobs::cancel_of_video(&mut write, id).await?;
         outbox::insert(&mut write, DELETED, &id.to_string()).await?;
-        changes::tell(&mut write, &video.source.key).await?;
+        tell(&mut write, &video).await?;
         write.commit().await
     }
 
-    /// Its objects are gone, and so is the video. The feed of changes tells it once more: what is remembered of an object
-    /// may outlive it. Done again it does nothing.
+    /// Its objects are gone, and so are the video and its jobs; the outbox has looked for what a late attempt may still put
+    /// there. The feed of changes tells it once more: what is remembered of an object may outlive it. Done again it does
+    /// nothing.
     pub async fn gone(&self, id: VideoId) -> Result<(), Error> {
         let mut write = self.0.write().await?;
+        let had_jobs = jobs::lock_of_video(&mut write, id).await?;
         let video = match locked(&mut write, id).await {
             Err(Error::NotFound) => return Ok(()),
             video => video?,
@@ -130,7 +140,10 @@ impl Videos<'_> {
             return Err(Error::Conflict("only a video that is being deleted can be gone"));
         }
         write.rows("DELETE FROM videos WHERE id = $1", args![id]).await?;
-        changes::tell(&mut write, &video.source.key).await?;
+        if had_jobs {
+            outbox::insert(&mut write, jobs::LEFT, &Video::processed(id)).await?;
+        }
+        tell(&mut write, &video).await?;
         write.commit().await
     }
 
@@ -148,7 +161,7 @@ impl Videos<'_> {
     }
 }
 
-/// Adds a video, with its first event and its row in the outbox.
+/// Adds a video, with its first event, its job if it is to have one, and its row in the outbox.
 pub(crate) async fn insert(
     write: &mut Write,
     owner: Option<AccountId>,
@@ -179,6 +192,10 @@ pub(crate) async fn insert(
     write.rows(sql, args).await?;
     happened(write, id, VideoState::Uploaded.name(), "").await?;
     outbox::insert(write, ADDED, &id.to_string()).await?;
+    if let Some(profile) = &new.profile {
+        let job = NewJob { video: id, profile: profile.clone(), rendition: None, priority: 0 };
+        jobs::insert(write, &job).await?;
+    }
     changes::tell(write, &new.source.key).await?;
     Ok(id)
 }
@@ -200,6 +217,15 @@ pub(crate) async fn transition(
     write.rows(sql, args![video.id, next, problem]).await?;
     let number = happened(write, video.id, next.name(), problem.unwrap_or_default()).await?;
     progress::forget(write, video.id, number).await
+}
+
+/// Tells of the keys that are seen by whoever may see the video. It is the last thing that `write` does.
+async fn tell(write: &mut Write, video: &Video) -> Result<(), Error> {
+    changes::tell(write, &video.source.key).await?;
+    match &video.published_prefix {
+        Some(prefix) => changes::tell(write, prefix).await,
+        None => Ok(()),
+    }
 }
 
 /// Adds an event. The video's row is locked or new, so numbers come in order, each once.

@@ -45,6 +45,9 @@ fn check_path(path: &str) {
         Route::Video(id) => assert_eq!(path, format!("/api/videos/{id}")),
         Route::Asset(id) => assert_eq!(path, format!("/api/assets/{id}")),
         Route::VideoEvents(id) => assert_eq!(path, format!("/api/videos/{id}/events")),
+        Route::VideoJobs(id) => assert_eq!(path, format!("/api/videos/{id}/jobs")),
+        Route::Job(id) => assert_eq!(path, format!("/api/jobs/{id}")),
+        Route::JobAction(id, _) => assert!(path.starts_with(&format!("/api/jobs/{id}/")), "{path:?}"),
         Route::Account(_) => assert!(path.starts_with("/api/auth/"), "{path:?}"),
         Route::Health
         | Route::Ready
@@ -52,6 +55,7 @@ fn check_path(path: &str) {
         | Route::Uploads
         | Route::DirectUploads
         | Route::Videos
+        | Route::Jobs
         | Route::Assets
         | Route::OpenApi
         | Route::ConsoleState

@@ -3,6 +3,7 @@
 // guessed. Videos and uploads are in videos.js, accounts in account.js.
 
 import { beginAccount } from "/assets/account.js";
+import { play } from "/assets/player.js";
 import { beginVideos, listVideos } from "/assets/videos.js";
 import { at, bytesInWords, consoleState, dateInWords, element, inWords, note } from "/assets/words.js";
 
@@ -11,6 +12,8 @@ const SEEK_S = 5;
 const SEEK_FAR_S = 30;
 const PROBE_BYTES = 64 * 1024;
 const FILTER_PAUSE_MS = 200;
+/** No key begins so. */
+const VIDEOS = "/videos/";
 
 const listed = new Map(); // key → what the API said about it
 let next = null; // where the following page of the list begins
@@ -19,6 +22,7 @@ let current = null; // the open object
 let media = null; // its <video> or <audio>
 let playWhenOpen = false; // a person chose it, so it may make a sound
 let seekBegan = null;
+let endPlaying = () => {}; // of what is published, which is more than a file
 
 // === The library ===
 
@@ -114,17 +118,31 @@ async function openFromAddress() {
   current = listed.get(key) ?? { key, url: mediaUrl(key) };
   const opened = current;
   at("title").textContent = key;
-  document.title = `${key} – Seekway`;
-  at("download").href = `${current.url}?download=1`;
-  at("download").hidden = false;
   markCurrent();
   if (!current.type) {
     note("player-note", "Opening…");
-    const failure = await learn(opened);
+    const failure = key.startsWith(VIDEOS) ? await learnVideo(opened) : await learn(opened);
     if (current !== opened) return;
     if (failure) return note("player-note", failure, { wrong: true });
   }
+  at("title").textContent = opened.title ?? key;
+  document.title = `${opened.title ?? key} – Seekway`;
+  at("download").href = `${opened.url}?download=1`;
+  at("download").hidden = false;
   show();
+}
+
+/** A published video is opened by its id: what plays of it is another address each time it is processed. */
+async function learnVideo(opened) {
+  try {
+    const response = await fetch(`/api${opened.key}`);
+    if (!response.ok) return `The video cannot be opened: ${await inWords(response)}`;
+    const { title, url, size, content_type: type, playback } = await response.json();
+    Object.assign(opened, { title, url, size, type: type ?? "video/mp4", playback });
+    return null;
+  } catch (error) {
+    return `The video cannot be opened: the gateway did not answer (${error.message}).`;
+  }
 }
 
 /** A deep link can name an object that is on no listed page: HEAD tells what the list would have. */
@@ -141,6 +159,8 @@ async function learn(object) {
 }
 
 function close() {
+  endPlaying();
+  endPlaying = () => {};
   if (media) {
     // Without this the browser keeps downloading for a player that nobody sees.
     media.removeAttribute("src");
@@ -156,7 +176,7 @@ function close() {
 }
 
 function show() {
-  const kind = kindOf(current.type);
+  const kind = current.playback ? "video" : kindOf(current.type);
   note("player-note", "");
   at("size").textContent = bytesInWords(current.size);
   at("type").textContent = current.type;
@@ -174,7 +194,9 @@ function show() {
     stage(player(kind));
     at("position").hidden = false;
     showPosition();
-    if (playWhenOpen) media.play().catch(() => {});
+    // What is published comes to the player only later.
+    if (playWhenOpen && current.playback) media.autoplay = true;
+    else if (playWhenOpen) media.play().catch(() => {});
   }
   playWhenOpen = false;
 }
@@ -204,10 +226,13 @@ function player(kind) {
     showPosition();
   });
   element.addEventListener("error", () => {
-    if (media === element && element.error) explainFailure(mediaErrorInWords(element.error));
+    // What is published is mended by what plays it, if it can be.
+    if (media === element && element.error && !element.src.startsWith("blob:")) explainFailure(mediaErrorInWords(element.error));
   });
   media = element;
-  element.src = current.url;
+  const tell = (words) => media === element && note("player-note", words, { wrong: true });
+  if (current.playback) endPlaying = play(element, current.playback, tell);
+  else element.src = current.url;
   return element;
 }
 
@@ -338,6 +363,9 @@ at("filter-form").addEventListener("submit", (event) => {
 });
 at("more").addEventListener("click", () => list({ after: next }));
 at("probe").addEventListener("click", probe);
+at("videos").addEventListener("click", (event) => {
+  if (event.target.closest("a")) playWhenOpen = true;
+});
 
 function onKey(event) {
   const direction = { ArrowLeft: -1, ArrowRight: 1 }[event.key];

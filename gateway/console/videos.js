@@ -1,15 +1,17 @@
 // Videos: those that the gateway's catalog knows, and uploading new ones. All of it is hidden where there is no catalog.
 
 import { Refused, forget, upload } from "/assets/tus.js";
+import { follow, isAtWork, newest, newestJob, stateInWords } from "/assets/work.js";
 import { at, bytesInWords, dateInWords, element, inWords, note } from "/assets/words.js";
 
 const PAGE_VIDEOS = 50;
 const SEARCH_PAUSE_MS = 200;
-const FOLLOW_PAUSE_MS = 2000;
 const VISIBILITIES = [["private", "only me"], ["unlisted", "who has the address"], ["public", "everybody"]];
 
 let next = null;
 let listing = null;
+/** Whether videos are processed here. */
+let transcoding = false;
 /** Lists again all that an upload or a deletion changes. */
 let listAgain = listVideos;
 
@@ -37,11 +39,16 @@ export async function listVideos({ after = null } = {}) {
 
 function row(video) {
   const link = element("a", video.title, "object");
-  link.href = `#${video.url.slice("/media/".length).split("/").map((part) => encodeURIComponent(decodeURIComponent(part))).join("%2F")}`;
+  // What is published plays as that, anything else as it was uploaded.
+  const published = video.playback && encodeURIComponent(`/videos/${video.id}`);
+  link.href = `#${published ?? video.url.slice("/media/".length).split("/").map((part) => encodeURIComponent(decodeURIComponent(part))).join("%2F")}`;
   link.dataset.testid = "video";
   link.dataset.key = decodeURIComponent(video.url.slice("/media/".length));
   const facts = element("span", factsOf(video), "facts");
-  link.append(facts);
+  const state = element("span", stateInWords(video), "state");
+  state.dataset.testid = "state";
+  state.dataset.state = video.state;
+  link.append(facts, state);
 
   const visibility = document.createElement("select");
   visibility.dataset.testid = "visibility";
@@ -63,24 +70,48 @@ function row(video) {
   const actions = element("div", "", "actions");
   actions.append(visibility, remove);
   item.append(link, actions);
-  if (video.state === "processing") follow(video, facts);
+  if (transcoding || video.state === "processing") showWork(video, item, state, actions);
   return item;
 }
 
-function factsOf({ size, container, created, state, problem, progress }) {
-  const work = progress ? `${progress.phase}, ${progress.percent} % done` : state;
-  return [bytesInWords(size), container, dateInWords(created), state === "processing" ? work : problem].filter(Boolean).join(" · ");
+function factsOf({ size, container, created }) {
+  return [bytesInWords(size), container, dateInWords(created)].filter(Boolean).join(" · ");
 }
 
-/** Shows how far workers are with a video for as long as it is shown. By asking: browsers have six connections for all. */
-async function follow(video, facts) {
-  while (video.state === "processing") {
-    await new Promise((resolve) => setTimeout(resolve, FOLLOW_PAUSE_MS));
-    if (!facts.isConnected) return;
-    const response = await fetch(`/api/videos/${video.id}`).catch(() => null);
-    if (response?.ok) video = await response.json();
-    facts.textContent = factsOf(video);
+/** Shows what workers do with a video for as long as its row is shown. */
+async function showWork(video, item, state, actions) {
+  const known = ["uploaded", "failed"].includes(video.state) ? await newest(video) : null;
+  const [now, job] = known ?? [video, null];
+  if (known && now.state === "ready") return item.replaceWith(row(now));
+  video = now;
+  state.dataset.state = video.state;
+  state.textContent = stateInWords(video, job);
+  if (!isAtWork(video, job)) {
+    if (video.state === "failed") actions.append(tryAgain(video, item));
+    return;
   }
+  follow(video, () => item.isConnected, (now, job) => {
+    // What has come to an end has another row.
+    if (!isAtWork(now, job)) return item.replaceWith(row(now));
+    state.dataset.state = now.state;
+    state.textContent = stateInWords(now, job);
+  });
+}
+
+function tryAgain(video, item) {
+  const button = element("button", "Try again");
+  button.type = "button";
+  button.dataset.testid = "try-again";
+  button.addEventListener("click", async () => {
+    const dead = await newestJob(video);
+    const headers = { "Content-Type": "application/json" };
+    const response = dead
+      ? await fetch(`/api/jobs/${dead.id}/redrive`, { method: "POST" })
+      : await fetch(`/api/videos/${video.id}/jobs`, { method: "POST", headers, body: "{}" });
+    if (!response.ok) return note("videos-note", `It is not tried again: ${await inWords(response)}`, { wrong: true });
+    item.replaceWith(row(video));
+  });
+  return button;
 }
 
 async function change(video, patch) {
@@ -127,6 +158,7 @@ async function take(file) {
 
 export async function beginVideos(state, onChange) {
   listAgain = onChange;
+  transcoding = state.transcoding;
   at("videos-section").hidden = !state.videos;
   at("drop").hidden = !state.uploads;
   if (!state.videos) return;

@@ -7,18 +7,22 @@
 //! A key that no video or asset has is served as it is: a bucket's other objects are none of the catalog's. But below
 //! the prefixes where uploads lie, what the catalog does not know is not there for anybody; and neither is what was a
 //! video's within the last hour, because memory may still have the bytes of an imported one that was deleted.
+//!
+//! What workers made of a video lies below one prefix, with the video's verdict for all of it: that is what is remembered,
+//! and what the feed names. Below other prefixes of [`PROCESSED`] nothing is there for anybody: it is not finished, or it is
+//! being deleted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
-use seekway_catalog::{AccountId, Catalog, Error, VideoState, Visibility};
+use seekway_catalog::{AccountId, Catalog, Error, JobId, VideoId, VideoState, Visibility};
 use seekway_storage::ObjectKey;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::upload::names::{ASSETS, INCOMING, ORIGINALS};
+use crate::upload::names::{ASSETS, INCOMING, ORIGINALS, PROCESSED};
 
 /// Between two looks at the feed.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
@@ -70,18 +74,26 @@ impl Access {
     /// # Errors
     /// Only when it is not remembered and the database fails.
     pub(crate) async fn of(&self, key: &ObjectKey) -> Result<Verdict, Error> {
-        if let Some(decision) = self.verdicts.get(key.as_str()) {
+        let of_attempt = attempt(key.as_str());
+        let key = of_attempt.map_or(key.as_str(), |(prefix, _)| prefix);
+        if let Some(decision) = self.verdicts.get(key) {
             return Ok(decision.verdict);
         }
         let before = self.changes.load(Ordering::Acquire);
-        let decision = self.verdicts.get_or_insert_async(key.as_str(), self.look(key.as_str())).await?;
+        let video = of_attempt.map(|(_, video)| video);
+        let decision = self.verdicts.get_or_insert_async(key, self.look(key, video)).await?;
         if !decision.stays || self.changes.load(Ordering::Acquire) != before {
-            self.verdicts.remove(key.as_str());
+            self.verdicts.remove(key);
         }
         Ok(decision.verdict)
     }
 
-    async fn look(&self, key: &str) -> Result<Decision, Error> {
+    /// `key` is a prefix where `video` is there.
+    async fn look(&self, key: &str, video: Option<VideoId>) -> Result<Decision, Error> {
+        if let Some(video) = video {
+            let access = self.catalog.videos().access_to_published(video, key).await;
+            return Ok(Decision { verdict: of_video(access)?.unwrap_or(Verdict::Nobody), stays: true });
+        }
         if let Some(verdict) = self.of_uploads(key).await? {
             return Ok(Decision { verdict, stays: true });
         }
@@ -95,18 +107,8 @@ impl Access {
         if key.starts_with(INCOMING) {
             return Ok(Some(Verdict::Nobody));
         }
-        match self.catalog.videos().access(key).await {
-            Ok(access) => {
-                let owner = access.owner;
-                return Ok(Some(match access.visibility {
-                    _ if access.state == VideoState::Deleting => Verdict::Nobody,
-                    Visibility::Private => Verdict::Owner(owner),
-                    Visibility::Unlisted => Verdict::Unlisted(owner),
-                    Visibility::Public => Verdict::Anybody,
-                }));
-            }
-            Err(Error::NotFound) => {}
-            Err(error) => return Err(error),
+        if let Some(verdict) = of_video(self.catalog.videos().access(key).await)? {
+            return Ok(Some(verdict));
         }
         if key.starts_with(ASSETS) {
             return match self.catalog.assets().owner_of(key).await {
@@ -115,7 +117,8 @@ impl Access {
                 Err(error) => Err(error),
             };
         }
-        Ok(key.starts_with(ORIGINALS).then_some(Verdict::Nobody))
+        let is_ours = key.starts_with(ORIGINALS) || key.starts_with(PROCESSED);
+        Ok(is_ours.then_some(Verdict::Nobody))
     }
 
     /// Forgets what changes, until `stop`.
@@ -157,8 +160,62 @@ impl Access {
     }
 }
 
+/// Who may see what a video has, or nothing where none has it.
+fn of_video(access: Result<seekway_catalog::Access, Error>) -> Result<Option<Verdict>, Error> {
+    let access = match access {
+        Err(Error::NotFound) => return Ok(None),
+        access => access?,
+    };
+    let owner = access.owner;
+    Ok(Some(match access.visibility {
+        _ if access.state == VideoState::Deleting => Verdict::Nobody,
+        Visibility::Private => Verdict::Owner(owner),
+        Visibility::Unlisted => Verdict::Unlisted(owner),
+        Visibility::Public => Verdict::Anybody,
+    }))
+}
+
+/// The beginning of a key that names an attempt at a video, `processed/<video>/<job>-<attempt>/`, and the video.
+pub(crate) fn attempt(key: &str) -> Option<(&str, VideoId)> {
+    let (video, rest) = key.strip_prefix(PROCESSED)?.split_once('/')?;
+    let (name, _) = rest.split_once('/')?;
+    let (job, nth) = name.rsplit_once('-')?;
+    let video = VideoId::parse(video)?;
+    JobId::parse(job)?;
+    let is_number = !nth.is_empty() && nth.bytes().all(|byte| byte.is_ascii_digit());
+    let length = key.len() - rest.len() + name.len() + 1;
+    is_number.then(|| (&key[..length], video))
+}
+
 /// How far the feed was read.
 struct Feed {
     last: Option<i64>,
     read: Instant,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_is_named_by_the_beginning_of_its_keys() {
+        let (video, job) = ("01930000-0000-7000-8000-000000000001", "01930000-0000-7000-8000-000000000002");
+        let prefix = format!("processed/{video}/{job}-12/");
+        for rest in ["master.m3u8", "720p/1.m4s", ""] {
+            let key = format!("{prefix}{rest}");
+            assert_eq!(attempt(&key), Some((&*prefix, VideoId::parse(video).expect("an id"))), "{key}");
+        }
+        for other in [
+            format!("processed/{video}/{job}-12"),
+            format!("processed/{video}/{job}-/a"),
+            format!("processed/{video}/{job}-x/a"),
+            format!("processed/{video}/{job}/a"),
+            format!("processed/{video}/a/b"),
+            format!("processed/x/{job}-1/a"),
+            format!("films/{video}/{job}-1/a"),
+            "processed/".to_owned(),
+        ] {
+            assert_eq!(attempt(&other), None, "{other}");
+        }
+    }
 }

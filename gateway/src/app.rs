@@ -24,7 +24,7 @@ use crate::access::Access;
 use crate::access_log::Entry;
 use crate::accounts::Accounts;
 use crate::admission::{Admission, Admitted};
-use crate::config::{AccessLog, Config, Listing};
+use crate::config::{AccessLog, Config, Listing, Transcoding};
 use crate::delivery::body::Payload;
 use crate::delivery::cors::{self, AllowOrigin};
 use crate::delivery::{Delivery, MediaRequest};
@@ -58,6 +58,8 @@ pub(crate) struct App {
     /// `None` where nobody may upload.
     pub(crate) uploads: Option<Uploads>,
     uploads_open_to: Listing,
+    /// By which profile videos are processed; none: no video is.
+    profile: Option<String>,
     /// `None` where nobody may log in.
     accounts: Option<Accounts>,
     accounts_open_to: Listing,
@@ -103,13 +105,17 @@ impl App {
         store: Arc<dyn ObjectStore>,
         metrics: Arc<Metrics>,
         catalog: Option<Catalog>,
+        transcoding: &Transcoding,
     ) -> Self {
+        let profile =
+            (*transcoding != Transcoding::Off).then(|| config.transcoding.transcoding_profile.clone());
         let access = catalog.clone().map(Access::new);
         let accounts = catalog.clone().filter(|_| config.accounts_open_to() != Listing::Nobody);
         let accounts = accounts.map(|catalog| Accounts::new(catalog, config));
         let uploads = catalog.clone().filter(|_| config.takes_uploads());
-        let uploads = uploads
-            .map(|catalog| Uploads::new(catalog, store.clone(), config.uploads.clone(), metrics.clone()));
+        let uploads = uploads.map(|catalog| {
+            Uploads::new(catalog, store.clone(), config.uploads.clone(), profile.clone(), metrics.clone())
+        });
         Self {
             cache,
             metrics,
@@ -122,6 +128,7 @@ impl App {
             followed: videos::Followed::default(),
             uploads,
             uploads_open_to: config.uploads_open_to(),
+            profile,
             accounts,
             accounts_open_to: config.accounts_open_to(),
             admission: Admission::new(&config.clients),
@@ -207,6 +214,9 @@ impl App {
             }
             Route::Videos | Route::Video(_) | Route::VideoEvents(_) => {
                 Box::pin(self.videos(&route, known, request, body)).await
+            }
+            Route::VideoJobs(_) | Route::Jobs | Route::Job(_) | Route::JobAction(..) => {
+                Box::pin(self.jobs(&route, known, request, body)).await
             }
             Route::Assets | Route::Asset(_) => Box::pin(self.assets(&route, known, request)).await,
             Route::OpenApi => Ok(openapi::document()),

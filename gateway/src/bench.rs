@@ -12,6 +12,7 @@ use seekway_cache::Cache;
 use tower::{Service, ServiceExt};
 
 use crate::app::{self, Surface};
+use crate::config::Transcoding;
 use crate::delivery::body::BodyError;
 use crate::delivery::slices::Slices;
 use crate::server::{self, Peer};
@@ -32,7 +33,7 @@ pub async fn open(
     ),
     StartError,
 > {
-    let app = server::open(config).await?;
+    let app = server::open(config, &Transcoding::Off).await?;
     let peer =
         Peer { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), share: Arc::default(), is_tls: false };
     let cache = app.cache.clone();

@@ -1,7 +1,8 @@
-//! What an operator does beside the running gateway: `gateway admin`, `gateway import`, `gateway doctor`.
+//! What an operator does beside the running gateway: `gateway admin`, `gateway import`, `gateway doctor`, `gateway jobs`.
 
 mod doctor;
 mod import;
+mod jobs;
 mod ours;
 
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::server::open_store;
 use doctor::{Doctor, Mend};
 use import::{Import, Imported};
+use jobs::JobsCommand;
 
 /// `EX_USAGE` and `EX_UNAVAILABLE` of sysexits.h.
 const EXIT_USAGE: u8 = 64;
@@ -70,17 +72,29 @@ enum Command {
         #[arg(long, value_name = "WHO", default_value = "private", value_parser = visibility)]
         visibility: Visibility,
 
+        /// Have workers process them, too, by the gateway's profile (`SEEKWAY_TRANSCODING_PROFILE`)
+        #[arg(long)]
+        transcode: bool,
+
         /// Settings of the gateway
         #[arg(last = true, value_name = "SETTINGS")]
         settings: Vec<OsString>,
     },
-    /// Find what the database and the store do not agree on: videos and assets without objects, and objects and multipart uploads
-    /// that were uploaded through a gateway and that nobody has. Exit code 1 when something is left
+    /// What workers are to make of videos: see it, give it up, have it tried again
+    #[command(after_long_help = jobs::EXAMPLES)]
+    Jobs {
+        #[command(subcommand)]
+        command: JobsCommand,
+    },
+    /// Find what the database and the store do not agree on: videos and assets without objects, what videos have published that
+    /// is gone, and objects and multipart uploads that came by a gateway or a worker and that nobody has. Exit code 1 when
+    /// something is left
     ///
-    /// Only keys of our own making are looked at: `original/YYYY/MM/DD/UUID-…`, `assets/UUID-…` and `seekway-incoming/…`.
+    /// Only keys of our own making are looked at: `original/YYYY/MM/DD/UUID-…`, `assets/UUID-…`, `seekway-incoming/…` and
+    /// `processed/UUID/UUID-N/…`.
     /// Where the database has been lost, `gateway import s3://BUCKET/original/` makes videos of what is there.
     Doctor {
-        /// Mend it: delete such videos, assets, objects and multipart uploads. Refused where the database and the store
+        /// Mend it: delete such videos, assets, objects and multipart uploads, and have videos processed again. Refused where the database and the store
         /// do not seem to belong together
         #[arg(long)]
         fix: bool,
@@ -113,7 +127,7 @@ pub(crate) enum Failure {
 /// Does what the process was started for, if that is a command.
 pub fn run() -> Option<ExitCode> {
     let first = std::env::args_os().nth(1)?;
-    if !["admin", "import", "doctor", "help"].iter().any(|command| first == *command) {
+    if !["admin", "import", "doctor", "jobs", "help"].iter().any(|command| first == *command) {
         return None;
     }
     let line = match CommandLine::try_parse() {
@@ -126,9 +140,10 @@ pub fn run() -> Option<ExitCode> {
     };
     let done = match &line.command {
         Command::Admin { command } => command.run(),
-        Command::Import { place, owner, visibility, settings } => {
-            blocking(import(place, owner.as_deref(), *visibility, settings))
+        Command::Import { place, owner, visibility, transcode, settings } => {
+            blocking(import(place, owner.as_deref(), *visibility, *transcode, settings))
         }
+        Command::Jobs { command } => blocking(command.run()),
         Command::Doctor { fix, force, older_than, settings } => {
             let mend = match (fix, force) {
                 (false, _) => Mend::Nothing,
@@ -160,6 +175,7 @@ async fn import(
     place: &str,
     owner: Option<&str>,
     visibility: Visibility,
+    transcode: bool,
     settings: &[OsString],
 ) -> Result<String, Failure> {
     let (bucket, prefix) =
@@ -194,7 +210,9 @@ async fn import(
             Err(error) => return Err(Failure::Unavailable(error.chain())),
         },
     };
-    let import = Import { catalog: catalog.clone(), store, prefix: prefix.to_owned(), owner, visibility };
+    let profile = transcode.then(|| config.transcoding.transcoding_profile.clone());
+    let prefix = prefix.to_owned();
+    let import = Import { catalog: catalog.clone(), store, prefix, owner, visibility, profile };
     let is_watched = std::io::stderr().is_terminal();
     let outcome = import
         .run(|so_far, failed| match failed {
@@ -233,7 +251,8 @@ async fn doctor(mend: Mend, older_than: Duration, settings: &[OsString]) -> Resu
         return Err(Failure::Usage(why.to_owned()));
     }
     let (catalog, store) = open(&config).await?;
-    let doctor = Doctor { catalog: catalog.clone(), store, mend, older_than };
+    let profile = config.transcoding.transcoding_profile.clone();
+    let doctor = Doctor { catalog: catalog.clone(), store, mend, older_than, profile };
     let found = doctor
         .run(|finding| match &finding.failed {
             Some(why) => println!("cannot mend {}: {why}", finding.text),
@@ -265,10 +284,14 @@ fn config(settings: impl IntoIterator<Item = OsString>) -> Result<Config, Failur
 async fn open(config: &Config) -> Result<(Catalog, Arc<dyn ObjectStore>), Failure> {
     let store = open_store(config, &Arc::new(Metrics::new())).await;
     let store = store.map_err(|error| Failure::Usage(error.to_string()))?;
+    Ok((database(config).await?, store))
+}
+
+async fn database(config: &Config) -> Result<Catalog, Failure> {
     let url = config.database.url();
     let catalog = Catalog::open(&url, &Options::default()).await;
     let away = |error| Failure::Unavailable(format!("--database-url (DATABASE_URL) is \"{url}\": {error}"));
-    Ok((catalog.map_err(away)?, store))
+    catalog.map_err(away)
 }
 
 fn visibility(text: &str) -> Result<Visibility, &'static str> {

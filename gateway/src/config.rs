@@ -5,6 +5,7 @@ mod cache;
 mod clients;
 mod delivery;
 mod listeners;
+mod transcoding;
 mod uploads;
 mod values;
 
@@ -19,6 +20,8 @@ pub use clients::ClientSettings;
 pub use delivery::{DeliverySettings, Listing};
 pub use listeners::ListenerSettings;
 pub use seekway_settings::{DatabaseSettings, Stop, StorageBackend, StorageSettings};
+pub(crate) use transcoding::is_profile;
+pub use transcoding::{Transcoding, TranscodingSettings};
 pub use uploads::UploadSettings;
 
 /// How much is gathered in the process for clients' sockets, as a fraction of what they share in the kernel.
@@ -56,6 +59,10 @@ pub struct Config {
     /// What may be uploaded, by whom, and how much.
     #[command(flatten)]
     pub uploads: UploadSettings,
+
+    /// What becomes of videos.
+    #[command(flatten)]
+    pub transcoding: TranscodingSettings,
 
     /// Where accounts, videos and uploads are kept.
     #[command(flatten)]
@@ -161,6 +168,7 @@ impl Configuration for Config {
         self.listeners.check(settings)?;
         self.clients.check(settings)?;
         self.uploads.check(settings)?;
+        self.transcoding.check(settings, self.has_catalog())?;
         self.cache.check(settings)
     }
 }

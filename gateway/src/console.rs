@@ -9,11 +9,17 @@ use serde::Serialize;
 use crate::accounts::Me;
 use crate::delivery::body::Payload;
 
-/// Nothing from elsewhere, nothing inline: objects are played by the page, but can never script it.
+/// Nothing from elsewhere, nothing inline: objects are played by the page, but can never script it. `blob:` is how a page
+/// names a `MediaSource` of its own.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-    media-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+    media-src 'self' blob:; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// hls.js (<https://github.com/video-dev/hls.js>, Apache-2.0), all of it: the light one plays no sound that is apart.
+const HLS: &str = "hls-1.7.4.min.js";
+/// Its name says which version it is.
+const FOR_GOOD: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
 /// What the page can show.
 #[derive(Serialize)]
@@ -25,6 +31,8 @@ pub(crate) struct State {
     pub(crate) videos: bool,
     /// Whether it may upload.
     pub(crate) uploads: bool,
+    /// Whether videos are processed.
+    pub(crate) transcoding: bool,
     /// Whether one can log in.
     pub(crate) accounts: bool,
     /// Who is logged in.
@@ -39,10 +47,17 @@ pub(crate) fn page(request: &HeaderMap) -> Response<Payload> {
 /// One of the page's files by its name.
 pub(crate) fn asset(name: &str, request: &HeaderMap) -> Option<Response<Payload>> {
     let (media_type, text) = match name {
+        HLS => {
+            let mut response = file(SCRIPT, include_str!("../console/vendor/hls-1.7.4.min.js"), request);
+            response.headers_mut().insert(header::CACHE_CONTROL, FOR_GOOD);
+            return Some(response);
+        }
         "account.js" => (SCRIPT, include_str!("../console/account.js")),
         "console.js" => (SCRIPT, include_str!("../console/console.js")),
+        "player.js" => (SCRIPT, include_str!("../console/player.js")),
         "tus.js" => (SCRIPT, include_str!("../console/tus.js")),
         "videos.js" => (SCRIPT, include_str!("../console/videos.js")),
+        "work.js" => (SCRIPT, include_str!("../console/work.js")),
         "words.js" => (SCRIPT, include_str!("../console/words.js")),
         "console.css" => ("text/css; charset=utf-8", include_str!("../console/console.css")),
         _ => return None,

@@ -21,6 +21,7 @@ mod console;
 pub mod delivery;
 pub mod framing;
 mod host;
+mod jobs;
 mod json;
 mod memory_limit;
 mod metrics;
@@ -33,6 +34,7 @@ mod server;
 mod tracked;
 mod upload;
 mod videos;
+mod worker;
 
 pub use commands::run as run_command;
 pub use config::Config;

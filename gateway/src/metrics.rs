@@ -16,6 +16,7 @@ mod origin;
 mod process;
 mod request;
 mod table;
+mod transcoding;
 mod uploads;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -31,6 +32,7 @@ use crate::respond::Problem;
 use origin::Origin;
 use process::Process;
 use table::{Counter, Durations, Gauge, Seconds, Table};
+use transcoding::Transcoding;
 
 pub(crate) use connection::{Connected, Speaking};
 pub(crate) use labels::{Ending, Outcome};
@@ -58,6 +60,7 @@ pub(crate) struct Metrics {
     handshakes: Counter<Handshake>,
     origin: Origin,
     pub(crate) uploads: UploadMetrics,
+    pub(crate) transcoding: Transcoding,
     started: Duration,
     table: Table,
 }
@@ -76,6 +79,7 @@ pub(crate) struct Now {
     cache: Stats,
     memory: Connections,
     uploads: UploadMemory,
+    jobs: [u64; 5],
     endpoints: Vec<EndpointState>,
     process: Process,
     started: Duration,
@@ -141,6 +145,7 @@ impl Metrics {
                 Origin::new(t.section("Origin"))
             },
             uploads: UploadMetrics::new(t.section("Uploads")),
+            transcoding: Transcoding::new(t.section("Transcoding")),
             started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
             table: {
                 process_rows(t.section("Process"));
@@ -177,6 +182,7 @@ impl Metrics {
             cache,
             memory,
             uploads,
+            jobs: self.transcoding.jobs(),
             endpoints: self.origin.endpoints(),
             process: Process::read(),
             started: self.started,

@@ -3,6 +3,7 @@
 #![expect(dead_code, reason = "functions stand for paths; what is told of them is above them")]
 
 mod accounts;
+mod jobs;
 mod problems;
 mod uploads;
 mod videos;
@@ -21,7 +22,12 @@ static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
     let mut api = Api::openapi();
     // Paths are those of this very server.
     api.servers = None;
-    for part in [videos::Videos::openapi(), uploads::Uploads::openapi(), accounts::Accounts::openapi()] {
+    for part in [
+        videos::Videos::openapi(),
+        jobs::Jobs::openapi(),
+        uploads::Uploads::openapi(),
+        accounts::Accounts::openapi(),
+    ] {
         api.merge(part);
     }
     Bytes::from(api.to_json().expect("a document has text for keys"))

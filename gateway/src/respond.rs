@@ -42,6 +42,12 @@ pub enum Problem {
     NoVideo,
     /// There is no such asset of the caller's.
     NoAsset,
+    /// There is no such job of the caller's videos.
+    NoJob,
+    /// The job, or its video, stands where that cannot be done. The text is for clients.
+    JobConflict(String),
+    /// Nobody processes videos here.
+    NoTranscoding,
     /// It is somebody else's.
     NotYours,
     /// What came is no request.
@@ -147,6 +153,7 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
         Problem::BadKey(why) => why.to_string(),
         Problem::BadQuery(why) => why.to_string(),
         Problem::BadHead(why) => why.to_string(),
+        Problem::JobConflict(why) => format!("That cannot be done now: {why}."),
         Problem::BadBody(why) => format!("The body is not what is wanted here: {why}."),
         Problem::Upload(why) => why.to_string(),
         Problem::Account(why) => why.to_string(),
@@ -250,6 +257,9 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
         }
         Problem::NoVideo => is(StatusCode::NOT_FOUND, "There is no such video."),
         Problem::NoAsset => is(StatusCode::NOT_FOUND, "You have no such asset."),
+        Problem::NoJob => is(StatusCode::NOT_FOUND, "There is no such job."),
+        Problem::JobConflict(_) => is(StatusCode::CONFLICT, bad_request),
+        Problem::NoTranscoding => is(StatusCode::CONFLICT, "Videos are not processed here (--transcoding)."),
         Problem::NotYours => is(StatusCode::FORBIDDEN, "Only its owner and admins may do that."),
         Problem::BadHead(why) => is(why.status(), bad_request),
         Problem::BadHost => is(StatusCode::BAD_REQUEST, "The request must name exactly one host."),

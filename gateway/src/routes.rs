@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use http::Method;
 use http::header::{self, HeaderMap};
 use http::uri::Authority;
-use seekway_catalog::{AssetId, UploadId, VideoId};
+use seekway_catalog::{AssetId, JobId, UploadId, VideoId};
 use seekway_storage::{InvalidKey, ObjectKey};
 
 use crate::accounts::Action;
 use crate::framing::is_host;
+use crate::jobs::JobAction;
 use crate::upload::direct::DirectAction;
 
 /// What a path names.
@@ -37,6 +38,14 @@ pub enum Route {
     Video(VideoId),
     /// `/api/videos/{id}/events`: what happens to a video.
     VideoEvents(VideoId),
+    /// `/api/videos/{id}/jobs`: what is and was done with a video.
+    VideoJobs(VideoId),
+    /// `/api/jobs`: pages of jobs.
+    Jobs,
+    /// `/api/jobs/{id}`: a job.
+    Job(JobId),
+    /// `/api/jobs/{id}/cancel` and others: what is to be done with it.
+    JobAction(JobId, JobAction),
     /// `/api/assets`: pages of assets.
     Assets,
     /// `/api/assets/{id}`: an asset.
@@ -103,7 +112,10 @@ pub enum BadQuery {
     /// `state` is no word of ours.
     #[error("`state` must be uploaded, processing, ready, failed or deleting")]
     State,
-    /// `after` is no video's id.
+    /// The same of jobs.
+    #[error("`state` must be queued, leased, running, retry, succeeded, dead or cancelled")]
+    JobState,
+    /// `after` is no id.
     #[error("`after` must be the `next` of the page before")]
     After,
     /// A parameter does not decode to text.
@@ -139,6 +151,7 @@ pub fn decode(path: &str) -> Route {
         "/api/uploads" | "/api/uploads/" => Route::Uploads,
         "/api/uploads/direct" => Route::DirectUploads,
         "/api/videos" => Route::Videos,
+        "/api/jobs" => Route::Jobs,
         "/api/assets" => Route::Assets,
         "/api/openapi.json" => Route::OpenApi,
         "/api/console" => Route::ConsoleState,
@@ -171,7 +184,16 @@ fn decode_named(path: &str) -> Option<Route> {
         return match rest.split_once('/') {
             None => VideoId::parse(rest).map(Route::Video),
             Some((id, "events")) => VideoId::parse(id).map(Route::VideoEvents),
+            Some((id, "jobs")) => VideoId::parse(id).map(Route::VideoJobs),
             Some(_) => None,
+        };
+    }
+    if let Some(rest) = path.strip_prefix("/api/jobs/") {
+        return match rest.split_once('/') {
+            None => JobId::parse(rest).map(Route::Job),
+            Some((id, action)) => JobId::parse(id)
+                .zip(JobAction::parse(action))
+                .map(|(id, action)| Route::JobAction(id, action)),
         };
     }
     if let Some(action) = path.strip_prefix("/api/auth/") {
@@ -193,6 +215,7 @@ pub fn allowed_methods(route: &Route) -> &'static [Method] {
     static DIRECT: [Method; 4] = [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
     static VIDEOS: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
     static VIDEO: [Method; 4] = [Method::GET, Method::HEAD, Method::PATCH, Method::DELETE];
+    static ACTION: [Method; 1] = [Method::POST];
     static ASSET: [Method; 3] = [Method::GET, Method::HEAD, Method::DELETE];
     match route {
         Route::Media(_) | Route::BadKey(_) => &MEDIA,
@@ -202,13 +225,16 @@ pub fn allowed_methods(route: &Route) -> &'static [Method] {
         | Route::DirectUploads
         | Route::DirectUpload(_, DirectAction::Sign | DirectAction::Complete) => &UPLOADS,
         Route::DirectUpload(_, DirectAction::Look) => &DIRECT,
-        Route::Videos => &VIDEOS,
+        Route::Videos | Route::VideoJobs(_) => &VIDEOS,
+        Route::JobAction(..) => &ACTION,
         Route::Upload(_) => &UPLOAD,
         Route::Account(action) => action.methods(),
         Route::Health
         | Route::Ready
         | Route::Objects
         | Route::VideoEvents(_)
+        | Route::Jobs
+        | Route::Job(_)
         | Route::Assets
         | Route::OpenApi
         | Route::ConsoleState

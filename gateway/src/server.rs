@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{OptionFuture, join_all};
 use seekway_cache::Cache;
 use seekway_catalog::Catalog;
 use tokio::sync::Semaphore;
@@ -37,9 +37,11 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::app::{App, Surface};
-use crate::config::Config;
+use crate::config::{Config, Transcoding};
+use crate::jobs;
 use crate::metrics::Metrics;
 use crate::videos::Deletions;
+use crate::worker::{self, Supervisor};
 use accept::{Lane, Listener, accept, bind};
 use connection::Worker;
 use seekway_settings::store::{self, Opened, StoreError};
@@ -105,6 +107,11 @@ pub enum StartError {
         /// What is wrong.
         source: seekway_catalog::Error,
     },
+    /// The worker that is asked for cannot be run.
+    #[error(
+        "--transcoding (SEEKWAY_TRANSCODING) is \"embedded\": {0}; install it, or choose external, off or auto"
+    )]
+    Worker(String),
     /// There is no certificate to serve with.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -130,8 +137,14 @@ impl Gateway {
             listeners.push(Listener { socket, tls: Some(tls) });
         }
 
+        let (transcoding, why) = config.transcoding(worker::program).map_err(StartError::Worker)?;
         let runtime = runtime()?;
-        let app = runtime.block_on(open(config))?;
+        let app = runtime.block_on(open(config, &transcoding))?;
+        info!(who = %transcoding, why, "who processes videos");
+        let worker = match transcoding {
+            Transcoding::Embedded(program) => Some(Supervisor::new(program, config, app.metrics.clone())),
+            Transcoding::External | Transcoding::Off => None,
+        };
 
         let threads_count = config.listeners.threads();
         let streams = StreamPlaces::new(config.listeners.max_connections, config.upload_windows_bytes());
@@ -153,6 +166,7 @@ impl Gateway {
         let admin =
             Worker::new(app.clone(), Surface::Admin, config, StreamPlaces::new(ADMIN_CONNECTIONS_MAX, 0));
         let accepting = app.clone();
+        let grace_ms = config.transcoding.leftovers_grace_ms();
         let accept = move || {
             runtime.block_on(async move {
                 let (lane, receiver) = Lane::new();
@@ -164,10 +178,14 @@ impl Gateway {
                         let access = follower.access.as_ref().expect("where there is a catalog");
                         access.follow(stop).await;
                     });
+                    let (metrics, stop) = (accepting.metrics.clone(), accepting.drained.clone());
+                    tokio::spawn(jobs::look_after(catalog.clone(), metrics, stop));
                     let (deletions, stop) =
-                        (Deletions::new(catalog, accepting.store()), accepting.drained.clone());
+                        (Deletions::new(catalog, accepting.store(), grace_ms), accepting.drained.clone());
                     tokio::spawn(async move { deletions.serve(stop).await });
                 }
+                let stop = accepting.draining.clone();
+                let worker = worker.map(|worker| tokio::spawn(worker.run(stop)));
                 if let Some(uploads) = accepting.uploads.clone() {
                     tokio::spawn(async move { uploads.serve().await });
                 }
@@ -177,7 +195,8 @@ impl Gateway {
                 let doors = vec![Listener { socket: admin_listener, tls: None }];
                 let admin_accept = tokio::spawn(accept(doors, Arc::new([lane]), permits, stop, metrics));
                 supervise(accepting, listeners, lanes.into(), limits).await;
-                let _ = tokio::join!(admin_accept, admin_done);
+                let worker_done = OptionFuture::from(worker);
+                let _ = tokio::join!(admin_accept, admin_done, worker_done);
             });
         };
         threads.push(std::thread::Builder::new().name("accept".to_owned()).spawn(accept)?);
@@ -234,7 +253,7 @@ impl Drop for Gateway {
 }
 
 /// What requests reach, by the configuration.
-pub(crate) async fn open(config: &Config) -> Result<Arc<App>, StartError> {
+pub(crate) async fn open(config: &Config, transcoding: &Transcoding) -> Result<Arc<App>, StartError> {
     let metrics = Arc::new(Metrics::new());
     let store = open_store(config, &metrics).await?;
     if config.cache().redis.is_some() && store.head_is_cheap() {
@@ -242,7 +261,7 @@ pub(crate) async fn open(config: &Config) -> Result<Arc<App>, StartError> {
     }
     let cache = Cache::new(store.clone(), config.cache()).map_err(StartError::Redis)?;
     let catalog = if config.has_catalog() { Some(database(config).await?) } else { None };
-    Ok(Arc::new(App::new(config, cache, store, metrics, catalog)))
+    Ok(Arc::new(App::new(config, cache, store, metrics, catalog, transcoding)))
 }
 
 /// The store; `metrics` are told of what it is asked.

@@ -48,7 +48,7 @@ pub(crate) use refusal::Refusal;
 pub(crate) use sniff::{Container, SNIFF_BYTES, sniff};
 
 use crate::caller::Caller;
-use crate::config::UploadSettings;
+use crate::config::{UploadSettings, is_profile};
 use crate::metrics::{Metrics, UploadMemory};
 use crate::respond::Problem;
 use digest::Checksum;
@@ -69,6 +69,8 @@ pub(crate) struct Inner {
     catalog: Catalog,
     store: Arc<dyn ObjectStore>,
     limits: UploadSettings,
+    /// By which profile videos are processed whose clients name none; none: no video is.
+    profile: Option<String>,
     metrics: Arc<Metrics>,
     memory: Budget,
     spares: Spares,
@@ -83,6 +85,8 @@ pub(crate) struct Inner {
 pub(crate) struct Announced {
     pub(crate) via: Via,
     pub(crate) purpose: Purpose,
+    /// By which profile it is to be processed.
+    pub(crate) profile: Option<String>,
     /// The client's name for the file.
     pub(crate) name: String,
     /// Empty: the file's name stands for it.
@@ -126,6 +130,7 @@ impl Uploads {
         catalog: Catalog,
         store: Arc<dyn ObjectStore>,
         limits: UploadSettings,
+        profile: Option<String>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let memory = Budget::new(limits.memory_bytes());
@@ -134,6 +139,7 @@ impl Uploads {
                 catalog,
                 store,
                 limits,
+                profile,
                 metrics,
                 memory,
                 spares: Spares::default(),
@@ -193,25 +199,32 @@ impl Uploads {
             .into_iter()
             .find(|text| !text.trim().is_empty());
         let title = title.unwrap_or_else(|| UNTITLED.to_owned());
+        if new.profile.as_deref().is_some_and(|profile| !is_profile(profile)) {
+            return Err(Refusal::Bad("A profile has 1 to 64 lower-case letters, digits and dashes.").into());
+        }
         let is_odd = |text: &String| text.len() > MEDIA_TYPE_BYTES_MAX || text.contains(char::is_control);
         if new.content_type.as_ref().is_some_and(is_odd) {
             return Err(Refusal::Bad("A media type has at most 255 bytes, in one line.").into());
         }
         let fingerprint = new.idempotency_key.as_ref().map(|_| {
+            // Without a profile it is what it was when there were none.
+            let profile = new.profile.iter().map(|profile| format!(" {profile}"));
             format!(
-                "{} {} {:?} {title:?} {:?} {:?} {:?}",
+                "{} {} {:?} {title:?} {:?} {:?} {:?}{}",
                 new.via.as_str(),
                 new.purpose.as_str(),
                 new.length,
                 new.metadata,
                 new.content_type,
                 new.concat,
+                profile.collect::<String>(),
             )
         });
         let record = NewUpload {
             account: caller.account(),
             via: new.via,
             purpose: new.purpose,
+            profile: new.profile,
             key: key.as_str().to_owned(),
             title,
             metadata: new.metadata,

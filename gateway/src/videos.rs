@@ -5,18 +5,20 @@ mod document;
 mod events;
 mod followed;
 mod listing;
+mod playback;
 
 use http::HeaderMap;
 use http::{Response, StatusCode};
 use seekway_catalog::{Catalog, Error, Patch, Video, VideoId, VideoState, Visibility};
 
-pub(crate) use deletion::Deletions;
+pub(crate) use deletion::{Deletions, delete_below};
 pub(crate) use document::{
-    PatchDocument, StateWord, VideoDocument, VideosDocument, VisibilityWord, timestamp,
+    PatchDocument, ProgressDocument, StateWord, VideoDocument, VideosDocument, VisibilityWord, timestamp,
 };
 pub(crate) use events::stream as events;
 pub(crate) use followed::Followed;
 pub(crate) use listing::list;
+pub(crate) use playback::Outputs;
 
 use crate::caller::Caller;
 use crate::delivery::body::Payload;
@@ -80,7 +82,7 @@ async fn seen(catalog: &Catalog, caller: Caller, id: VideoId) -> Result<Video, P
 }
 
 /// The video, if the caller may change it. Who may not even see it is told nothing of it.
-async fn owned(catalog: &Catalog, caller: Caller, id: VideoId) -> Result<Video, Problem> {
+pub(crate) async fn owned(catalog: &Catalog, caller: Caller, id: VideoId) -> Result<Video, Problem> {
     let video = seen(catalog, caller, id).await?;
     if caller.owns(video.owner) { Ok(video) } else { Err(Problem::NotYours) }
 }

@@ -197,6 +197,7 @@ impl Gateway {
             // A database is for those who need one.
             .env("SEEKWAY_UPLOADS", "off")
             .env("SEEKWAY_ACCOUNTS", "off")
+            .env("SEEKWAY_TRANSCODING", "off")
             // No load balancer has to look elsewhere first.
             .env("SEEKWAY_DRAIN_DELAY", "0s")
             .env("STORAGE_BACKEND", "s3")

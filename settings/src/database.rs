@@ -25,6 +25,11 @@ impl DatabaseSettings {
         self.database_url.is_some()
     }
 
+    /// Whether it is a file, which this machine has alone.
+    pub fn is_embedded(&self) -> bool {
+        matches!(self.url(), DatabaseUrl::Sqlite(_))
+    }
+
     /// The one to use, if one is used.
     pub fn url(&self) -> DatabaseUrl {
         self.database_url.clone().unwrap_or_else(|| EMBEDDED.parse().expect("a URL of ours"))

@@ -180,7 +180,7 @@ fn printed(plan: &Plan) -> String {
         if sizes.is_empty() { "no picture".to_owned() } else { sizes.join(", ") },
         if plan.has_audio { ", with sound" } else { ", without sound" },
     );
-    for step in plan.loudness.iter().chain([&plan.encode]).chain(&plan.finishing) {
+    for step in plan.loudness.iter().chain([&plan.encode]).chain(&plan.whole).chain(&plan.finishing) {
         let args: Vec<_> = step.args.iter().map(|arg| quoted(arg)).collect();
         text += &format!("# {}\nffmpeg {}\n", step.name, args.join(" "));
     }

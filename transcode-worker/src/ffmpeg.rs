@@ -149,7 +149,7 @@ impl Programs {
         mut line: impl FnMut(&str),
     ) -> Result<(), Problem> {
         let input = format!("file:{file}");
-        let args: Vec<String> = ["-v", "error", "-hide_banner"]
+        let args: Vec<String> = ["-v", "level+error", "-hide_banner"]
             .into_iter()
             .chain(crate::plan::guard())
             .chain(["-i", &input])
@@ -232,7 +232,10 @@ fn judged(name: &str, status: ExitStatus, log: &str) -> Problem {
             log.lines().last().unwrap_or("?")
         ));
     }
-    let why = log.lines().rev().find(|line| line.contains("[error]") || line.contains("[fatal]"));
+    let is_error = |line: &&str| line.contains("[error]") || line.contains("[fatal]");
+    let mut errors = log.lines().rev().filter(is_error);
+    // The last one about the file as a whole only says that there was one before.
+    let why = errors.clone().find(|line| !line.contains("Invalid data found")).or_else(|| errors.next());
     let why = why.or_else(|| log.lines().last()).unwrap_or("it says nothing more");
     Problem::input(format!("{name} cannot process it: {}", plain(why)))
 }

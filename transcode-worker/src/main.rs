@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use seekway_settings::{Configuration as _, logs};
 use seekway_transcode_worker::{Config, run_command, start};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -27,7 +27,10 @@ fn main() -> ExitCode {
     let runtime = runtime.expect("a process that has just begun can have a runtime");
     let outcome = runtime.block_on(async {
         let stop = CancellationToken::new();
-        tokio::spawn(signals(stop.clone()));
+        // Before anything is claimed: whoever asks it to end then must be heard.
+        let terminate = signal(SignalKind::terminate()).expect("SIGTERM can be handled");
+        let interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be handled");
+        tokio::spawn(signals(terminate, interrupt, stop.clone()));
         if config.stop_with_stdin {
             watch_stdin(stop.clone());
         }
@@ -49,9 +52,7 @@ fn main() -> ExitCode {
 }
 
 /// The first signal has it stop, the second ends it.
-async fn signals(stop: CancellationToken) {
-    let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be handled");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be handled");
+async fn signals(mut terminate: Signal, mut interrupt: Signal, stop: CancellationToken) {
     for nth in 0.. {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -83,6 +83,8 @@ pub struct Plan {
     pub frames: u64,
     /// Seconds that it takes.
     pub seconds: f64,
+    /// Makes one file of the best of them; where that was not made again, it is there already.
+    pub whole: Option<Step>,
     /// What is made of the renditions.
     pub finishing: Vec<Step>,
     /// What is on the storyboard.
@@ -129,7 +131,9 @@ pub fn plan(
     Ok(Plan {
         loudness: measures.then(|| command::loudness(&graph)),
         encode: command::encode(&graph, &made, has_audio && only.is_none(), loudness),
-        finishing: finishing::steps(&all, has_audio, seconds, storyboard.as_ref(), profile),
+        whole: (profile.mp4 && only.is_none_or(|name| name == all[0].name()))
+            .then(|| finishing::whole(&all, has_audio, seconds)),
+        finishing: finishing::steps(&all, seconds, storyboard.as_ref(), profile),
         storyboard,
         renditions: all,
         has_audio,

@@ -25,6 +25,8 @@ pub struct Folder {
 }
 
 const PREFIX: &str = "attempt-";
+/// What is just being deleted, by whoever.
+const DEAD: &str = "dead-";
 const LOCK: &str = "lock";
 
 // === impl Scratch ===
@@ -46,6 +48,8 @@ impl Scratch {
 
     /// A new folder, which nobody else may look into.
     pub fn folder(&self) -> io::Result<Folder> {
+        // Until it is locked itself, it is as if its worker were no more.
+        let _all = self.lock()?;
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&self.root)?;
         let lock = fs::File::create(folder.path().join(LOCK))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
@@ -55,24 +59,42 @@ impl Scratch {
         Ok(Folder { folder, _lock: lock })
     }
 
-    fn sweep(&self) -> io::Result<()> {
+    /// Deletes what workers left that are no more. Blocks for as long as that takes.
+    pub fn sweep(&self) -> io::Result<()> {
+        let all = self.lock()?;
+        let mut dead = Vec::new();
         for entry in fs::read_dir(&self.root)? {
             let path = entry?.path();
-            if !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes())) {
-                continue;
+            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+            let is_attempt = name.starts_with(PREFIX.as_bytes());
+            let is_held = || {
+                fs::File::open(path.join(LOCK))
+                    .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err())
+            };
+            if name.starts_with(DEAD.as_bytes()) {
+                dead.push(path);
+            } else if is_attempt && !is_held() {
+                let to = self.root.join(format!("{DEAD}{}", path.file_name().unwrap_or_default().display()));
+                fs::rename(&path, &to)?;
+                dead.push(to);
             }
-            // One without a lock file is just being made, or was being when its worker ended; a lock is then not held.
-            let held = fs::File::open(path.join(LOCK))
-                .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err());
-            if held {
-                continue;
-            }
+        }
+        drop(all);
+        for path in dead {
             match fs::remove_dir_all(&path) {
                 Ok(()) => info!(folder = %path.display(), "deleted what a worker left"),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => warn!(folder = %path.display(), %error, "cannot delete what a worker left"),
             }
         }
         Ok(())
+    }
+
+    /// Only one program at a time says which folders are whose; it takes no longer than to look.
+    fn lock(&self) -> io::Result<fs::File> {
+        let lock = fs::File::create(self.root.join(LOCK))?;
+        flock(&lock, FlockOperation::LockExclusive)?;
+        Ok(lock)
     }
 }
 

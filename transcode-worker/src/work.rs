@@ -54,6 +54,8 @@ struct Bench<'w> {
     runs: Vec<Run>,
 }
 
+/// The name of the file that has all of it.
+const WHOLE: &str = "video.mp4";
 /// The receipt's name.
 const RECEIPT: &str = "receipt.json";
 /// How much of the whole is done when a phase begins, in percent, by what they took with videos of some minutes.
@@ -81,7 +83,7 @@ pub async fn work(tools: &Tools, job: &Job, video: &Video, meter: &Meter) -> Res
     let inputs = bench.inputs(profile).await?;
     let plan = bench.encode(&inputs, profile).await?;
     if job.rendition.is_some() {
-        bench.fetch_published(video, &plan).await?;
+        bench.fetch_published(video, &plan, profile).await?;
     }
     bench.package(plan, profile).await
 }
@@ -248,16 +250,23 @@ impl Bench<'_> {
     }
 
     /// Where one rendition alone was made, the others are taken from what is published.
-    async fn fetch_published(&mut self, video: &Video, plan: &Plan) -> Result<(), Problem> {
+    async fn fetch_published(
+        &mut self,
+        video: &Video,
+        plan: &Plan,
+        profile: &Profile,
+    ) -> Result<(), Problem> {
         let Some(prefix) = &video.published_prefix else {
             return Err(Problem::input(
                 "nothing is published of it, so no rendition of that can be made again",
             ));
         };
-        let files =
+        let tracks =
             plan.renditions.iter().map(|size| size.file()).chain(plan.has_audio.then(|| AUDIO.to_owned()));
-        for file in files {
-            let to = self.path(&format!("{}/{file}", names::ENCODED));
+        let tracks = tracks.map(|file| (names::ENCODED, file));
+        let whole = (profile.mp4 && plan.whole.is_none()).then(|| (names::OUTPUTS, WHOLE.to_owned()));
+        for (folder, file) in tracks.chain(whole) {
+            let to = self.path(&format!("{folder}/{file}"));
             if !to.exists() {
                 let key = format!("{prefix}{file}");
                 let fetched = fetch(&self.tools.store, &key, &to, |_, _| {}).await?;
@@ -268,7 +277,9 @@ impl Bench<'_> {
     }
 
     async fn package(&mut self, plan: Plan, profile: &Profile) -> Result<Published, Problem> {
-        self.meter.at(Phase::Packaging, PACKAGED_AT, None, None);
+        if let Some(whole) = &plan.whole {
+            self.run(whole, Phase::Packaging, (PACKAGED_AT, PACKAGED_AT)).await?;
+        }
         let folder = self.folder.path().to_owned();
         let (plan, tracks, packaged) = spawn_blocking(move || {
             let (tracks, packaged) = tracks(&plan, &folder)?;
@@ -290,7 +301,7 @@ impl Bench<'_> {
         let files = Files {
             hls: "master.m3u8".to_owned(),
             dash: "manifest.mpd".to_owned(),
-            mp4: some(profile.mp4, "video.mp4"),
+            mp4: some(profile.mp4, WHOLE),
             poster: some(profile.poster && has_picture, "poster.jpg"),
             storyboard: some(plan.storyboard.is_some(), "storyboard.vtt"),
             receipt: RECEIPT.to_owned(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seekway_queue::{Doorbells, Relay};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -145,7 +145,7 @@ impl Worker {
         self.metrics.ended(ended, began.elapsed());
     }
 
-    /// Has jobs tried again whose workers have vanished. Every worker looks.
+    /// Has jobs tried again whose workers have vanished, and deletes their files. Every worker looks.
     async fn expire(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
             match self.tools.catalog.jobs().expire(EXPIRE_BATCH).await {
@@ -153,6 +153,12 @@ impl Worker {
                     warn!(job = %job.id, attempt = job.attempt, worker = job.worker, "a worker vanished");
                 }),
                 Err(error) => warn!(error = error.chain(), "cannot look for workers that vanished"),
+            }
+            let scratch = self.tools.scratch.clone();
+            match spawn_blocking(move || scratch.sweep()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(%error, "cannot look for what workers left in the scratch folder"),
+                Err(error) => warn!(%error, "sweeping the scratch folder failed"),
             }
             tokio::select! {
                 () = sleep(EXPIRE_EVERY.mul_f64(0.5 + fastrand::f64())) => {}

@@ -127,6 +127,7 @@ impl Jobs<'_> {
         let job = held(&mut write, id, attempt).await?;
         let next = job.state.become_(JobState::Queued)?;
         write.rows(SET_STATE, args![id, next, 0_i64]).await?;
+        videos::rests(&mut write, job.video).await?;
         outbox::insert(&mut write, LEFT, &job.prefix()).await?;
         outbox::insert(&mut write, READY, &id.to_string()).await?;
         write.commit().await
@@ -205,7 +206,10 @@ async fn ended(
     outbox::insert(write, LEFT, &job.prefix()).await?;
     match next {
         JobState::Dead => videos::give_up(write, job.video, Some(problem)).await?,
-        _ => outbox::insert_due(write, READY, &job.id.to_string(), delay_ms).await?,
+        _ => {
+            videos::rests(write, job.video).await?;
+            outbox::insert_due(write, READY, &job.id.to_string(), delay_ms).await?;
+        }
     }
     Ok(next)
 }

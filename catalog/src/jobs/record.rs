@@ -2,7 +2,7 @@
 
 use crate::database::Row;
 use crate::state::{states, words};
-use crate::{Error, JobId, VideoId};
+use crate::{Error, JobId, Video, VideoId};
 
 states! {
     /// Where a job stands.
@@ -128,7 +128,7 @@ const PAUSE_MS_MAX: i64 = 600_000;
 impl Job {
     /// Where the attempt keeps what it makes: nobody else writes there.
     pub fn prefix(&self) -> String {
-        format!("processed/{}/{}-{}/", self.video, self.id, self.attempt)
+        format!("{}{}-{}/", Video::processed(self.video), self.id, self.attempt)
     }
 
     /// What follows when this attempt ends so.

@@ -71,6 +71,8 @@ pub struct NewUpload {
     pub via: Via,
     /// What becomes of it.
     pub purpose: Purpose,
+    /// The profile by which its client wants the video processed.
+    pub profile: Option<String>,
     /// The key that its object will have. No two uploads have the same.
     pub key: String,
     /// What people call it.
@@ -102,6 +104,8 @@ pub struct Upload {
     pub via: Via,
     /// What becomes of it.
     pub purpose: Purpose,
+    /// The profile by which its client wants the video processed, where it said so.
+    pub profile: Option<String>,
     /// Where it stands.
     pub state: UploadState,
     /// The key that its object has or will have.
@@ -201,6 +205,7 @@ impl Upload {
             account: row.get("account")?,
             via: row.get("via")?,
             purpose: row.get("purpose")?,
+            profile: row.get("profile")?,
             state: row.get("state")?,
             key: row.get("object_key")?,
             title: row.get("title")?,

@@ -23,7 +23,9 @@ pub(crate) async fn publish(
     let sql = "UPDATE videos SET published_prefix = $2, published = $3, duration_ms = $4 WHERE id = $1";
     write.rows(sql, args![id, prefix, published.outputs.as_str(), published.duration_ms]).await?;
     transition(write, &video, VideoState::Ready, None).await?;
-    changes::tell(write, prefix).await?;
+    for prefix in video.published_prefix.as_deref().into_iter().chain([prefix]) {
+        changes::tell(write, prefix).await?;
+    }
     Ok(video.published_prefix)
 }
 

@@ -72,6 +72,14 @@ pub(crate) async fn note(write: &mut Write, id: VideoId, progress: Progress) -> 
     Ok(number)
 }
 
+/// Nobody is at it for now, and what was said of it is no longer so.
+pub(crate) async fn rests(write: &mut Write, id: VideoId) -> Result<(), Error> {
+    let sql = "UPDATE videos SET progress_phase = NULL, progress_percent = NULL, progress_speed_milli = NULL, \
+               progress_eta_seconds = NULL WHERE id = $1";
+    write.rows(sql, args![id]).await?;
+    happened(write, id, PROGRESS, "").await.map(drop)
+}
+
 /// Deletes the events before `number` that told of progress. That one has to be there already, so that no number is
 /// given twice.
 pub(super) async fn forget(write: &mut Write, id: VideoId, number: i64) -> Result<(), Error> {

@@ -68,6 +68,8 @@ pub struct NewVideo {
     pub visibility: Visibility,
     /// What it was uploaded as.
     pub source: Source,
+    /// The profile by which workers are to process it at once; none: they are not.
+    pub profile: Option<String>,
 }
 
 /// A video as it is.
@@ -157,6 +159,11 @@ impl Source {
 // === impl Video ===
 
 impl Video {
+    /// Below which keys all attempts at making something of it write, and nobody else.
+    pub fn processed(id: VideoId) -> String {
+        format!("processed/{id}/")
+    }
+
     pub(crate) fn from_row(row: &Row) -> Result<Self, Error> {
         Ok(Self {
             id: row.get("id")?,
@@ -173,6 +180,19 @@ impl Video {
             published: row.get("published")?,
             created_ms: row.get("created_ms")?,
             updated_ms: row.get("updated_ms")?,
+        })
+    }
+}
+
+// === impl Access ===
+
+impl Access {
+    pub(crate) fn from_row(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            video: row.get("id")?,
+            owner: row.get("owner")?,
+            visibility: row.get("visibility")?,
+            state: row.get("state")?,
         })
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use seekway_catalog::{
-    Catalog, Error, Failure, Job, JobId, JobState, NewJob, Phase, Progress, Published, VideoId, VideoState,
-    Videos,
+    Catalog, Error, Failure, Job, JobFilter, JobId, JobState, Jobs, NewJob, NewVideo, Patch, Phase, Progress,
+    Published, VideoId, VideoState, Videos, Visibility,
 };
 use tokio::time::sleep;
 
@@ -54,9 +54,9 @@ async fn told(catalog: &Catalog, topic: &str) -> Vec<String> {
 
 pub(crate) async fn a_job_goes_from_queued_to_published(stand: &Stand) {
     let (catalog, jobs) = (&stand.catalog, stand.catalog.jobs());
-    told(catalog, seekway_catalog::Jobs::READY).await;
+    told(catalog, Jobs::READY).await;
     let (video, id) = job(catalog, "jobs/whole", 100).await;
-    assert_eq!(told(catalog, seekway_catalog::Jobs::READY).await, [id.to_string()]);
+    assert_eq!(told(catalog, Jobs::READY).await, [id.to_string()]);
     let claimed = claim(catalog, id).await;
     assert_eq!((claimed.state, claimed.attempt), (JobState::Leased, 1));
     assert!(claimed.leased_until_ms.expect("leased") > claimed.now_ms);
@@ -122,9 +122,9 @@ pub(crate) async fn only_the_newest_attempt_counts(stand: &Stand) {
     let (video, id) = job(catalog, "jobs/zombie", 100).await;
     let first = claim(catalog, id).await;
     jobs.start(id, 1).await.expect("starts");
-    told(catalog, seekway_catalog::Jobs::LEFT).await;
+    told(catalog, Jobs::LEFT).await;
     jobs.release(id, 1).await.expect("gives it back");
-    assert_eq!(told(catalog, seekway_catalog::Jobs::LEFT).await, [first.prefix()]);
+    assert_eq!(told(catalog, Jobs::LEFT).await, [first.prefix()]);
     let second = claim(catalog, id).await;
     assert_eq!((second.attempt, second.failures, second.interruptions), (2, 0, 0));
     assert_ne!(first.prefix(), second.prefix());
@@ -236,15 +236,84 @@ pub(crate) async fn what_was_published_stays_until_there_is_better(stand: &Stand
     let ready = catalog.videos().get(video).await.expect("finds");
     assert_eq!((ready.state, ready.published_prefix), (VideoState::Ready, Some(before.prefix())));
     jobs.redrive(second).await.expect("is tried again");
-    told(catalog, seekway_catalog::Jobs::LEFT).await;
+    told(catalog, Jobs::LEFT).await;
     let after = claim(catalog, second).await;
     jobs.start(second, 2).await.expect("starts");
     jobs.succeed(second, 2, &outputs()).await.expect("publishes");
-    assert_eq!(told(catalog, seekway_catalog::Jobs::LEFT).await, [before.prefix()]);
+    assert_eq!(told(catalog, Jobs::LEFT).await, [before.prefix()]);
     assert_eq!(catalog.videos().get(video).await.expect("finds").published_prefix, Some(after.prefix()));
     // A video that is being deleted is nobody's work.
     let third = jobs.add(&urgent(video, 100)).await.expect("adds");
     claim(catalog, third).await;
     catalog.videos().delete(video).await.expect("deletes");
     assert!(matches!(jobs.start(third, 1).await, Err(Error::NotFound)));
+}
+
+pub(crate) async fn a_video_is_processed_by_one_job_at_a_time(stand: &Stand) {
+    let (catalog, jobs) = (&stand.catalog, stand.catalog.jobs());
+    let new = NewVideo { profile: Some("small".to_owned()), ..new_video("jobs/alone", 1) };
+    let video = video(catalog, None, new).await;
+    let first = jobs.of_video(video).await.expect("lists").pop().expect("it came with the video");
+    assert_eq!((first.state, first.profile.as_str()), (JobState::Queued, "small"));
+    assert!(matches!(jobs.process_again(&urgent(video, 100)).await, Err(Error::Conflict(_))));
+    jobs.cancel(first.id).await.expect("cancels");
+    let second = jobs.process_again(&urgent(video, 100)).await.expect("adds");
+    assert!(matches!(jobs.redrive(first.id).await, Err(Error::Conflict(_))), "nor is an old one tried again");
+    let place = |state| Jobs::OPEN.iter().position(|open| *open == state).expect("it is open");
+    let before = jobs.counts().await.expect("counts");
+    let filter = JobFilter { state: Some(JobState::Queued), is_unowned: true };
+    let queued = jobs.list(filter, None, 100).await.expect("lists");
+    assert_eq!((queued[0].id, queued.len() as u64), (second, before[place(JobState::Queued)]));
+    let after = jobs.list(filter, Some(second), 100).await.expect("lists");
+    assert_eq!(after, queued[1..]);
+    claim(catalog, second).await;
+    let now = jobs.counts().await.expect("counts");
+    assert_eq!(now[place(JobState::Queued)] + 1, before[place(JobState::Queued)]);
+    assert_eq!(now[place(JobState::Leased)], before[place(JobState::Leased)] + 1);
+    jobs.cancelled(second, 1).await.expect("stops");
+}
+
+pub(crate) async fn what_is_published_is_told_of_with_its_video(stand: &Stand) {
+    let (catalog, jobs) = (&stand.catalog, stand.catalog.jobs());
+    let (video, id) = job(catalog, "jobs/told", 100).await;
+    let mut last = catalog.changes().last().await.expect("counts");
+    let mut news = async || {
+        let changes = catalog.changes().after(last, 100).await.expect("lists");
+        last = changes.last().map_or(last, |change| change.number);
+        changes.into_iter().map(|change| change.key).collect::<Vec<_>>()
+    };
+    let first = claim(catalog, id).await.prefix();
+    assert!(jobs.is_in_use(&first).await.expect("looks"), "an attempt is at it");
+    jobs.start(id, 1).await.expect("starts");
+    jobs.succeed(id, 1, &outputs()).await.expect("publishes");
+    assert_eq!(news().await, [first.as_str()]);
+    assert_eq!(catalog.videos().access_to_published(video, &first).await.expect("finds").video, video);
+    let again = jobs.process_again(&urgent(video, 100)).await.expect("adds");
+    let second = claim(catalog, again).await.prefix();
+    jobs.start(again, 1).await.expect("starts");
+    jobs.succeed(again, 1, &outputs()).await.expect("publishes");
+    assert_eq!(news().await, [first.as_str(), &second]);
+    assert!(matches!(catalog.videos().access_to_published(video, &first).await, Err(Error::NotFound)));
+    let all = format!("processed/{video}/");
+    let in_use = [jobs.is_in_use(&first).await, jobs.is_in_use(&second).await, jobs.is_in_use(&all).await];
+    assert_eq!(in_use.map(|is| is.expect("looks")), [false, true, true]);
+    let patch = Patch { visibility: Some(Visibility::Public), ..Patch::default() };
+    catalog.videos().patch(video, patch).await.expect("changes");
+    let both = ["jobs/told".to_owned(), second];
+    assert_eq!(news().await, both);
+
+    // Its end is that of its jobs, whether somebody is at them or not.
+    let (waits, runs) = (jobs.add(&urgent(video, 90)).await, jobs.add(&urgent(video, 100)).await);
+    let (waits, runs) = (waits.expect("adds"), runs.expect("adds"));
+    claim(catalog, runs).await;
+    catalog.videos().delete(video).await.expect("deletes");
+    assert_eq!(news().await, both);
+    assert_eq!(jobs.get(waits).await.expect("finds").state, JobState::Cancelled);
+    assert!(jobs.renew(runs, 1, LEASE_MS).await.expect("renews").is_cancelled);
+    assert!(matches!(jobs.process_again(&urgent(video, 0)).await, Err(Error::NotFound)));
+    told(catalog, Jobs::LEFT).await;
+    catalog.videos().gone(video).await.expect("goes");
+    assert_eq!(news().await, both);
+    assert_eq!(told(catalog, Jobs::LEFT).await, [all], "the attempt may still put something there");
+    assert!(matches!(jobs.renew(runs, 1, LEASE_MS).await, Err(Error::NotFound)));
 }

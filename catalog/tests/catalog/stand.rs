@@ -85,6 +85,7 @@ pub(crate) fn new_upload(account: Option<AccountId>, key: &str) -> NewUpload {
         account,
         via: Via::Tus,
         purpose: Purpose::Video,
+        profile: None,
         key: key.to_owned(),
         title: "A film".to_owned(),
         metadata: "filename YS5tcDQ=".to_owned(),
@@ -115,5 +116,6 @@ pub(crate) fn new_video(key: &str, size: u64) -> NewVideo {
             content_type: Some("video/mp4".to_owned()),
             container: Some("mp4".to_owned()),
         },
+        profile: None,
     }
 }

@@ -42,6 +42,8 @@ pub(crate) async fn conformance(stand: &Stand) {
         jobs::failures_are_tried_again_by_what_they_are,
         jobs::a_job_can_be_given_up_and_tried_again,
         jobs::what_was_published_stays_until_there_is_better,
+        jobs::a_video_is_processed_by_one_job_at_a_time,
+        jobs::what_is_published_is_told_of_with_its_video,
         accounts::an_address_has_one_account,
         accounts::sessions_end,
         accounts::api_keys_can_be_revoked,

@@ -17,7 +17,7 @@ use crate::delivery::cors;
 use crate::respond::Problem;
 use crate::routes::{self, Route};
 use crate::upload::{self, tus};
-use crate::{assets, console, json, videos};
+use crate::{assets, console, jobs, json, videos};
 
 impl App {
     /// Whether the object is shown only because the caller owns it.
@@ -99,6 +99,7 @@ impl App {
             listing: open_to(self.listing),
             videos: self.catalog.is_some(),
             uploads: self.uploads.is_some() && open_to(self.uploads_open_to),
+            transcoding: self.profile.is_some(),
             accounts: accounts.is_some(),
             account,
         };
@@ -126,6 +127,27 @@ impl App {
                 videos::events(catalog, followed, caller, *id, headers, ending).await
             }
             _ => videos::list(catalog, caller, request.uri().query()).await,
+        }
+    }
+
+    pub(super) async fn jobs<B: RequestBody>(
+        &self,
+        route: &Route,
+        known: &Known<'_>,
+        request: &Request<()>,
+        body: &mut Option<B>,
+    ) -> Result<Response<Payload>, Problem> {
+        let catalog = self.catalog.as_ref().ok_or(Problem::NoRoute)?;
+        let caller = self.caller(known, request).await?;
+        match (route, request.method()) {
+            (Route::VideoJobs(video), &Method::POST) => {
+                let (usual, headers) = (self.profile.as_deref(), request.headers());
+                jobs::add(catalog, caller, *video, usual, headers, taken(body)).await
+            }
+            (Route::VideoJobs(video), _) => jobs::of_video(catalog, caller, *video).await,
+            (Route::Job(id), _) => jobs::get(catalog, caller, *id).await,
+            (Route::JobAction(id, action), _) => jobs::act(catalog, caller, *id, *action).await,
+            _ => jobs::list(catalog, caller, request.uri().query()).await,
         }
     }
 

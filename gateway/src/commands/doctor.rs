@@ -1,7 +1,7 @@
 //! `gateway doctor`: finds what the catalog and the store do not agree on, and mends it if it may.
 //!
-//! Both ways: videos and assets whose object is gone, and objects, remainders and multipart uploads with keys of our own
-//! making ([`is_ours`]) that nothing in the catalog has. Whatever is younger than an hour is left alone: somebody may be
+//! Both ways: videos and assets whose object is gone, what videos have published that is gone, and objects, remainders and
+//! multipart uploads with keys of our own making ([`is_ours`]) that nothing in the catalog has. Whatever is younger than an hour is left alone: somebody may be
 //! about to say whose it is. All other keys of the bucket are other people's, and nobody looks at them.
 //!
 //! Mending deletes, so everything is looked at before the first thing is mended. A database and a store that do not
@@ -11,12 +11,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use seekway_catalog::{AssetId, Catalog, Filter, VideoId, Viewer};
+use seekway_catalog::{AssetId, Catalog, Filter, NewJob, Video, VideoId, Viewer};
 use seekway_storage::{Error, ObjectKey, ObjectStore, Page, UploadId};
 
 use super::Failure;
 use super::ours::is_ours;
-use crate::upload::names::{ASSETS, INCOMING, ORIGINALS, remainders};
+use crate::access::attempt;
+use crate::upload::names::{ASSETS, INCOMING, ORIGINALS, PROCESSED, remainders};
+use crate::videos::{Outputs, delete_below};
 
 /// Rows, or keys, at a time.
 const PAGE: u32 = 500;
@@ -48,6 +50,10 @@ enum Cure {
     DeleteVideo(VideoId),
     DeleteAsset(AssetId),
     DeleteObject(ObjectKey),
+    /// What an attempt left.
+    DeleteBelow(String),
+    /// Has it processed again, by this profile.
+    Process(VideoId, String),
     AbortUpload(ObjectKey, UploadId),
 }
 
@@ -59,6 +65,8 @@ pub(crate) struct Doctor {
     pub(crate) mend: Mend,
     /// What is younger is left alone.
     pub(crate) older_than: Duration,
+    /// By which profile a video is processed again whose outputs are gone.
+    pub(crate) profile: String,
 }
 
 /// What was looked at, and what of it is not as it should be.
@@ -100,6 +108,7 @@ impl Doctor {
         let mut found = Examination::default();
         self.videos_without_objects(&mut found).await?;
         self.assets_without_objects(&mut found).await?;
+        self.attempts_of_nobody(&mut found).await?;
         // Read before the store is: what is made in the meantime is young.
         let uploads = self.keys_of_uploads().await?;
         for prefix in [ORIGINALS, ASSETS, INCOMING] {
@@ -120,6 +129,55 @@ impl Doctor {
                 let (what, cure) =
                     (format!("video {} ({:?})", video.id, video.title), Cure::DeleteVideo(video.id));
                 self.look_for(&video.source.key, what, cure, found).await?;
+                self.look_for_outputs(video, found).await?;
+            }
+        }
+    }
+
+    /// Whether players find where to begin.
+    async fn look_for_outputs(&self, video: &Video, found: &mut Examination) -> Result<(), String> {
+        let Some((prefix, outputs)) = Outputs::of(video) else { return Ok(()) };
+        for name in [outputs.files.hls, outputs.files.dash].into_iter().flatten() {
+            let Ok(key) = ObjectKey::new(&format!("{prefix}{name}")) else { continue };
+            match self.store.head(&key).await {
+                Ok(_) => {}
+                Err(Error::NotFound) => {
+                    let text = format!(
+                        "video {} ({:?}): {key}, which it has published, is gone",
+                        video.id, video.title
+                    );
+                    found.add(text, Cure::Process(video.id, self.profile.clone()));
+                    return Ok(());
+                }
+                Err(error) => return Err(format!("{key} cannot be looked at: {}", error.chain())),
+            }
+        }
+        Ok(())
+    }
+
+    /// What lies where attempts write, and is neither published nor being made: one finding for each attempt.
+    async fn attempts_of_nobody(&self, found: &mut Examination) -> Result<(), String> {
+        let mut after = None;
+        // Keys come in order, so those of an attempt together.
+        let mut looked_at = String::new();
+        loop {
+            let page = self.store.list(PROCESSED, Page { after, limit: PAGE as usize }).await;
+            let page = page.map_err(|error| format!("{PROCESSED} cannot be listed: {}", error.chain()))?;
+            for entry in &page.entries {
+                let Some((prefix, _)) = attempt(entry.key.as_str()) else { continue };
+                if prefix == looked_at || self.is_young(entry.last_modified) {
+                    continue;
+                }
+                prefix.clone_into(&mut looked_at);
+                found.objects += 1;
+                if !self.is_in_use(prefix).await? {
+                    let text = format!("objects below {prefix}: no video has published them");
+                    found.add(text, Cure::DeleteBelow(prefix.to_owned()));
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
             }
         }
     }
@@ -234,6 +292,10 @@ impl Doctor {
         self.catalog.knows_key(key.as_str()).await.map_err(|error| error.chain())
     }
 
+    async fn is_in_use(&self, prefix: &str) -> Result<bool, String> {
+        self.catalog.jobs().is_in_use(prefix).await.map_err(|error| error.chain())
+    }
+
     fn is_young(&self, since: Option<SystemTime>) -> bool {
         // A clock that was set back makes it young; what has no time is as old as can be.
         since.is_some_and(|since| since.elapsed().map_or(true, |age| age < self.older_than))
@@ -246,6 +308,19 @@ impl Doctor {
             // Somebody may have imported it since it was looked at.
             Cure::DeleteObject(key) if self.has_row(key).await? => Ok(()),
             Cure::DeleteObject(key) => self.store.delete(key).await.map_err(|error| error.chain()),
+            // An attempt that has begun since writes elsewhere, but one may have been published.
+            Cure::DeleteBelow(prefix) if self.is_in_use(prefix).await? => Ok(()),
+            Cure::DeleteBelow(prefix) => {
+                delete_below(self.store.as_ref(), prefix).await.map(drop).map_err(|error| error.chain())
+            }
+            Cure::Process(video, profile) => {
+                let new = NewJob { video: *video, profile: profile.clone(), rendition: None, priority: 0 };
+                match self.catalog.jobs().process_again(&new).await {
+                    // It is being mended.
+                    Ok(_) | Err(seekway_catalog::Error::Conflict(_)) => Ok(()),
+                    Err(error) => Err(error.chain()),
+                }
+            }
             Cure::AbortUpload(key, upload) => {
                 self.store.abort_multipart(key, upload).await.map_err(|error| error.chain())
             }
@@ -264,7 +339,11 @@ impl Examination {
     fn strangers(&self, uploads: usize) -> Option<String> {
         let count = |is: fn(&Cure) -> bool| self.findings.iter().filter(|finding| is(&finding.cure)).count();
         let lost = count(|cure| matches!(cure, Cure::DeleteVideo(_) | Cure::DeleteAsset(_)));
-        let nobodys = count(|cure| matches!(cure, Cure::DeleteObject(key) if !is_incoming(key)));
+        let nobodys = count(|cure| match cure {
+            Cure::DeleteObject(key) => !is_incoming(key),
+            Cure::DeleteBelow(_) => true,
+            _ => false,
+        });
         let is_most = |count: usize, of: usize| count > FEW && count > of / 2;
         let why = if self.known == 0 && uploads == 0 && !self.findings.is_empty() {
             let count = self.findings.len();

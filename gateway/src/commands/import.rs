@@ -10,7 +10,7 @@ use seekway_catalog::{AccountId, Catalog, NewVideo, Source, Visibility};
 use seekway_storage::{ListEntry, ObjectStore, Page};
 
 use super::ours::{UUID_AND_DASH, is_ours};
-use crate::upload::names::{ASSETS, INCOMING, ORIGINALS};
+use crate::upload::names::{ASSETS, INCOMING, ORIGINALS, PROCESSED};
 use crate::upload::{SNIFF_BYTES, as_title, sniff};
 
 /// Keys of a page of the store's list.
@@ -23,6 +23,8 @@ pub(crate) struct Import {
     pub(crate) prefix: String,
     pub(crate) owner: Option<AccountId>,
     pub(crate) visibility: Visibility,
+    /// By which profile they are to be processed; none: they are not.
+    pub(crate) profile: Option<String>,
 }
 
 /// What came of it.
@@ -112,6 +114,7 @@ impl Import {
                 content_type: Some(container.media_type().to_owned()),
                 container: Some(container.name().to_owned()),
             },
+            profile: self.profile.clone(),
         };
         let added = self.catalog.videos().add(self.owner, &video).await.map_err(|error| error.chain())?;
         Ok(if added.is_some() { Outcome::Added } else { Outcome::Known })
@@ -120,6 +123,8 @@ impl Import {
     /// Whether it lies where uploads do, and was not asked for.
     fn is_passed_over(&self, key: &str) -> bool {
         let is_wanted = self.prefix.starts_with(ORIGINALS);
-        [ORIGINALS, ASSETS, INCOMING].iter().any(|ours| key.starts_with(ours)) && !is_wanted
+        let is_uploaded = [ORIGINALS, ASSETS, INCOMING].iter().any(|ours| key.starts_with(ours));
+        // What was made of videos is none itself.
+        key.starts_with(PROCESSED) || is_uploaded && !is_wanted
     }
 }

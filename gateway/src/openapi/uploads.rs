@@ -25,6 +25,9 @@ struct Form {
     title: Option<String>,
     /// `video`, `watermark`, `intro` or `outro`; a video otherwise.
     purpose: Option<String>,
+    /// By which profile the video is to be processed: 1 to 64 lower-case letters, digits and dashes. The gateway's own
+    /// otherwise.
+    profile: Option<String>,
 }
 
 /// Uploads a file in one request.

@@ -85,7 +85,7 @@ impl Inner {
                 Err(problem) => warn!(?problem, %piece, "a piece stays until it expires"),
             }
         }
-        let made = made(&upload, &key, version, size);
+        let made = self.made(&upload, &key, version, size);
         let finished = self.catalog.uploads().finish(upload.id, made).await?;
         self.metrics.uploads.ended(upload.via, UploadEnd::Completed);
         if upload.via == Via::Direct {
@@ -205,6 +205,34 @@ impl Inner {
             }
         }
     }
+
+    /// What the catalog is told of the object.
+    fn made(&self, upload: &Upload, key: &ObjectKey, version: Version, size: u64) -> Made {
+        let hash_state = upload.hash_state.as_deref().filter(|_| upload.via != Via::Direct);
+        let sha256 = hash_state.and_then(Running::resume).map(Running::finish);
+        let container = upload.container.as_deref().and_then(Container::named);
+        let source = Source {
+            key: key.as_str().to_owned(),
+            etag: version.etag.to_string(),
+            version: version.version_id.map(|id| id.to_string()),
+            size,
+            sha256,
+            content_type: container.map(|container| container.media_type().to_owned()),
+            container: upload.container.clone(),
+        };
+        let title = upload.title.clone();
+        let kind = match upload.purpose {
+            Purpose::Video => {
+                let profile =
+                    self.profile.as_ref().map(|usual| upload.profile.as_ref().unwrap_or(usual).clone());
+                return Made::Video(NewVideo { title, visibility: Visibility::Private, source, profile });
+            }
+            Purpose::Watermark => AssetKind::Watermark,
+            Purpose::Intro => AssetKind::Intro,
+            Purpose::Outro => AssetKind::Outro,
+        };
+        Made::Asset(NewAsset { kind, title, source })
+    }
 }
 
 /// Whether the parts are there, and somebody has to make room or mend permissions first.
@@ -222,28 +250,4 @@ fn pieces_of(upload: &Upload) -> &[UploadId] {
 fn key_of(upload: &Upload) -> Result<ObjectKey, Problem> {
     // We have made it ourselves.
     ObjectKey::new(&upload.key).map_err(|_| Refusal::Gone.into())
-}
-
-/// What the catalog is told of the object.
-fn made(upload: &Upload, key: &ObjectKey, version: Version, size: u64) -> Made {
-    let hash_state = upload.hash_state.as_deref().filter(|_| upload.via != Via::Direct);
-    let sha256 = hash_state.and_then(Running::resume).map(Running::finish);
-    let container = upload.container.as_deref().and_then(Container::named);
-    let source = Source {
-        key: key.as_str().to_owned(),
-        etag: version.etag.to_string(),
-        version: version.version_id.map(|id| id.to_string()),
-        size,
-        sha256,
-        content_type: container.map(|container| container.media_type().to_owned()),
-        container: upload.container.clone(),
-    };
-    let title = upload.title.clone();
-    let kind = match upload.purpose {
-        Purpose::Video => return Made::Video(NewVideo { title, visibility: Visibility::Private, source }),
-        Purpose::Watermark => AssetKind::Watermark,
-        Purpose::Intro => AssetKind::Intro,
-        Purpose::Outro => AssetKind::Outro,
-    };
-    Made::Asset(NewAsset { kind, title, source })
 }

@@ -47,6 +47,8 @@ pub(crate) struct NewDocument {
     title: String,
     content_type: Option<String>,
     purpose: Option<String>,
+    /// By which profile the video is to be processed.
+    profile: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -131,6 +133,7 @@ pub(crate) async fn create(
     let announced = Announced {
         via: Via::Direct,
         purpose: purpose.ok_or(Refusal::Bad("The purpose is video, watermark, intro or outro."))?,
+        profile: new.profile,
         name: new.name,
         title: new.title,
         metadata: String::new(),

@@ -1,8 +1,8 @@
-//! A plain form: `POST /api/videos` with `file`, and perhaps `title` and `purpose`, as `curl -F` and simple pages send it.
+//! A plain form: `POST /api/videos` with `file`, and perhaps `title`, `purpose` and `profile`, as `curl -F` and simple pages send it.
 //!
 //! It is streamed like any other upload, but nobody can go on with it: where it breaks off, what came is deleted. The upload
 //! is complete only when the whole form was read, so a title may also come after the file; a purpose may not, because
-//! it decides what the first bytes may be.
+//! it decides what the first bytes may be, nor may a profile, which the record has from its beginning.
 //!
 //! `multer` keeps what it has read until it finds a boundary, or the end of a field's head, however long that takes. So what
 //! a form has besides its file is counted, and bounded.
@@ -47,10 +47,11 @@ pub(crate) struct Made {
 struct Fields {
     title: String,
     purpose: Option<String>,
+    profile: Option<String>,
 }
 
 const TOO_MUCH_BESIDES: Refusal = Refusal::Bad("Besides its file a form is at most 64 KiB long.");
-const LATE_PURPOSE: Refusal = Refusal::Bad("Send `purpose` before the `file`. Nothing of it is kept.");
+const LATE: Refusal = Refusal::Bad("Send `purpose` and `profile` before the `file`. Nothing of it is kept.");
 /// Nobody can go on with a form.
 const BROKE_OFF: Refusal = Refusal::Bad("The form ended early. Nothing of it is kept: send it again.");
 
@@ -75,6 +76,7 @@ pub(crate) async fn create(
     let announced = Announced {
         via: Via::Form,
         purpose: purpose.ok_or(Refusal::Bad("The purpose is video, watermark, intro or outro."))?,
+        profile: fields.profile.clone(),
         name: file.file_name().unwrap_or_default().to_owned(),
         title: fields.title.clone(),
         metadata: String::new(),
@@ -96,7 +98,7 @@ pub(crate) async fn create(
         return Ok(made(finished));
     }
     let title = Arc::new(OnceLock::new());
-    let body = rest_of(form, file, upload.purpose, besides, title.clone());
+    let body = rest_of(form, file, (upload.purpose, fields.profile), besides, title.clone());
     // It is longer by the rest of the form, but a file that is far too long is refused at once.
     let announced = tus::number(headers, &header::CONTENT_LENGTH)?;
     let announced = announced.map(|bytes| bytes.saturating_sub(BESIDES_BYTES_MAX));
@@ -136,12 +138,12 @@ async fn until_file(form: &mut Multipart<'static>) -> Result<(Fields, Field<'sta
 fn rest_of(
     form: Multipart<'static>,
     file: Field<'static>,
-    purpose: Purpose,
+    (purpose, profile): (Purpose, Option<String>),
     besides: Arc<AtomicU64>,
     title: Arc<OnceLock<String>>,
 ) -> Body {
     let chunks = stream::try_unfold((form, Some(file)), move |(mut form, mut file)| {
-        let (besides, title) = (besides.clone(), title.clone());
+        let (besides, title, profile) = (besides.clone(), title.clone(), profile.clone());
         async move {
             if let Some(field) = &mut file {
                 if let Some(chunk) = field.chunk().await.map_err(of_form)? {
@@ -157,8 +159,9 @@ fn rest_of(
                 }
                 fields.read(field).await?;
             }
-            if fields.purpose.is_some_and(|late| late != purpose.as_str()) {
-                return Err(LATE_PURPOSE.into());
+            let is_other = fields.profile.is_some() && fields.profile != profile;
+            if is_other || fields.purpose.is_some_and(|late| late != purpose.as_str()) {
+                return Err(LATE.into());
             }
             let late = as_title(&fields.title);
             if !late.trim().is_empty() {
@@ -191,6 +194,7 @@ impl Fields {
         match name.as_deref() {
             Some("title") => self.title = text,
             Some("purpose") if !text.is_empty() => self.purpose = Some(text),
+            Some("profile") if !text.is_empty() => self.profile = Some(text),
             _ => {}
         }
         Ok(())

@@ -14,6 +14,8 @@ use uuid::Uuid;
 pub(crate) const INCOMING: &str = "seekway-incoming/";
 /// Where originals lie.
 pub(crate) const ORIGINALS: &str = "original/";
+/// Where workers put what they make of videos, below a video's name and an attempt's.
+pub(crate) const PROCESSED: &str = "processed/";
 /// Where watermarks, intros and outros lie.
 pub(crate) const ASSETS: &str = "assets/";
 

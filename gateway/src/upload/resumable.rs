@@ -57,6 +57,7 @@ pub(crate) async fn create(
     let announced = Announced {
         via: Via::Resumable,
         purpose: metadata.purpose()?,
+        profile: metadata.profile().map(str::to_owned),
         name,
         title: metadata.title().to_owned(),
         metadata: metadata.raw().to_owned(),

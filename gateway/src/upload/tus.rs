@@ -94,6 +94,7 @@ pub(crate) async fn create(
     let announced = Announced {
         via: Via::Tus,
         purpose: metadata.purpose()?,
+        profile: metadata.profile().map(str::to_owned),
         name: metadata.name().to_owned(),
         title: metadata.title().to_owned(),
         metadata: metadata.raw().to_owned(),

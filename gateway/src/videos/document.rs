@@ -7,6 +7,7 @@ use seekway_catalog::{Phase, Progress, Video, VideoState, Visibility};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::playback::PlaybackDocument;
 use crate::objects::PATH;
 
 /// A video.
@@ -31,6 +32,8 @@ pub(crate) struct VideoDocument {
     owner: Option<String>,
     /// Where its original plays.
     url: String,
+    /// What plays everywhere, once workers have published it.
+    playback: Option<PlaybackDocument>,
     /// Its length in bytes.
     #[schema(minimum = 0)]
     size: u64,
@@ -125,6 +128,7 @@ pub(crate) enum StateWord {
 
 impl From<Video> for VideoDocument {
     fn from(video: Video) -> Self {
+        let playback = PlaybackDocument::of(&video);
         let source = video.source;
         Self {
             id: video.id.to_string(),
@@ -135,6 +139,7 @@ impl From<Video> for VideoDocument {
             progress: video.progress.map(ProgressDocument::from),
             owner: video.owner.map(|owner| owner.to_string()),
             url: format!("/media/{}", utf8_percent_encode(&source.key, PATH)),
+            playback,
             size: source.size,
             content_type: source.content_type,
             container: source.container,

@@ -124,6 +124,8 @@ impl MakeRun {
             .env("SEEKWAY_LISTEN", address.to_string())
             .env("SEEKWAY_ADMIN_LISTEN", admin_address.to_string())
             .env("SEEKWAY_DRAIN_DELAY", "0s")
+            // The test is the worker.
+            .env("SEEKWAY_TRANSCODING", "off")
             .env("LOCAL_STORAGE_DIR", folder.path().join("media"))
             .env("DATABASE_URL", database_in(&folder))
             // The script, and what it runs to make its sample, can be killed together.

@@ -12,6 +12,7 @@ mod drain;
 mod forwarded;
 mod http2;
 mod http2_writes;
+mod jobs;
 mod keys;
 mod limits;
 mod load;

@@ -73,6 +73,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("--quota-bytes", "SEEKWAY_QUOTA_BYTES"),
     ("--upload-expiry", "SEEKWAY_UPLOAD_EXPIRY"),
     ("--upload-stall-timeout", "SEEKWAY_UPLOAD_STALL_TIMEOUT"),
+    ("--transcoding", "SEEKWAY_TRANSCODING"),
+    ("--transcoding-profile", "SEEKWAY_TRANSCODING_PROFILE"),
+    ("--leftovers-grace", "SEEKWAY_LEFTOVERS_GRACE"),
     ("--database-url", "DATABASE_URL"),
     ("--accounts", "SEEKWAY_ACCOUNTS"),
     ("--sign-up", "SEEKWAY_SIGN_UP"),
@@ -102,6 +105,7 @@ fn command(folder: &TempDir, env: &[(&str, &str)]) -> Command {
         .env_clear()
         .env("SEEKWAY_LISTEN", "127.0.0.1:0")
         .env("SEEKWAY_ADMIN_LISTEN", "127.0.0.1:0")
+        .env("SEEKWAY_TRANSCODING", "off")
         .envs(env.iter().copied())
         .current_dir(folder.path())
         .stdin(Stdio::null());

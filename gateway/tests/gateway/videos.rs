@@ -323,7 +323,8 @@ async fn an_imported_video_that_was_deleted_is_not_played_from_memory() {
                 content_type: None,
                 container: None,
             };
-            let new = NewVideo { title: key.to_owned(), visibility: Visibility::Private, source };
+            let new =
+                NewVideo { title: key.to_owned(), visibility: Visibility::Private, source, profile: None };
             ids.push(up.catalog.videos().add(None, &new).await.expect("added").expect("new"));
             until("its owner plays it", async || {
                 (local.ask("GET", &format!("/media/{key}"), &[], b"").await.body == bytes).then_some(())

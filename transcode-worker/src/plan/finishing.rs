@@ -49,30 +49,28 @@ pub(super) fn sheet(sizes: &[Size], frames: u64, group: u32, rate: Rational) -> 
     }
 }
 
-/// The runs that make them, each of files that are in the folder of outputs by then.
-pub(super) fn steps(
-    sizes: &[Size],
-    has_audio: bool,
-    seconds: f64,
-    sheet: Option<&Sheet>,
-    profile: &Profile,
-) -> Vec<Step> {
+/// The run that makes one file of the largest picture and the sound, out of what the encoders wrote: players other than
+/// browsers show the first frame of an assembled file for two.
+pub(super) fn whole(sizes: &[Size], has_audio: bool, seconds: f64) -> Step {
+    let mut command = begun("level+warning");
+    let files = sizes.first().map(Size::file).into_iter().chain(has_audio.then(|| AUDIO.to_owned()));
+    let files: Vec<_> = files.collect();
+    for file in &files {
+        command.input(format!("file:{}/{file}", names::ENCODED));
+    }
+    for nth in 0..files.len() {
+        command.map(format!("{nth}:0"));
+    }
+    command.args(["-c", "copy", "-map_metadata", "-1", "-movflags", "+faststart"]).format("mp4");
+    let output = format!("{}/video.mp4", names::OUTPUTS);
+    command.output(format!("file:{output}"));
+    Step::new("mp4", command, vec![output], seconds)
+}
+
+/// The runs that make the others, each of files that are in the folder of outputs by then.
+pub(super) fn steps(sizes: &[Size], seconds: f64, sheet: Option<&Sheet>, profile: &Profile) -> Vec<Step> {
     let mut steps = Vec::new();
     let output = |file: &str| format!("{}/{file}", names::OUTPUTS);
-    if profile.mp4 {
-        let mut command = begun("level+warning");
-        let files = sizes.first().map(Size::file).into_iter().chain(has_audio.then(|| AUDIO.to_owned()));
-        let files: Vec<_> = files.collect();
-        for file in &files {
-            command.input(format!("file:{}", output(file)));
-        }
-        for nth in 0..files.len() {
-            command.map(format!("{nth}:0"));
-        }
-        command.args(["-c", "copy", "-map_metadata", "-1", "-movflags", "+faststart"]).format("mp4");
-        command.output(format!("file:{}", output("video.mp4")));
-        steps.push(Step::new("mp4", command, vec![output("video.mp4")], seconds));
-    }
     let Some(largest) = sizes.first() else { return steps };
     if profile.poster {
         let mut command = begun("level+warning");

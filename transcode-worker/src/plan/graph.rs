@@ -240,6 +240,11 @@ impl Graph<'_> {
             ),
             None => graph.push_str("anull"),
         }
+        if !measures {
+            // Where there is no edit list, the 1024 samples that the encoder puts before the first are heard: they take the
+            // place of the first ones, or all that follows would be 21 ms late.
+            graph.push_str(",atrim=start_sample=1024,asetpts=PTS-STARTPTS");
+        }
         graph.push_str("[a];");
     }
 

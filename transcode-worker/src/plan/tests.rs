@@ -66,7 +66,7 @@ fn a_ladder_is_one_decode_of_one_guarded_file() {
           [s1]scale=1280:720:flags=bicubic,setsar=1[v1];[s2]scale=854:480:flags=bicubic,setsar=1[v2];\
           [s3]scale=640:360:flags=bicubic,setsar=1[v3];\
           [0:1]aresample=48000:async=1:first_pts=0,aformat=sample_fmts=fltp:channel_layouts=stereo,\
-          apad=whole_dur=10.010000,atrim=duration=10.010000[h0];[h0]anull[a]"
+          apad=whole_dur=10.010000,atrim=duration=10.010000[h0];[h0]anull,atrim=start_sample=1024,asetpts=PTS-STARTPTS[a]"
         ]
     );
 }

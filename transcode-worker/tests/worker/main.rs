@@ -1,5 +1,7 @@
 //! The worker as a process, with a real database, a real store and real ffmpeg.
 
+mod hostile;
+mod kills;
 mod operations;
 mod sources;
 mod stand;

@@ -70,6 +70,11 @@ impl Metadata {
             .ok_or_else(|| Refusal::Bad("The purpose is video, watermark, intro or outro.").into())
     }
 
+    /// By which profile the video is to be processed.
+    pub(crate) fn profile(&self) -> Option<&str> {
+        self.first(&["profile"])
+    }
+
     fn first(&self, keys: &[&str]) -> Option<&str> {
         let value =
             |key: &&str| self.pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());

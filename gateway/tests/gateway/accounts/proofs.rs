@@ -225,7 +225,7 @@ pub(crate) async fn a_database_away() {
         content_type: None,
         container: None,
     };
-    let new = NewVideo { title: "Own".to_owned(), visibility: Visibility::Private, source };
+    let new = NewVideo { title: "Own".to_owned(), visibility: Visibility::Private, source, profile: None };
     catalog.videos().add(Some(owner), &new).await.expect("added");
     assert_eq!(asking().get("/media/own.mp4").await.header("cache-control"), "private, no-cache");
     databases.server().kill();

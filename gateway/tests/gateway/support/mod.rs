@@ -98,6 +98,8 @@ impl Stand {
             // A database is for those who need one.
             ("SEEKWAY_UPLOADS", "off"),
             ("SEEKWAY_ACCOUNTS", "off"),
+            // Nor is a worker that happens to lie beside a test's binary.
+            ("SEEKWAY_TRANSCODING", "off"),
             ("CACHE_MEMORY_BYTES", "64MiB"),
             ("MEMORY_BUDGET_BYTES", "64MiB"),
         ];

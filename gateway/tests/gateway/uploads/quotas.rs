@@ -110,7 +110,8 @@ async fn imported_videos_count() {
             content_type: None,
             container: None,
         };
-        let old = NewVideo { title: "Old".to_owned(), visibility: Visibility::Private, source };
+        let old =
+            NewVideo { title: "Old".to_owned(), visibility: Visibility::Private, source, profile: None };
         up.catalog.videos().add(Some(bob), &old).await.expect("no quota is asked for").expect("it is new");
         assert_over(&sized(&up, &key, 1).await, 5001, 3000);
     }

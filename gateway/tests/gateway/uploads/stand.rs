@@ -272,6 +272,7 @@ pub(crate) fn new_upload(via: Via, key: &str) -> NewUpload {
         account: None,
         via,
         purpose: Purpose::Video,
+        profile: None,
         key: key.to_owned(),
         title: "A film".to_owned(),
         metadata: String::new(),
