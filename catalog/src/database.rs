@@ -109,7 +109,8 @@ impl Database {
     /// One statement that reads.
     pub(crate) async fn rows(&self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, Error> {
         if self.server().is_some_and(Server::is_pooled) {
-            return self.change(sql, args).await;
+            // Boxed, or the futures of whoever asks are nested too deep for the compiler.
+            return Box::pin(self.change(sql, args)).await;
         }
         within(self.answer_within, async {
             match &self.pools {

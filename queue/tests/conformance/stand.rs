@@ -125,7 +125,8 @@ impl Process {
             content_type: None,
             container: None,
         };
-        let video = NewVideo { title: "A film".to_owned(), visibility: Visibility::Private, source };
+        let video =
+            NewVideo { title: "A film".to_owned(), visibility: Visibility::Private, profile: None, source };
         let video = self.catalog.videos().add(None, &video).await?.expect("no other has the key");
         let new = NewJob { video, profile: "default".to_owned(), rendition: None, priority: 0 };
         self.catalog.jobs().add(&new).await
