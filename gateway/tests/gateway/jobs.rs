@@ -1,7 +1,9 @@
 //! What becomes of videos by jobs: who adds them, who may see and change them, what plays of a video then, and what goes
 //! with it. The tests are the worker: they say to the catalog what one says, and put what it puts.
 
+mod beside;
 mod console;
+mod processed;
 mod store;
 mod worker;
 

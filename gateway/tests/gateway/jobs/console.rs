@@ -22,7 +22,7 @@ const STREAM: &str = "-nostdin -loglevel error -f lavfi -i testsrc2=size=640x360
 const PICTURES: &str = "-nostdin -loglevel error -f lavfi -i testsrc2=size=80x45:rate=1:duration=6 -vf tile=6x1 \
     -frames:v 1 -update 1 storyboard.jpg";
 
-fn ffmpeg(folder: &Path, arguments: &str) {
+pub(super) fn ffmpeg(folder: &Path, arguments: &str) {
     let arguments: Vec<_> = arguments.split_whitespace().map(|text| text.replace('|', " ")).collect();
     let output = run_in(folder, "ffmpeg", &arguments);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,15 +1,9 @@
 //! The worker that a gateway runs: here a script beside a gateway's binary, which writes down what it is told.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 
+use super::beside::Beside;
 use crate::support::until;
-use crate::support::wire::Wire;
 
 /// Writes its process id, its arguments and its environment, and ends when its stdin does.
 const GOOD: &str = "#!/bin/sh
@@ -24,101 +18,6 @@ const WRONG_SETTINGS: &str = "#!/bin/sh
 echo $$ >> \"$WITNESS/started\"
 exit 64
 ";
-
-/// A gateway in a folder of its own, with the script beside it.
-struct Beside {
-    folder: TempDir,
-    child: Child,
-}
-
-// === impl Beside ===
-
-impl Beside {
-    fn start(script: &str, arguments: &[&str], env: &[(&str, &str)]) -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let program = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            fs::write(&path, text).expect("written");
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
-        };
-        program("transcode-worker", script);
-        // Whether there is one decides, and nothing runs it here.
-        program("ffmpeg", "");
-        program("ffprobe", "");
-        let gateway = folder.path().join("gateway");
-        let built = Path::new(env!("CARGO_BIN_EXE_gateway"));
-        if fs::hard_link(built, &gateway).is_err() {
-            fs::copy(built, &gateway).expect("copied");
-        }
-        let path = std::env::join_paths(
-            std::iter::once(folder.path().to_owned())
-                .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
-        );
-        let log = fs::File::create(folder.path().join("log")).expect("a file");
-        let child = Command::new(&gateway)
-            .args(["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--drain-delay=0s"])
-            .args(arguments)
-            .env_clear()
-            .env("PATH", path.expect("paths"))
-            .env("WITNESS", folder.path())
-            .envs(env.iter().copied())
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the gateway runs");
-        Self { folder, child }
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap_or_default()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Waits until so many workers were started, and says which process the last one is.
-    async fn nth_worker(&self, nth: usize) -> Pid {
-        until("the worker is started", async || {
-            let started = self.read("started");
-            let pid = started.lines().nth(nth - 1)?.parse().ok()?;
-            Pid::from_raw(pid)
-        })
-        .await
-    }
-
-    async fn until_logged(&self, words: &str) {
-        until(words, async || self.read("log").contains(words).then_some(())).await;
-    }
-
-    async fn metric(&self, line: &str) {
-        let serving = until("it serves", async || {
-            let log = self.read("log");
-            let line = log.lines().find(|line| line.contains("\"serving\""))?;
-            serde_json::from_str::<serde_json::Value>(line).ok()
-        })
-        .await;
-        let address = serving["admin_address"].as_str().expect("text").parse().expect("an address");
-        until(line, async || {
-            let page = Wire::connect(address).await.ask("GET", "/metrics", &[]).await;
-            String::from_utf8_lossy(&page.body).lines().any(|other| other == line).then_some(())
-        })
-        .await;
-    }
-
-    async fn ends(&mut self) -> std::process::ExitStatus {
-        until("it ends", async || self.child.try_wait().expect("it is ours")).await
-    }
-}
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        // Only a failed test leaves it running; its worker ends with it.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
 
 #[tokio::test]
 async fn a_worker_is_told_all_kept_running_and_ended() {
