@@ -9,25 +9,29 @@
 //! Nothing waits forever: each statement, and getting a connection for it, has a limit.
 
 mod dialect;
+mod postgres;
 mod row;
 
 use std::fs;
 use std::future::Future;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::PgArguments;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
     SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Postgres, Sqlite, Transaction};
 
+use crate::hints::Signals;
 use crate::{DatabaseUrl, Error, Options};
 use row::bind;
 
 pub(crate) use dialect::Dialect;
+pub(crate) use postgres::Server;
 pub(crate) use row::{Column, Row, Value, args};
 
 /// The pools of one database.
@@ -35,11 +39,12 @@ pub(crate) use row::{Column, Row, Value, args};
 pub(crate) struct Database {
     pools: Pools,
     answer_within: Duration,
+    signals: Arc<Signals>,
 }
 
 #[derive(Debug, Clone)]
 enum Pools {
-    Postgres(PgPool),
+    Postgres(Server),
     Sqlite { writer: SqlitePool, readers: SqlitePool },
 }
 
@@ -48,6 +53,11 @@ enum Pools {
 pub(crate) struct Write {
     transaction: Engine,
     answer_within: Duration,
+    /// Whether the next transaction may have use for what is prepared in this one.
+    prepares: bool,
+    /// What the outbox has more of when it is committed is told here.
+    signals: Arc<Signals>,
+    has_grown: bool,
 }
 
 /// For what happens once: an index over many rows takes minutes.
@@ -65,15 +75,17 @@ impl Database {
     pub(crate) async fn connect(url: &DatabaseUrl, options: &Options) -> Result<Self, Error> {
         let answer_within = options.answer_within;
         let pools = match url {
-            DatabaseUrl::Postgres(server) => postgres(server, options).await?,
+            DatabaseUrl::Postgres { server, is_pooled } => {
+                Pools::Postgres(Server::connect(server, *is_pooled, options).await?)
+            }
             DatabaseUrl::Sqlite(path) => sqlite(path, options).await?,
         };
-        Ok(Self { pools, answer_within })
+        Ok(Self { pools, answer_within, signals: Arc::default() })
     }
 
     pub(crate) async fn close(&self) {
         match &self.pools {
-            Pools::Postgres(pool) => pool.close().await,
+            Pools::Postgres(server) => server.pool.close().await,
             Pools::Sqlite { writer, readers } => {
                 readers.close().await;
                 writer.close().await;
@@ -81,13 +93,30 @@ impl Database {
         }
     }
 
+    /// The server, where there is one.
+    pub(crate) fn server(&self) -> Option<&Server> {
+        match &self.pools {
+            Pools::Postgres(server) => Some(server),
+            Pools::Sqlite { .. } => None,
+        }
+    }
+
+    /// What this process tells itself.
+    pub(crate) fn signals(&self) -> &Signals {
+        &self.signals
+    }
+
     /// One statement that reads.
     pub(crate) async fn rows(&self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, Error> {
+        if self.server().is_some_and(Server::is_pooled) {
+            // Boxed, or the futures of whoever asks are nested too deep for the compiler.
+            return Box::pin(self.change(sql, args)).await;
+        }
         within(self.answer_within, async {
             match &self.pools {
-                Pools::Postgres(pool) => {
-                    let rows =
-                        Dialect::Postgres.query(sql, bind::<PgArguments>(args)?).fetch_all(pool).await?;
+                Pools::Postgres(server) => {
+                    let query = Dialect::Postgres.query(sql, bind::<PgArguments>(args)?);
+                    let rows = query.fetch_all(&server.pool).await?;
                     Ok(rows.into_iter().map(Row::Postgres).collect())
                 }
                 Pools::Sqlite { readers, .. } => {
@@ -109,11 +138,17 @@ impl Database {
     pub(crate) async fn write(&self) -> Result<Write, Error> {
         let transaction = within(self.answer_within, async {
             Ok(match &self.pools {
-                Pools::Postgres(pool) => Engine::Postgres(pool.begin().await?),
+                Pools::Postgres(server) => Engine::Postgres(server.begin().await?),
                 Pools::Sqlite { writer, .. } => Engine::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
             })
         });
-        Ok(Write { transaction: transaction.await?, answer_within: self.answer_within })
+        Ok(Write {
+            transaction: transaction.await?,
+            answer_within: self.answer_within,
+            prepares: !self.server().is_some_and(Server::is_pooled),
+            signals: self.signals.clone(),
+            has_grown: false,
+        })
     }
 
     /// One statement that writes, in a transaction of its own.
@@ -134,7 +169,7 @@ impl Write {
             match &mut self.transaction {
                 Engine::Postgres(transaction) => {
                     let query = Dialect::Postgres.query(sql, bind::<PgArguments>(args)?);
-                    let rows = query.fetch_all(&mut **transaction).await?;
+                    let rows = query.persistent(self.prepares).fetch_all(&mut **transaction).await?;
                     Ok(rows.into_iter().map(Row::Postgres).collect())
                 }
                 Engine::Sqlite(transaction) => {
@@ -196,12 +231,20 @@ impl Write {
         .await
     }
 
+    /// The outbox has something to do at once.
+    pub(crate) fn grows_outbox(&mut self) {
+        self.has_grown = true;
+    }
+
     /// Makes all of it so.
     pub(crate) async fn commit(self) -> Result<(), Error> {
         within(self.answer_within, async {
             match self.transaction {
                 Engine::Postgres(transaction) => transaction.commit().await?,
                 Engine::Sqlite(transaction) => transaction.commit().await?,
+            }
+            if self.has_grown {
+                self.signals.outbox_has_grown();
             }
             Ok(())
         })
@@ -212,23 +255,6 @@ impl Write {
 async fn within<T>(limit: Duration, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     // Boxed, because every caller's future holds this one.
     tokio::time::timeout(limit, Box::pin(asked)).await.unwrap_or(Err(Error::Timeout(limit)))
-}
-
-async fn postgres(server: &PgConnectOptions, options: &Options) -> Result<Pools, Error> {
-    // The server ends what we have given up on, also when we are gone without a word.
-    let limit_ms = options.answer_within.as_millis();
-    let limits = format!(
-        "SET statement_timeout = {limit_ms}; SET lock_timeout = {limit_ms}; \
-         SET idle_in_transaction_session_timeout = {limit_ms}"
-    );
-    let pool = PgPoolOptions::new()
-        .max_connections(options.connections_max)
-        .acquire_timeout(options.answer_within)
-        .after_connect(move |connection, _| {
-            let limits = limits.clone();
-            Box::pin(async move { connection.execute(AssertSqlSafe(limits)).await.map(drop) })
-        });
-    Ok(Pools::Postgres(pool.connect_with(server.clone().application_name("seekway")).await?))
 }
 
 async fn sqlite(path: &Path, options: &Options) -> Result<Pools, Error> {

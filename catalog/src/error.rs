@@ -105,11 +105,24 @@ impl From<sqlx::Error> for Error {
                 return Self::Conflict("there is one like it");
             }
             sqlx::Error::Database(error) if error.is_foreign_key_violation() => return Self::NotFound,
+            sqlx::Error::Database(error) if is_untold_pooler(&**error) => {
+                let hint =
+                    "behind a pooler in transaction mode DATABASE_URL has to say pool_mode=transaction";
+                return Self::other(format!("{error}; {hint}"));
+            }
             sqlx::Error::Database(error) => error.code().is_some_and(|code| may_pass(&code)),
             _ => false,
         };
         if away { Self::Unavailable(Arc::new(error)) } else { Self::Other(Arc::new(error)) }
     }
+}
+
+/// Whether a pooler has taken a connection for one that keeps to transactions: it knows not all that sqlx asks for at the
+/// start, and a statement that was prepared is on another connection, or one of the same name is.
+fn is_untold_pooler(error: &dyn sqlx::error::DatabaseError) -> bool {
+    let code = error.code();
+    let is_of_statements = ["26000", "42P05"].map(Some).contains(&code.as_deref());
+    is_of_statements || error.message().starts_with("unsupported startup parameter")
 }
 
 /// Whether a database's own error may be gone the next time.

@@ -21,6 +21,8 @@ pub struct OutboxRow {
     pub age_ms: i64,
 }
 
+const DONE: &str = "DELETE FROM outbox WHERE number = $1 AND attempts = $2 RETURNING number";
+
 /// See [`Catalog::outbox`](crate::Catalog::outbox).
 #[derive(Debug)]
 pub struct Outbox<'c>(pub(crate) &'c Database);
@@ -42,8 +44,16 @@ impl Outbox<'_> {
 
     /// It is done. `false` when the lease was over and somebody else has claimed it: both did it.
     pub async fn done(&self, row: &OutboxRow) -> Result<bool, Error> {
-        let sql = "DELETE FROM outbox WHERE number = $1 AND attempts = $2 RETURNING number";
-        Ok(!self.0.change(sql, args![row.number, row.attempts]).await?.is_empty())
+        Ok(!self.0.change(DONE, args![row.number, row.attempts]).await?.is_empty())
+    }
+
+    /// The same for all of them at once.
+    pub async fn all_done(&self, rows: &[OutboxRow]) -> Result<(), Error> {
+        let mut write = self.0.write().await?;
+        for row in rows {
+            write.rows(DONE, args![row.number, row.attempts]).await?;
+        }
+        write.commit().await
     }
 
     /// It could not be done: it may be claimed again after `delay_ms`.
@@ -51,6 +61,12 @@ impl Outbox<'_> {
         let sql =
             "UPDATE outbox SET due_ms = now_ms() + $3 WHERE number = $1 AND attempts = $2 RETURNING number";
         Ok(!self.0.change(sql, args![row.number, row.attempts, delay_ms]).await?.is_empty())
+    }
+
+    /// Waits until this process has added something that is to be done at once. One of those who wait is told, or the next
+    /// who waits.
+    pub async fn has_grown(&self) {
+        self.0.signals().outbox_grows().await;
     }
 
     /// Adds something to do by itself. What has a cause in the catalog is added by what causes it.
@@ -89,5 +105,8 @@ pub(crate) async fn insert_due(
 ) -> Result<(), Error> {
     let sql = "INSERT INTO outbox (topic, payload, attempts, due_ms, created_ms) \
                VALUES ($1, $2, 0, now_ms() + $3, now_ms())";
+    if delay_ms == 0 {
+        write.grows_outbox();
+    }
     write.rows(sql, args![topic, payload, delay_ms]).await.map(drop)
 }

@@ -32,6 +32,10 @@ use std::time::Duration;
 use futures_util::future::{OptionFuture, join_all};
 use seekway_cache::Cache;
 use seekway_catalog::Catalog;
+use seekway_queue::{Relay, Sql};
+use seekway_settings::store::{self, Opened, StoreError};
+use seekway_storage::ObjectStore;
+use seekway_storage::measured::Observer;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -44,9 +48,6 @@ use crate::videos::Deletions;
 use crate::worker::{self, Supervisor};
 use accept::{Lane, Listener, accept, bind};
 use connection::Worker;
-use seekway_settings::store::{self, Opened, StoreError};
-use seekway_storage::ObjectStore;
-use seekway_storage::measured::Observer;
 
 pub(crate) use checked_heads::REFUSED_METHOD;
 pub(crate) use connection::Peer;
@@ -66,6 +67,8 @@ pub(crate) use tls::TlsFiles;
 
 /// The admin listener serves probes and scrapes: a handful of connections.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// It rings, and listens to nothing: how often one would look is of no matter.
+const RELAY_ALONE: Duration = Duration::from_secs(1);
 
 /// Reads of local files that each serving thread has under way. Each is a chunk that no budget pays for, and one more
 /// in hand: [`memory_limit`](crate::memory_limit) counts them.
@@ -167,6 +170,7 @@ impl Gateway {
             Worker::new(app.clone(), Surface::Admin, config, StreamPlaces::new(ADMIN_CONNECTIONS_MAX, 0));
         let accepting = app.clone();
         let grace_ms = config.transcoding.leftovers_grace_ms();
+        let rings = !config.database.is_embedded();
         let accept = move || {
             runtime.block_on(async move {
                 let (lane, receiver) = Lane::new();
@@ -180,6 +184,12 @@ impl Gateway {
                     });
                     let (metrics, stop) = (accepting.metrics.clone(), accepting.drained.clone());
                     tokio::spawn(jobs::look_after(catalog.clone(), metrics, stop));
+                    // On SQLite nobody listens in this process, and those elsewhere look.
+                    if rings {
+                        let bells = Arc::new(Sql::new(catalog.clone(), RELAY_ALONE));
+                        let (relay, stop) = (Relay::new(catalog.clone(), bells), accepting.drained.clone());
+                        tokio::spawn(async move { relay.run(stop).await });
+                    }
                     let (deletions, stop) =
                         (Deletions::new(catalog, accepting.store(), grace_ms), accepting.drained.clone());
                     tokio::spawn(async move { deletions.serve(stop).await });

@@ -179,9 +179,13 @@ fn environment(config: &Config) -> Vec<(&'static str, OsString)> {
         ("SEEKWAY_S3_ATTEMPTS", storage.s3_attempts.to_string().into()),
         ("SEEKWAY_LOG", config.logs.log.clone().into()),
     ];
-    // Where the operator has not said otherwise: it has to give its work back before it is killed, and several gateways on
-    // one machine run one each.
-    for (name, value) in [("SEEKWAY_WORKER_DRAIN", "5s"), ("SEEKWAY_WORKER_ADMIN_LISTEN", "127.0.0.1:0")] {
+    // Where the operator has not said otherwise: it has to give its work back before it is killed, several gateways on one
+    // machine run one each, and to look is cheap where the database is a file.
+    for (name, value) in [
+        ("SEEKWAY_WORKER_DRAIN", "5s"),
+        ("SEEKWAY_WORKER_ADMIN_LISTEN", "127.0.0.1:0"),
+        ("SEEKWAY_QUEUE_POLL", "250ms"),
+    ] {
         if std::env::var_os(name).is_none_or(|set| set.is_empty()) {
             environment.push((name, value.into()));
         }

@@ -4,7 +4,7 @@
 //! - [`pattern`] makes and checks the bytes of its objects.
 //! - [`seaweed`] starts a real S3 server for tests.
 //! - [`redis`] starts a real Redis: alone, watched by Sentinels, or as a Cluster.
-//! - [`postgres`] starts a real PostgreSQL.
+//! - [`postgres`] starts a real PostgreSQL, [`pgbouncer`] a pooler in front of it.
 //! - [`gateway`] starts the gateway as a child, [`cold_seek`] measures it, and a [`report`] says what came of it.
 //! - [`soak`] runs scenarios that promise something under load; [`footprint`] is what they weigh.
 //! - [`hedging`] measures what asking twice does for late answers.
@@ -28,6 +28,7 @@ pub mod nginx;
 pub mod origin;
 pub mod pattern;
 pub mod peers;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod processes;
 pub mod redis;

@@ -23,7 +23,7 @@ use crate::{
 const NAME: &str = "postgres";
 const VERSIONS: &str = "/usr/lib/postgresql";
 /// Who runs it where we are root, and who owns every database.
-const USER: &str = "postgres";
+pub(crate) const USER: &str = "postgres";
 /// In its data folder.
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
@@ -251,7 +251,7 @@ fn server(binaries: &Path, address: SocketAddr, folder: &Path, has_tls: bool) ->
 }
 
 /// `program` as somebody who is not root. It still ends with us: another user's process forgets that otherwise.
-fn as_user(program: &Path) -> Command {
+pub(crate) fn as_user(program: &Path) -> Command {
     if !geteuid().is_root() {
         return Command::new(program);
     }

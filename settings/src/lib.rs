@@ -5,6 +5,7 @@
 
 pub mod command_line;
 pub mod database;
+pub mod documentation;
 pub mod logs;
 pub mod storage;
 pub mod store;

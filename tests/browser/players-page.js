@@ -2,17 +2,15 @@
 
 const video = document.querySelector("video");
 
-/** What players said that they should not have to say, and where playing had to wait for no reason. */
+/** What players said that they should not have to say, and where playing had to wait at a gap. */
 window.troubles = [];
 window.waits = [];
 video.addEventListener("error", () => window.troubles.push(`the browser: ${video.error.message}`));
 video.addEventListener("waiting", () => {
-  if (video.seeking) return;
-  // Bytes may be late where the machine is busy. What nothing but the files explains is to wait at a gap, or before what
-  // is there.
+  // A busy machine is late with decoding what is there, and with bytes that nothing follows. Only the files explain a gap.
   const at = video.currentTime;
-  const isLate = ranges().every(([from, to]) => to < at + 1 && from <= at);
-  if (!isLate) window.waits.push(`at ${at} s with ${ranges().map(([from, to]) => `${from}–${to}`)} in its buffer`);
+  const isAtGap = !ranges().some(([from, to]) => from <= at && at + 0.3 < to) && ranges().some(([from]) => from > at);
+  if (!video.seeking && isAtGap) window.waits.push(`at ${at} s with ${ranges().map(([from, to]) => `${from}–${to}`)} in its buffer`);
 });
 
 // Less than the whole of these short videos, so that what comes after a switch has to be asked for.

@@ -143,3 +143,48 @@ impl Configuration for Config {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::path::Path;
+
+    use clap::CommandFactory as _;
+    use seekway_settings::database::DATABASE;
+    use seekway_settings::logs::LOGS;
+    use seekway_settings::storage::STORAGE;
+
+    use super::*;
+
+    fn wrong(name: &str, value: &str) -> String {
+        let read =
+            Config::from_args(["transcode-worker"], |asked| (asked == name).then(|| OsString::from(value)));
+        read.expect_err(value).to_string()
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (name, value, expected) in [
+            ("SEEKWAY_WORKER_LEASE", "1s", "--lease (SEEKWAY_WORKER_LEASE) is \"1s\": a time from 2s"),
+            ("SEEKWAY_WORKER_SLOTS", "0", "--slots (SEEKWAY_WORKER_SLOTS) is \"0\": a number from 1 to 64"),
+            ("SEEKWAY_SCRATCH_MAX", "1KiB", "--scratch-max (SEEKWAY_SCRATCH_MAX) is \"1KiB\": a size from"),
+            ("STORAGE_BACKEND", "s3", "--s3-bucket (S3_BUCKET) is not set"),
+        ] {
+            let line = wrong(name, value);
+            assert!(line.starts_with(&format!("transcode-worker: {expected}")), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_documentation_lists_every_setting_as_it_is() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+        let headings = [WORKER, FFMPEG, STORAGE, DATABASE, LOGS];
+        seekway_settings::documentation::check(&path, "worker settings", &Config::command(), &headings[..2]);
+        let all = Config::command();
+        let unlisted = all.get_arguments().find(|arg| {
+            arg.get_env().is_some()
+                && !arg.get_help_heading().is_some_and(|heading| headings.contains(&heading))
+        });
+        assert!(unlisted.is_none(), "{unlisted:?}");
+    }
+}

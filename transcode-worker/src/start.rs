@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seekway_catalog::{Catalog, Options};
-use seekway_queue::Sql;
+use seekway_queue::{Doorbells as _, Sql};
 use seekway_settings::store::{self, StoreError};
 use seekway_storage::measured::Observer;
 use tokio::process::Command;
@@ -69,7 +69,8 @@ pub async fn run(config: &Config, own: PathBuf, stop: CancellationToken) -> Resu
         reserve_bytes: config.scratch_reserve,
     };
     let admin = tokio::spawn(admin.serve());
-    Worker::new(tools, doorbells, metrics, pace).run(stop).await;
+    Worker::new(tools, doorbells.clone(), metrics, pace).run(stop).await;
+    doorbells.close().await;
     admin.abort();
     catalog.close().await;
     Ok(())

@@ -72,6 +72,13 @@ impl Stand {
         match &mut self.engine {
             // The same catalog goes on: its connections notice.
             Engine::Postgres(server) => server.restart().expect("PostgreSQL starts again"),
+            Engine::Pooled { server, .. } => {
+                server.restart().expect("PostgreSQL starts again");
+                // The pooler asks for it once a second.
+                while let Err(error) = self.catalog.ping().await {
+                    assert!(error.is_retryable(), "{error:?}");
+                }
+            }
             Engine::Sqlite(folder) => {
                 // What a process that was killed leaves behind: the file and its log as they are at this moment.
                 let copy = tempfile::tempdir().expect("a folder");
@@ -100,6 +107,11 @@ fn copy_folder(from: &Path, to: &Path) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_goes_on_after_postgres_was_killed() {
     crash_between_operations(Stand::postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_goes_on_after_postgres_behind_a_pooler_was_killed() {
+    crash_between_operations(Stand::pooled().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,7 @@ mod accounts;
 mod away;
 mod crashes;
 mod jobs;
+mod pooled;
 mod quotas;
 mod stand;
 mod suite;
@@ -21,4 +22,9 @@ async fn sqlite_conforms() {
 async fn postgres_conforms() {
     let stand = Stand::postgres().await;
     suite::conformance(&stand).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_behind_a_pooler_conforms() {
+    suite::conformance(&Stand::pooled().await).await;
 }

@@ -6,6 +6,7 @@ use seekway_catalog::{
     Account, AccountId, Catalog, NewAccount, NewUpload, NewVideo, Options, Purpose, Quota, Role, Source,
     Upload, Via, Visibility,
 };
+use seekway_loadtests::pgbouncer::Pgbouncer;
 use seekway_loadtests::postgres::Postgres;
 use tempfile::TempDir;
 
@@ -20,6 +21,11 @@ pub(crate) struct Stand {
 pub(crate) enum Engine {
     Sqlite(TempDir),
     Postgres(Box<Postgres>),
+    /// PostgreSQL behind pgbouncer, in transaction mode.
+    Pooled {
+        server: Box<Postgres>,
+        _pooler: Box<Pgbouncer>,
+    },
 }
 
 impl Stand {
@@ -34,6 +40,15 @@ impl Stand {
         let server = Postgres::start().expect("PostgreSQL starts");
         let url = server.database("seekway").expect("a database");
         Self { catalog: open(&url).await, url, engine: Engine::Postgres(Box::new(server)) }
+    }
+
+    pub(crate) async fn pooled() -> Self {
+        let server = Postgres::start().expect("PostgreSQL starts");
+        server.database("seekway").expect("a database");
+        let pooler = Pgbouncer::start(&server, "seekway").expect("pgbouncer starts");
+        let url = pooler.url();
+        let engine = Engine::Pooled { server: Box::new(server), _pooler: Box::new(pooler) };
+        Self { catalog: open(&url).await, url, engine }
     }
 
     /// Another program with the same database.
