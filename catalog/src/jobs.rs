@@ -12,7 +12,7 @@ mod of_videos;
 mod record;
 
 use crate::database::{Database, Write, args};
-use crate::{Error, JobId, State as _, VideoId, outbox};
+use crate::{Error, JobId, State as _, VideoId, outbox, videos};
 
 pub use attempt::{Lease, Published};
 pub use of_videos::JobFilter;
@@ -89,6 +89,7 @@ impl Jobs<'_> {
             state => {
                 let next = state.become_(JobState::Cancelled)?;
                 write.rows(SET_STATE, args![id, next, 0_i64]).await?;
+                videos::give_up(&mut write, job.video, None).await?;
                 next
             }
         };
@@ -119,6 +120,8 @@ impl Jobs<'_> {
         let mut write = self.0.write().await?;
         let job = locked(&mut write, id).await?;
         let next = job.state.become_(JobState::Queued)?;
+        // Two of them could each find the video idle.
+        videos::locked(&mut write, job.video).await?;
         of_videos::must_be_idle(&mut write, job.video).await?;
         let sql = "UPDATE jobs SET failures = 0, memory_failures = 0, interruptions = 0, is_cancelled = 0, failure = NULL, \
                    problem = NULL, log = NULL WHERE id = $1";

@@ -78,8 +78,8 @@ async fn done(tools: &Tools, job: &Job, meter: &Meter) -> Ended {
         },
         Err(problem) => problem,
     };
-    let Problem { failure, text, log } = &problem;
-    warn!(job = %id, attempt = number, ?failure, problem = text, "an attempt failed");
+    let Problem { failure, text, detail, log } = &problem;
+    warn!(job = %id, attempt = number, ?failure, problem = text, detail, "an attempt failed");
     match tell(|| jobs.fail(id, number, *failure, text, log.as_deref())).await {
         Ok(state) => Ended::Failed(state),
         Err(_) => Ended::Lost,

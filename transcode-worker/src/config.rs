@@ -92,8 +92,8 @@ pub struct Config {
     #[arg(long, env = "SEEKWAY_FFPROBE", value_name = "PROGRAM", default_value = "ffprobe", help_heading = FFMPEG)]
     pub ffprobe: PathBuf,
 
-    /// Time for one run
-    #[arg(long, env = "SEEKWAY_FFMPEG_TIME_MAX", value_name = "TIME", default_value = "6h")]
+    /// Time for one run, which has at most ten minutes and twenty times as long as the video plays
+    #[arg(long, env = "SEEKWAY_FFMPEG_TIME_MAX", value_name = "TIME", default_value = "1day")]
     #[arg(value_parser = limit, help_heading = FFMPEG)]
     pub time_max: humantime::Duration,
 
@@ -102,10 +102,10 @@ pub struct Config {
     #[arg(value_parser = limit, help_heading = FFMPEG)]
     pub stall_max: humantime::Duration,
 
-    /// Addresses that a run may have; 1080p with four renditions takes about 2 GiB
-    #[arg(long, env = "SEEKWAY_FFMPEG_MEMORY", value_name = "SIZE", default_value = "4GiB")]
-    #[arg(value_parser = size, help_heading = FFMPEG)]
-    pub memory: u64,
+    /// Addresses that a run may have; 1080p with four renditions takes about 2 GiB on two processors
+    /// [default: 4GiB, and 256MiB for each processor]
+    #[arg(long, env = "SEEKWAY_FFMPEG_MEMORY", value_name = "SIZE", value_parser = size, help_heading = FFMPEG)]
+    memory: Option<u64>,
 
     /// What a job's folder may hold
     #[arg(long, env = "SEEKWAY_SCRATCH_MAX", value_name = "SIZE", default_value = "64GiB")]
@@ -126,6 +126,14 @@ pub struct Config {
     #[arg(long, env = "SEEKWAY_SOURCE_TIME_MAX", value_name = "TIME", default_value = "12h")]
     #[arg(value_parser = limit, help_heading = FFMPEG)]
     pub seconds_max: humantime::Duration,
+}
+
+impl Config {
+    /// Bytes of addresses that a run may have: threads have stacks and arenas of their own.
+    pub fn memory_bytes(&self) -> u64 {
+        let processors = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+        self.memory.unwrap_or((4 << 30) + processors * (256 << 20))
+    }
 }
 
 impl Configuration for Config {

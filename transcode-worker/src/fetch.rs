@@ -38,7 +38,7 @@ pub struct Fetched {
 /// of [`AT_ONCE`] ranges.
 ///
 /// # Errors
-/// [`Failure::Input`](seekway_catalog::Failure::Input) when it is not there.
+/// As long as another attempt may do better, which nobody can rule out.
 pub async fn fetch(
     store: &Arc<dyn ObjectStore>,
     key: &str,
@@ -76,6 +76,7 @@ async fn range(
     let mut at = start;
     let mut tries = 0;
     while at < end {
+        let before = at;
         let read = async {
             let mut get = store.get(name, at..end, Some(object)).await?;
             while let Some(chunk) = get.body.try_next().await? {
@@ -92,6 +93,8 @@ async fn range(
                 return Err(error);
             }
             sleep(PAUSE * 2_u32.pow(tries - 1)).await;
+        } else if at == before {
+            return Err(Error::Protocol("a body without bytes".to_owned()));
         }
     }
     Ok(end - start)
@@ -124,8 +127,7 @@ pub fn sha256(path: &Path) -> std::io::Result<String> {
 }
 
 fn said(key: &str, error: &Error) -> Problem {
-    if error.is_not_found() {
-        return Problem::input(format!("{key:?} is not in the store"));
-    }
-    Problem::infrastructure(format!("{key:?} cannot be read from the store: {}", error.chain()))
+    // Also what is not there: a worker that was given another store must not end videos for ever.
+    let text = if error.is_not_found() { "it is not in the store" } else { "the store did not serve" };
+    Problem::infrastructure(text).because(format!("{key:?}: {}", error.chain()))
 }

@@ -2,7 +2,7 @@
 //! started it.
 //!
 //! A run ends well when the program ends well **and** has said that it reached the end; whether what it made is right is
-//! for [`verify`](crate::verify) to say. Both of its pipes are read all the time, because a full one stops it.
+//! for [`work`](crate::work::work) to say. Both of its pipes are read all the time, because a full one stops it.
 
 pub mod sandbox;
 mod tail;
@@ -12,11 +12,12 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use ffmpeg_sidecar::command::FfmpegCommand;
+use futures_util::StreamExt as _;
 use rustix::process::{Pid, Signal, kill_process_group};
 use seekway_catalog::Failure;
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
 use crate::plan::Step;
 use crate::problem::Problem;
@@ -70,6 +71,12 @@ pub struct Finished {
     pub moved: Moved,
 }
 
+/// Of a line that a program writes for us; a file's makers have a say in some of them.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+/// A run takes at most so many times as long as its video plays, and that much more: a machine that needs longer is too slow
+/// for the profile, and a file that does is meant to hold a worker up.
+const SLOWEST: f64 = 20.0;
+const SLOWEST_START: Duration = Duration::from_mins(10);
 /// Between two looks at what a run uses.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// From being asked to end to being ended.
@@ -79,7 +86,7 @@ const GRACE: Duration = Duration::from_secs(2);
 struct Running {
     child: Child,
     group: Option<Pid>,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: FramedRead<ChildStdout, LinesCodec>,
     tail: Tail,
 }
 
@@ -97,6 +104,8 @@ impl Programs {
         mut moved: impl FnMut(Moved),
     ) -> Result<Finished, Problem> {
         let began = Instant::now();
+        let wall =
+            self.bounds.wall.min(SLOWEST_START + Duration::from_secs_f64(step.seconds.max(0.0) * SLOWEST));
         let mut running = self.start(&self.ffmpeg, &step.args, folder)?;
         let mut now = Moved::default();
         let mut last_move = began;
@@ -105,8 +114,8 @@ impl Programs {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                line = running.lines.next_line() => match line {
-                    Ok(Some(line)) => {
+                line = running.lines.next() => match line {
+                    Some(Ok(line)) => {
                         has_ended |= line == "progress=end";
                         if now.take(&line) {
                             last_move = Instant::now();
@@ -116,18 +125,18 @@ impl Programs {
                         }
                     }
                     // It closes its output when it ends, and whatever it says later is of no use.
-                    Ok(None) | Err(_) => break,
+                    None | Some(Err(_)) => break,
                 },
                 _ = look.tick() => {
-                    if let Some(problem) = self.overdrawn(folder, began, last_move) {
+                    if let Some(problem) = self.overdrawn(folder, began, last_move, wall) {
                         return Err(problem.with_log(running.end().await));
                     }
                 }
             }
         }
-        let left = self.bounds.wall.saturating_sub(began.elapsed());
+        let left = wall.saturating_sub(began.elapsed());
         let Ok(status) = tokio::time::timeout(left, running.child.wait()).await else {
-            return Err(too_long(self.bounds.wall).with_log(running.end().await));
+            return Err(too_long(wall).with_log(running.end().await));
         };
         let status = status?;
         let log = running.end().await;
@@ -158,14 +167,19 @@ impl Programs {
             .collect();
         let began = Instant::now();
         let mut running = self.start(&self.ffprobe, &args, folder)?;
-        let status = tokio::time::timeout(self.bounds.wall, async {
-            while let Some(text) = running.lines.next_line().await? {
-                line(&text);
+        let Bounds { wall, stall, .. } = self.bounds;
+        loop {
+            match tokio::time::timeout(stall, running.lines.next()).await {
+                Ok(Some(Ok(text))) if began.elapsed() < wall => line(&text),
+                // What is longer than any that is asked for; the rest of it is passed over.
+                Ok(Some(Err(LinesCodecError::MaxLineLengthExceeded))) => {}
+                Ok(None | Some(Err(_))) => break,
+                Ok(Some(Ok(_))) => return Err(too_long(wall).with_log(running.end().await)),
+                Err(_) => return Err(stalled("ffprobe", stall).with_log(running.end().await)),
             }
-            running.child.wait().await
-        });
-        let Ok(status) = status.await else {
-            return Err(too_long(began.elapsed()).with_log(running.end().await));
+        }
+        let Ok(status) = tokio::time::timeout(stall, running.child.wait()).await else {
+            return Err(stalled("ffprobe", stall).with_log(running.end().await));
         };
         let status = status?;
         let log = running.end().await;
@@ -180,25 +194,34 @@ impl Programs {
         let mut command = Command::from(std::process::Command::from(command));
         // Nothing of the worker's environment: it holds the store's credentials.
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("LC_ALL", "C");
+        // Each thread would have its own arenas, which are addresses that count.
+        command.env("MALLOC_ARENA_MAX", "2");
         command.current_dir(folder).process_group(0).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| {
-            Problem::infrastructure(format!("{} cannot be started: {error}", self.own.display()))
+            let detail = format!("{}: {error}", self.own.display());
+            Problem::infrastructure("ffmpeg cannot be started").because(detail)
         })?;
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let stdout = child.stdout.take().expect("its output is piped");
         let tail = Tail::of(child.stderr.take().expect("its output is piped"));
-        Ok(Running { child, group, lines: BufReader::new(stdout).lines(), tail })
+        let lines = FramedRead::new(stdout, LinesCodec::new_with_max_length(LINE_BYTES_MAX));
+        Ok(Running { child, group, lines, tail })
     }
 
-    fn overdrawn(&self, folder: &Path, began: Instant, last_move: Instant) -> Option<Problem> {
-        let Bounds { wall, stall, folder_bytes, .. } = self.bounds;
+    fn overdrawn(
+        &self,
+        folder: &Path,
+        began: Instant,
+        last_move: Instant,
+        wall: Duration,
+    ) -> Option<Problem> {
+        let Bounds { stall, folder_bytes, .. } = self.bounds;
         if began.elapsed() > wall {
             return Some(too_long(wall));
         }
         if last_move.elapsed() > stall {
-            let text = format!("ffmpeg came no further for {}", humantime::format_duration(stall));
-            return Some(Problem::infrastructure(text));
+            return Some(stalled("ffmpeg", stall));
         }
         if crate::scratch::bytes_below(folder) > folder_bytes {
             let most = bytesize::ByteSize(folder_bytes);
@@ -206,6 +229,10 @@ impl Programs {
         }
         None
     }
+}
+
+fn stalled(name: &str, stall: Duration) -> Problem {
+    Problem::infrastructure(format!("{name} came no further for {}", humantime::format_duration(stall)))
 }
 
 fn too_long(wall: Duration) -> Problem {
@@ -220,8 +247,14 @@ fn judged(name: &str, status: ExitStatus, log: &str) -> Problem {
         return Problem::infrastructure(format!("{name}: the worker's disk is full"));
     }
     // Linux kills what takes too much of a machine's memory, and refuses what takes more than its own bound.
-    if killed == Some(Signal::KILL) || log.contains("Cannot allocate memory") {
-        return Problem { failure: Failure::Memory, text: format!("{name} ran out of memory"), log: None };
+    // libx264 says the second, and filters that get no thread the third.
+    let refused = ["Cannot allocate memory", "malloc of size", "Resource temporarily unavailable"];
+    if killed == Some(Signal::KILL) || refused.iter().any(|words| log.contains(words)) {
+        let text = format!("{name} ran out of memory");
+        return Problem { failure: Failure::Memory, text, detail: None, log: None };
+    }
+    if log.contains("not on whitelist") {
+        return Problem::input("its container is not one of those that are processed");
     }
     if killed == Some(Signal::XCPU) || killed == Some(Signal::XFSZ) {
         return Problem::input("processing it takes more than it may");
@@ -339,6 +372,7 @@ mod tests {
             failed(256, "av_interleaved_write_frame(): No space left on device").failure,
             Failure::Infrastructure
         );
+        assert_eq!(failed(256, "x264 [error]: malloc of size 7332480 failed").failure, Failure::Memory);
         assert_eq!(failed(24, "").failure, Failure::Input);
     }
 }

@@ -80,7 +80,8 @@ impl<'c> Lease<'c> {
         let length_ms = i64::try_from(self.length.as_millis()).unwrap_or(i64::MAX);
         let jobs = self.catalog.jobs();
         let renewed = jobs.renew(self.job.id, self.job.attempt, length_ms);
-        match timeout_at(self.fence, renewed).await {
+        // Time for another try.
+        match timeout_at(self.fence.min(now + self.length / 4), renewed).await {
             Ok(Ok(lease)) if lease.is_cancelled => Ok(Some(Stop::Cancelled)),
             Ok(Ok(_)) => {
                 self.fence = now + fence(self.length);
@@ -96,7 +97,7 @@ impl<'c> Lease<'c> {
     async fn note(&self, progress: Option<Progress>) -> Option<Stop> {
         let jobs = self.catalog.jobs();
         let noted = jobs.set_progress(self.job.id, self.job.attempt, progress?);
-        match timeout_at(self.fence, noted).await {
+        match timeout_at(self.fence.min(Instant::now() + self.length / 8), noted).await {
             Ok(Err(Error::Superseded | Error::NotFound)) => Some(Stop::Superseded),
             _ => None,
         }

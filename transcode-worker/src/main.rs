@@ -11,6 +11,8 @@ use tracing::{info, warn};
 
 /// `EX_USAGE` of sysexits.h: the configuration is wrong, so starting again will not help.
 const EXIT_USAGE: u8 = 64;
+/// `EX_UNAVAILABLE`: starting again may help.
+const EXIT_UNAVAILABLE: u8 = 69;
 /// Ended by a second signal.
 const EXIT_CUT: i32 = 1;
 
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("transcode-worker: {error}");
-            ExitCode::from(EXIT_USAGE)
+            ExitCode::from(if error.is_passing() { EXIT_UNAVAILABLE } else { EXIT_USAGE })
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::plan::Plan;
 /// What is published, for the gateway.
 #[derive(Debug, Serialize)]
 pub struct Outputs {
+    profile: String,
     files: Files,
     renditions: Vec<Rendition>,
     duration_ms: u64,
@@ -81,7 +82,6 @@ pub struct Receipt<'r> {
 #[allow(missing_docs)]
 pub struct Input {
     pub what: &'static str,
-    pub key: String,
     pub bytes: u64,
     pub etag: String,
     pub sha256: String,
@@ -123,10 +123,22 @@ pub struct TrackTimes {
     pub duration: f64,
 }
 
+/// The profile that made what is published, by what the catalog keeps of it.
+pub(crate) fn profile_of(outputs: &str) -> Option<String> {
+    let outputs: serde_json::Value = serde_json::from_str(outputs).ok()?;
+    outputs["profile"].as_str().map(str::to_owned)
+}
+
 // === impl Outputs ===
 
 impl Outputs {
-    pub(crate) fn new(files: Files, plan: &Plan, tracks: &[Track], packaged: &Packaged) -> Self {
+    pub(crate) fn new(
+        profile: &str,
+        files: Files,
+        plan: &Plan,
+        tracks: &[Track],
+        packaged: &Packaged,
+    ) -> Self {
         let audio = tracks.iter().zip(&packaged.rates).find(|(track, _)| track.kind() == Kind::Audio);
         let videos = tracks.iter().zip(&packaged.rates).filter(|(track, _)| track.kind() == Kind::Video);
         let renditions = videos.map(|(track, rates)| {
@@ -148,6 +160,7 @@ impl Outputs {
             }
         });
         Self {
+            profile: profile.to_owned(),
             files,
             renditions: renditions.collect(),
             duration_ms: millis(packaged.duration),
@@ -220,9 +233,9 @@ impl<'r> Receipt<'r> {
 }
 
 impl Input {
-    pub(crate) fn new(what: &'static str, key: &str, fetched: Fetched) -> Self {
+    pub(crate) fn new(what: &'static str, fetched: Fetched) -> Self {
         let Fetched { bytes, etag, sha256 } = fetched;
-        Self { what, key: key.to_owned(), bytes, etag, sha256 }
+        Self { what, bytes, etag, sha256 }
     }
 }
 

@@ -46,6 +46,10 @@ pub struct Video {
     pub is_interlaced: bool,
     /// What its transfer function is called, where it says so.
     pub transfer: Option<String>,
+    /// It says which primaries it has.
+    pub has_primaries: bool,
+    /// It says by which matrix its colours are made.
+    pub has_matrix: bool,
     /// Seconds into the file at which it begins, and how long it is, by its packets.
     pub span: Span,
 }
@@ -116,13 +120,15 @@ impl Probe {
                 None => self.audio = None,
             }
         }
-        let seconds = self.seconds();
+        // Of any stream, and from the beginning of all time: some headers mean that by their duration.
+        let there = packets.end();
         if let Some(promised) = self.promised_seconds
-            && seconds < promised - f64::max(1.0, promised * 0.02)
+            && there < promised - f64::max(1.0, promised * 0.02)
         {
-            let text = format!("it was cut off: {seconds:.1} of {promised:.1} seconds are there");
+            let text = format!("it was cut off: {there:.1} of {promised:.1} seconds are there");
             return Err(Unusable(text));
         }
+        let seconds = self.seconds();
         if seconds > limits.seconds {
             let text = format!("it takes {seconds:.0} seconds; at most {:.0} are processed", limits.seconds);
             return Err(Unusable(text));

@@ -10,8 +10,10 @@ use crate::probe::Unusable;
 pub struct Problem {
     /// Whether there is another attempt.
     pub failure: Failure,
-    /// One sentence for whoever uploaded it.
+    /// One sentence for whoever uploaded it: of no host, path or key.
     pub text: String,
+    /// More of it, for the worker's log.
+    pub detail: Option<String>,
     /// The end of what the program wrote that failed.
     pub log: Option<String>,
 }
@@ -21,12 +23,18 @@ pub struct Problem {
 impl Problem {
     /// The video cannot be processed, now or ever.
     pub fn input(text: impl Into<String>) -> Self {
-        Self { failure: Failure::Input, text: text.into(), log: None }
+        Self { failure: Failure::Input, text: text.into(), detail: None, log: None }
     }
 
     /// Something that the work needs did not serve.
     pub fn infrastructure(text: impl Into<String>) -> Self {
-        Self { failure: Failure::Infrastructure, text: text.into(), log: None }
+        Self { failure: Failure::Infrastructure, text: text.into(), detail: None, log: None }
+    }
+
+    /// With what only whoever runs the worker is to know.
+    #[must_use]
+    pub fn because(self, detail: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into()), ..self }
     }
 
     /// With what the program wrote.
@@ -50,7 +58,7 @@ impl From<Unusable> for Problem {
 
 impl From<seekway_catalog::Error> for Problem {
     fn from(error: seekway_catalog::Error) -> Self {
-        Self::infrastructure(format!("the database: {error}"))
+        Self::infrastructure("the database did not serve").because(error.chain())
     }
 }
 
@@ -62,7 +70,11 @@ impl From<std::io::Error> for Problem {
 
 impl From<crate::packaging::Error> for Problem {
     fn from(error: crate::packaging::Error) -> Self {
-        let text = format!("it cannot be packaged: {error}");
-        if error.is_retryable() { Self::infrastructure(text) } else { Self::input(text) }
+        let detail = error.to_string();
+        if error.is_retryable() {
+            Self::infrastructure("the worker's disk did not serve").because(detail)
+        } else {
+            Self::input("what was made of it cannot be packaged").because(detail)
+        }
     }
 }

@@ -64,8 +64,10 @@ async fn put(store: &Arc<dyn ObjectStore>, folder: &Path, prefix: &str, name: &s
         };
         tries += 1;
         if tries == TRIES || !error.is_retryable() {
-            let text = format!("{name} cannot be put into the store: {}", error.chain());
-            return Err(Problem::infrastructure(text));
+            let detail = format!("{name}: {}", error.chain());
+            return Err(
+                Problem::infrastructure("what was made of it cannot be put into the store").because(detail)
+            );
         }
         sleep(PAUSE * 2_u32.pow(tries - 1)).await;
     }

@@ -67,16 +67,19 @@ impl Scratch {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().as_encoded_bytes();
             let is_attempt = name.starts_with(PREFIX.as_bytes());
-            let is_held = || {
-                fs::File::open(path.join(LOCK))
-                    .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err())
+            // What cannot be looked at may well be somebody's.
+            let is_held = || match fs::File::open(path.join(LOCK)) {
+                Ok(lock) => flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err(),
+                Err(error) => error.kind() != io::ErrorKind::NotFound,
             };
             if name.starts_with(DEAD.as_bytes()) {
                 dead.push(path);
             } else if is_attempt && !is_held() {
                 let to = self.root.join(format!("{DEAD}{}", path.file_name().unwrap_or_default().display()));
-                fs::rename(&path, &to)?;
-                dead.push(to);
+                match fs::rename(&path, &to) {
+                    Ok(()) => dead.push(to),
+                    Err(error) => warn!(folder = %path.display(), %error, "cannot delete what a worker left"),
+                }
             }
         }
         drop(all);

@@ -42,6 +42,15 @@ pub enum StartError {
     Setting(String),
 }
 
+// === impl StartError ===
+
+impl StartError {
+    /// Whether starting again may do better.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if source.is_retryable())
+    }
+}
+
 /// Begins, and works until `stop`.
 ///
 /// # Errors
@@ -94,7 +103,7 @@ async fn tools(
         bounds: Bounds {
             wall: *config.time_max,
             stall: *config.stall_max,
-            memory_bytes: config.memory,
+            memory_bytes: config.memory_bytes(),
             folder_bytes: config.scratch_max,
         },
     };

@@ -76,7 +76,9 @@ const FRAMES_MISSING: u64 = 2;
 pub async fn work(tools: &Tools, job: &Job, video: &Video, meter: &Meter) -> Result<Published, Problem> {
     let profile = tools.profiles.get(&job.profile).ok_or_else(|| {
         let names: Vec<_> = tools.profiles.names().collect();
-        Problem::input(format!("there is no profile {:?}; there is {}", job.profile, names.join(", ")))
+        // Another worker may have it: they are not all replaced at once.
+        let text = format!("there is no profile {:?}; there is {}", job.profile, names.join(", "));
+        Problem::infrastructure(text)
     })?;
     let folder = tools.scratch.folder()?;
     let mut bench = Bench { tools, job, meter, folder, inputs: Vec::new(), runs: Vec::new() };
@@ -219,7 +221,7 @@ impl Bench<'_> {
         tokio::fs::write(out.join(RECEIPT), text).await?;
         last.insert(0, RECEIPT.to_owned());
         self.publish(&media, &last).await?;
-        let outputs = Outputs::new(files, &plan, &tracks, &packaged);
+        let outputs = Outputs::new(&self.job.profile, files, &plan, &tracks, &packaged);
         Ok(Published { outputs: outputs.json(), duration_ms: outputs.duration_ms() })
     }
 

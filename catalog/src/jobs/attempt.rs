@@ -125,6 +125,10 @@ impl Jobs<'_> {
     pub async fn release(&self, id: JobId, attempt: u64) -> Result<(), Error> {
         let mut write = self.0.write().await?;
         let job = held(&mut write, id, attempt).await?;
+        if job.is_cancelled {
+            given_up(&mut write, &job).await?;
+            return write.commit().await;
+        }
         let next = job.state.become_(JobState::Queued)?;
         write.rows(SET_STATE, args![id, next, 0_i64]).await?;
         videos::rests(&mut write, job.video).await?;
@@ -140,10 +144,7 @@ impl Jobs<'_> {
     pub async fn cancelled(&self, id: JobId, attempt: u64) -> Result<(), Error> {
         let mut write = self.0.write().await?;
         let job = held(&mut write, id, attempt).await?;
-        let next = job.state.become_(JobState::Cancelled)?;
-        write.rows(SET_STATE, args![id, next, 0_i64]).await?;
-        outbox::insert(&mut write, LEFT, &job.prefix()).await?;
-        videos::give_up(&mut write, job.video, None).await?;
+        given_up(&mut write, &job).await?;
         write.commit().await
     }
 
@@ -156,10 +157,7 @@ impl Jobs<'_> {
         let jobs: Vec<_> = rows.iter().map(Job::from_row).collect::<Result<_, _>>()?;
         for job in &jobs {
             if job.is_cancelled {
-                let next = job.state.become_(JobState::Cancelled)?;
-                write.rows(SET_STATE, args![job.id, next, 0_i64]).await?;
-                outbox::insert(&mut write, LEFT, &job.prefix()).await?;
-                videos::give_up(&mut write, job.video, None).await?;
+                given_up(&mut write, job).await?;
             } else {
                 let problem = "The worker vanished.";
                 ended(&mut write, job, Failure::Interrupted, problem, None).await?;
@@ -177,6 +175,15 @@ async fn held(write: &mut Write, id: JobId, attempt: u64) -> Result<Job, Error> 
     if is_held && job.attempt == attempt { Ok(job) } else { Err(Error::Superseded) }
 }
 
+/// Nobody wants it any more, however the attempt ended.
+async fn given_up(write: &mut Write, job: &Job) -> Result<JobState, Error> {
+    let next = job.state.become_(JobState::Cancelled)?;
+    write.rows(SET_STATE, args![job.id, next, 0_i64]).await?;
+    outbox::insert(write, LEFT, &job.prefix()).await?;
+    videos::give_up(write, job.video, None).await?;
+    Ok(next)
+}
+
 async fn ended(
     write: &mut Write,
     job: &Job,
@@ -184,6 +191,9 @@ async fn ended(
     problem: &str,
     log: Option<&str>,
 ) -> Result<JobState, Error> {
+    if job.is_cancelled {
+        return given_up(write, job).await;
+    }
     let (next, delay_ms) = match job.after(failure) {
         Next::Retry(delay_ms) => (JobState::Retry, delay_ms),
         Next::Dead => (JobState::Dead, 0),

@@ -214,6 +214,25 @@ pub(crate) async fn a_job_can_be_given_up_and_tried_again(stand: &Stand) {
     let job = jobs.get(id).await.expect("finds");
     assert_eq!(job.state, JobState::Cancelled);
     assert_eq!(catalog.videos().get(job.video).await.expect("finds").state, VideoState::Uploaded);
+    // One that waits for another attempt leaves no video behind that is being processed.
+    jobs.redrive(id).await.expect("is tried again");
+    claim(catalog, id).await;
+    jobs.start(id, 2).await.expect("starts");
+    jobs.fail(id, 2, Failure::Infrastructure, "x", None).await.expect("fails");
+    assert_eq!(jobs.cancel(id).await.expect("cancels"), JobState::Cancelled);
+    assert_eq!(catalog.videos().get(job.video).await.expect("finds").state, VideoState::Uploaded);
+    // One that was given up is that, however its attempt ends.
+    jobs.redrive(id).await.expect("is tried again");
+    claim(catalog, id).await;
+    jobs.start(id, 3).await.expect("starts");
+    jobs.cancel(id).await.expect("asks");
+    let ended = jobs.fail(id, 3, Failure::Infrastructure, "x", None).await;
+    assert_eq!(ended.expect("fails"), JobState::Cancelled);
+    jobs.redrive(id).await.expect("is tried again");
+    claim(catalog, id).await;
+    jobs.cancel(id).await.expect("asks");
+    jobs.release(id, 4).await.expect("gives it back");
+    assert_eq!(jobs.get(id).await.expect("finds").state, JobState::Cancelled);
     // One whose worker vanishes is cancelled all the same.
     jobs.redrive(id).await.expect("is tried again");
     jobs.claim("a worker", 1, u64::MAX).await.expect("claims").expect("there is one");

@@ -105,12 +105,14 @@ impl Sandbox {
         for (resource, most) in [
             (Resource::As, self.memory_bytes),
             (Resource::Fsize, self.file_bytes),
-            (Resource::Cpu, self.cpu_seconds),
             (Resource::Core, 0),
             (Resource::Nofile, 256),
         ] {
             setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
         }
+        // At the first bound it is told so, at the second it is killed, which would look like a want of memory.
+        let (current, maximum) = (Some(self.cpu_seconds), Some(self.cpu_seconds.saturating_add(5)));
+        setrlimit(Resource::Cpu, Rlimit { current, maximum })?;
         leave_the_network();
         self.leave_the_files().map_err(io::Error::other)
     }

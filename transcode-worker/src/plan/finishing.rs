@@ -75,7 +75,9 @@ pub(super) fn steps(sizes: &[Size], seconds: f64, sheet: Option<&Sheet>, profile
     if profile.poster {
         let mut command = begun("level+warning");
         // Not the first frame, which is often black; and never one after the end, which would be none.
-        command.seek(format!("{:.3}", f64::min(seconds / 4.0, 10.0)));
+        if seconds >= 1.0 {
+            command.seek(format!("{:.3}", f64::min(seconds / 4.0, 10.0)));
+        }
         command.args(guard()).input(format!("file:{}", output(&largest.file())));
         command.args(["-vf", "thumbnail=30", "-frames:v", "1", "-update", "1", "-q:v", "3"]).format("image2");
         command.output(format!("file:{}", output("poster.jpg")));

@@ -176,7 +176,10 @@ impl Graph<'_> {
         }
         write_to(graph, &format!("trim=end_frame={},scale={wide}:{high}:flags=bicubic,", leg.frames));
         if video.is_hdr() {
-            graph.push_str(SDR);
+            // Whoever says the one and not the others means those that belong to it.
+            let primaries = if video.has_primaries { "" } else { "setparams=color_primaries=bt2020," };
+            let matrix = if video.has_matrix { "" } else { "setparams=colorspace=bt2020nc," };
+            write_to(graph, &format!("{primaries}{matrix}{SDR}"));
         }
         if (wide, high) != (width, height) {
             write_to(graph, &format!("pad={width}:{height}:(ow-iw)/2:(oh-ih)/2,"));

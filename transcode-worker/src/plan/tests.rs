@@ -16,6 +16,8 @@ fn video(width: u32, height: u32, rate: (u32, u32), seconds: f64) -> Video {
         base_rate: None,
         is_interlaced: false,
         transfer: None,
+        has_primaries: true,
+        has_matrix: false,
         span: Span { start: 0.0, end: seconds, packets: 1 },
     }
 }
@@ -109,6 +111,7 @@ fn everything_at_once_is_still_one_encode() {
     assert_eq!(after(&plan.encode, "-ss"), ["2.000000"]);
     let graph = after(&plan.encode, "-filter_complex")[0];
     for part in [
+        "setparams=colorspace=bt2020nc,zscale=t=linear",
         "tonemap=hable",
         "concat=n=3:v=1:a=0[whole]",
         "concat=n=3:v=0:a=1[heard]",

@@ -19,7 +19,11 @@ pub struct Span {
 
 /// What the packets of a file say, gathered line by line: of any number of them only sums are kept.
 #[derive(Debug, Clone, Default)]
-pub struct Packets(BTreeMap<usize, Sums>);
+pub struct Packets {
+    streams: BTreeMap<usize, Sums>,
+    /// Times may begin again: recordings of broadcasts, and files that were put one after the other.
+    begins_again: bool,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Sums {
@@ -27,11 +31,25 @@ struct Sums {
     last: f64,
     end: f64,
     packets: u64,
+    /// What is added to its times, since they last began again.
+    shift: f64,
+    /// The last time of decoding, shifted.
+    decoded: f64,
 }
+
+/// What ffmpeg takes for a time that goes back, and for one that jumps, in formats whose times begin again.
+const BACK: f64 = 0.1;
+const JUMP: f64 = 10.0;
 
 // === impl Packets ===
 
 impl Packets {
+    /// Of a file in this container, as ffprobe calls it.
+    pub fn of(container: &str) -> Self {
+        let begins_again = container.split(',').any(|name| matches!(name, "mpegts" | "mpeg"));
+        Self { streams: BTreeMap::new(), begins_again }
+    }
+
     /// Takes in one line. What makes no sense counts as nothing.
     pub fn line(&mut self, line: &str) {
         let mut fields = line.trim().split(',');
@@ -41,17 +59,30 @@ impl Packets {
         let (pts, dts, duration) = (number(), number(), number().unwrap_or(0.0).clamp(0.0, 60.0));
         // What is before the beginning is not played: encoders of sound need some samples before the first.
         let Some(at) = pts.or(dts).map(|at| at.max(0.0)) else { return };
-        let sums = self.0.entry(index).or_insert(Sums { first: at, last: at, end: at, packets: 0 });
+        let decoded = dts.unwrap_or(at);
+        let new = Sums { first: at, last: at, end: at, packets: 0, shift: 0.0, decoded };
+        let sums = self.streams.entry(index).or_insert(new);
+        let moved = decoded + sums.shift - sums.decoded;
+        if self.begins_again && !(-BACK..JUMP).contains(&moved) {
+            sums.shift += sums.end - (at + sums.shift);
+        }
+        sums.decoded = decoded + sums.shift;
+        let at = at + sums.shift;
         sums.first = sums.first.min(at);
         sums.last = sums.last.max(at);
         sums.end = sums.end.max(at + duration);
         sums.packets += 1;
     }
 
+    /// When the last packet of all ends, by the file's own clock.
+    pub fn end(&self) -> f64 {
+        self.streams.values().map(|sums| sums.end).fold(0.0, f64::max)
+    }
+
     /// When a stream plays, counted from the first of all; `None` where it has no packets.
     pub fn span(&self, index: usize) -> Option<Span> {
-        let zero = self.0.values().map(|sums| sums.first).fold(f64::INFINITY, f64::min);
-        let sums = self.0.get(&index)?;
+        let zero = self.streams.values().map(|sums| sums.first).fold(f64::INFINITY, f64::min);
+        let sums = self.streams.get(&index)?;
         // Formats that keep no durations: the last lasts as long as the others did on average.
         let steps = u32::try_from(sums.packets - 1).unwrap_or(u32::MAX);
         let average = if steps == 0 { 0.0 } else { (sums.last - sums.first) / f64::from(steps) };
@@ -81,5 +112,22 @@ mod tests {
         let audio = packets.span(1).expect("it has packets");
         assert!(near(audio.start, 0.5) && near(audio.end, 0.9) && audio.packets == 2, "{audio:?}");
         assert_eq!(packets.span(2), None);
+        assert!(near(packets.end(), 2.1), "{}", packets.end());
+    }
+
+    #[test]
+    fn times_that_begin_again_go_on_where_they_may() {
+        for (container, end) in [("mpegts", 2.0), ("mov,mp4", 1.0)] {
+            let mut packets = Packets::of(container);
+            for frame in (0..25).chain(0..25) {
+                let at = 1.4 + f64::from(frame) / 25.0;
+                packets.line(&format!("0,{at},{at},0.04"));
+            }
+            let span = packets.span(0).expect("it has packets");
+            assert!(
+                (span.end - span.start - end).abs() < 1e-6 && span.packets == 50,
+                "{container}: {span:?}"
+            );
+        }
     }
 }

@@ -5,8 +5,15 @@ use serde::Deserialize;
 use super::{Audio, Limits, Probe, Rational, Span, Unusable, Video};
 
 /// The arguments of ffprobe after its input, for what [`parse`] reads.
-pub const ARGUMENTS: [&str; 6] =
-    ["-show_format", "-show_streams", "-show_entries", "stream_side_data", "-of", "json"];
+/// No tags: they are as large as whoever wrote them liked.
+pub const ARGUMENTS: [&str; 4] = [
+    "-show_entries",
+    "format=format_name,duration:stream=index,codec_type,codec_name,width,height,sample_aspect_ratio,avg_frame_rate,\
+     r_frame_rate,color_transfer,color_primaries,color_space,field_order,sample_rate,channels:\
+     stream_disposition=attached_pic,default:stream_side_data=rotation",
+    "-of",
+    "json",
+];
 
 #[derive(Deserialize)]
 struct Output {
@@ -38,6 +45,8 @@ struct Stream {
     avg_frame_rate: Option<String>,
     r_frame_rate: Option<String>,
     color_transfer: Option<String>,
+    color_primaries: Option<String>,
+    color_space: Option<String>,
     field_order: Option<String>,
     sample_rate: Option<String>,
     #[serde(default)]
@@ -122,8 +131,14 @@ fn video(stream: &Stream, limits: &Limits) -> Result<Video, Unusable> {
         base_rate: rate(&stream.r_frame_rate),
         is_interlaced: matches!(stream.field_order.as_deref(), Some("tt" | "bb" | "tb" | "bt")),
         transfer: stream.color_transfer.clone(),
+        has_primaries: is_known(stream.color_primaries.as_deref()),
+        has_matrix: is_known(stream.color_space.as_deref()),
         span: Span::default(),
     })
+}
+
+fn is_known(words: Option<&str>) -> bool {
+    words.is_some_and(|words| !matches!(words, "unknown" | "unspecified" | "reserved"))
 }
 
 fn audio(stream: &Stream) -> Audio {

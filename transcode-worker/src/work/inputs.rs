@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 use super::{Bench, PROBED_AT, WHOLE, share};
 use crate::fetch::{Fetched, fetch};
 use crate::ffmpeg::Programs;
-use crate::outputs::Input;
+use crate::outputs::{self, Input};
 use crate::plan::{AUDIO, ImageKind, Inputs, Plan, Size, names};
 use crate::probe::{Limits, Packets, Probe, packets, streams};
 use crate::problem::Problem;
@@ -20,6 +20,11 @@ const HEADERS_MAX: usize = 4 * 1024 * 1024;
 impl Bench<'_> {
     pub(super) async fn fetch_source(&mut self, video: &Video) -> Result<(), Problem> {
         let key = &video.source.key;
+        let most = self.tools.programs.bounds.folder_bytes / 2;
+        if video.source.size > most {
+            let most = bytesize::ByteSize(most);
+            return Err(Problem::input(format!("it is too large: at most {most} are processed")));
+        }
         self.meter.at(Phase::Fetching, 0.0, None, None);
         let to = self.path(names::SOURCE);
         let fetched = fetch(&self.tools.store, key, &to, |bytes, all| {
@@ -27,9 +32,9 @@ impl Bench<'_> {
         });
         let fetched = fetched.await?;
         if video.source.sha256.as_ref().is_some_and(|sha256| *sha256 != fetched.sha256) {
-            return Err(Problem::infrastructure(format!("{key:?} is not in the store as it was uploaded")));
+            return Err(Problem::infrastructure("it is not in the store as it was uploaded").because(key));
         }
-        self.inputs.push(Input::new("source", key, fetched));
+        self.inputs.push(Input::new("source", fetched));
         Ok(())
     }
 
@@ -68,17 +73,23 @@ impl Bench<'_> {
             Reference::File(path) => {
                 let from = path.clone();
                 let copied = spawn_blocking(move || {
-                    let bytes = std::fs::copy(from, &to)?;
-                    Ok(Fetched { bytes, etag: String::new(), sha256: crate::fetch::sha256(&to)? })
+                    let mut from = std::fs::File::open(from).map_err(|error| {
+                        Problem::infrastructure("its file is not on the worker").because(error.to_string())
+                    })?;
+                    let bytes = std::io::copy(&mut from, &mut std::fs::File::create_new(&to)?)?;
+                    Ok::<_, Problem>(Fetched {
+                        bytes,
+                        etag: String::new(),
+                        sha256: crate::fetch::sha256(&to)?,
+                    })
                 });
-                let copied: std::io::Result<Fetched> = copied.await.map_err(std::io::Error::other)?;
-                let copied = copied.map_err(|error| Problem::input(format!("{path}: {error}")))?;
-                self.inputs.push(Input::new(what, path, copied));
+                let copied = copied.await.map_err(std::io::Error::other)??;
+                self.inputs.push(Input::new(what, copied));
                 return Ok(());
             }
             Reference::Object(key) => key.clone(),
             Reference::Asset(id) => {
-                let unknown = || Problem::input(format!("there is no asset {id:?}"));
+                let unknown = || Problem::infrastructure(format!("there is no asset {id:?}"));
                 let asset = self.tools.catalog.assets().get(AssetId::parse(id).ok_or_else(unknown)?).await;
                 match asset {
                     Err(seekway_catalog::Error::NotFound) => return Err(unknown()),
@@ -87,7 +98,7 @@ impl Bench<'_> {
             }
         };
         let fetched = fetch(&self.tools.store, &key, &to, |_, _| {}).await?;
-        self.inputs.push(Input::new(what, &key, fetched));
+        self.inputs.push(Input::new(what, fetched));
         Ok(())
     }
 
@@ -107,6 +118,14 @@ impl Bench<'_> {
                 "nothing is published of it, so no rendition of that can be made again",
             ));
         };
+        let made_by = video.published.as_deref().and_then(outputs::profile_of);
+        if made_by.as_deref() != Some(self.job.profile.as_str()) {
+            let made_by = made_by.unwrap_or_else(|| "another".to_owned());
+            let text = format!(
+                "what is published of it was made by the profile {made_by:?}: its renditions go with no other's"
+            );
+            return Err(Problem::input(text));
+        }
         let tracks = plan.renditions.iter().map(Size::file).chain(plan.has_audio.then(|| AUDIO.to_owned()));
         let tracks = tracks.map(|file| (names::ENCODED, file));
         let whole = (profile.mp4 && plan.whole.is_none()).then(|| (names::OUTPUTS, WHOLE.to_owned()));
@@ -115,7 +134,7 @@ impl Bench<'_> {
             if !to.exists() {
                 let key = format!("{prefix}{file}");
                 let fetched = fetch(&self.tools.store, &key, &to, |_, _| {}).await?;
-                self.inputs.push(Input::new("rendition", &key, fetched));
+                self.inputs.push(Input::new("rendition", fetched));
             }
         }
         Ok(())
@@ -141,7 +160,7 @@ pub async fn probe(
         })
         .await?;
     let probe = streams::parse(json.as_bytes(), limits)?;
-    let mut packets = Packets::default();
+    let mut packets = Packets::of(&probe.container);
     programs.probe(file, &packets::ARGUMENTS, folder, |line| packets.line(line)).await?;
     Ok(probe.measured(&packets, limits)?)
 }

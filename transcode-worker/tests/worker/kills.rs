@@ -246,7 +246,7 @@ fn worker_on_a_small_disk(stand: &Stand, mebibytes: u32) -> Worker {
     inside.arg("mount -t tmpfs -o size=$1m tmpfs \"$2\" && exec \"$3\"").arg("sh").arg(mebibytes.to_string());
     inside.arg(stand.scratch()).arg(worker.get_program()).env_clear();
     inside.envs(worker.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    inside.stdin(std::process::Stdio::null());
+    inside.stdin(std::process::Stdio::piped());
     Worker(inside.spawn().expect("unshare is a part of util-linux"))
 }
 

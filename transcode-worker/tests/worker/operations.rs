@@ -21,7 +21,46 @@ struct Case {
     look: &'static str,
 }
 
-const CASES: [Case; 14] = [
+const CASES: [Case; 18] = [
+    // Times that begin at a hundred seconds.
+    Case {
+        source: "-f lavfi -i testsrc2=size=320x180:rate=25:duration=2 -c:v libx264 -preset ultrafast \
+                 -output_ts_offset 100 late.mkv",
+        size: (320, 180),
+        rate: "25/1",
+        frames: 50,
+        has_audio: false,
+        look: "nothing",
+    },
+    // HDR that says nothing but its transfer.
+    Case {
+        source: "-f lavfi -i testsrc2=size=320x180:rate=25:duration=1 -c:v libx264 -preset ultrafast \
+                 -color_trc smpte2084 -bsf:v h264_metadata=transfer_characteristics=16 half.mp4",
+        size: (320, 180),
+        rate: "25/1",
+        frames: 25,
+        has_audio: false,
+        look: "nothing",
+    },
+    // One frame.
+    Case {
+        source: "-f lavfi -i testsrc2=size=320x180:rate=25 -frames:v 1 -c:v libx264 -preset ultrafast one.mp4",
+        size: (320, 180),
+        rate: "25/1",
+        frames: 1,
+        has_audio: false,
+        look: "nothing",
+    },
+    // A second sound that goes on for longer.
+    Case {
+        source: "-f lavfi -i testsrc2=size=320x180:rate=25:duration=2 -f lavfi -i sine=duration=2 -f lavfi \
+                 -i sine=duration=30 -map 0 -map 1 -map 2 -c:v libx264 -preset ultrafast -c:a aac two.mkv",
+        size: (320, 180),
+        rate: "25/1",
+        frames: 50,
+        has_audio: true,
+        look: "nothing",
+    },
     Case {
         source: "-f lavfi -i testsrc2=size=640x360:rate=25:duration=4 -f lavfi -i sine=duration=4 -ac 1 -ar 22050 \
                  -c:v libx264 -preset ultrafast -c:a aac -movflags +faststart mono.mp4",
@@ -405,4 +444,20 @@ async fn one_rendition_is_made_again_beside_the_others() {
     let dead = stand.ended(unknown).await;
     assert_eq!(dead.problem.as_deref(), Some("there is no rendition \"9p\"; there is 720p, 480p, 360p"));
     assert_eq!(stand.video(video).await.state, seekway_catalog::VideoState::Ready);
+}
+
+#[tokio::test]
+async fn recordings_whose_times_begin_again_are_processed_whole() {
+    let stand = Stand::new().await;
+    let part = make(
+        stand.folder.path(),
+        "-f lavfi -i testsrc2=size=320x180:rate=25:duration=3 -f lavfi -i sine=duration=3 -c:v libx264 \
+         -preset ultrafast -c:a aac part.ts",
+    );
+    let twice = stand.folder.path().join("twice.ts");
+    std::fs::write(&twice, std::fs::read(&part).expect("reads").repeat(2)).expect("writes");
+    let _worker = stand.worker(&[]);
+    let (_, job) = stand.job(&twice, "default").await;
+    let frames = counted(&best(&stand.published(job).await));
+    assert!(frames.abs_diff(150) <= 3, "{frames}");
 }

@@ -145,7 +145,9 @@ impl Stand {
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command.env("SEEKWAY_SCRATCH_DIR", self.scratch()).env("SEEKWAY_WORKER_ADMIN_LISTEN", "127.0.0.1:0");
         command.env("SEEKWAY_QUEUE_POLL", "100ms").env("SEEKWAY_SCRATCH_RESERVE", "0");
-        command.env("SEEKWAY_LOG", "warn").stdin(Stdio::null());
+        command.env("SEEKWAY_LOG", "warn").env("SEEKWAY_WORKER_STOP_WITH_STDIN", "on");
+        // It ends with the test, also one that is killed.
+        command.stdin(Stdio::piped());
         command.envs(settings.iter().copied());
         command
     }
