@@ -21,7 +21,11 @@ const AHEAD_S = 4;
 const players = {
   async "hls.js"(url) {
     const hls = new Hls({ maxBufferLength: AHEAD_S, maxMaxBufferLength: AHEAD_S });
-    hls.on(Hls.Events.ERROR, (_, { fatal, details, error }) => window.troubles.push(`${details}${fatal ? ", fatal" : ""}: ${error?.message}`));
+    hls.on(Hls.Events.ERROR, (_, { fatal, details, error }) => {
+      // That playing waits is judged above; a hole that was seeked over is another error.
+      if (details === Hls.ErrorDetails.BUFFER_STALLED_ERROR && !fatal) return;
+      window.troubles.push(`${details}${fatal ? ", fatal" : ""}: ${error?.message}`);
+    });
     const parsed = new Promise((resolve) => hls.once(Hls.Events.MANIFEST_PARSED, resolve));
     hls.loadSource(url);
     hls.attachMedia(video);
