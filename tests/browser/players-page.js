@@ -55,7 +55,7 @@ const players = {
       chosen: () => tracks().find((track) => track.active)?.height,
       choose: (height) => {
         player.configure("abr.enabled", false);
-        // What is in the buffer is played: clearing it while it is being filled stops Shaka for good now and then.
+        // What is in the buffer is played: with it cleared, Shaka was once seen to stop here on a busy machine.
         player.selectVariantTrack(tracks().find((track) => track.height === height));
       },
       mended: () => {

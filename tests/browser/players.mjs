@@ -108,7 +108,7 @@ async function plays(page, { player, name, what, url, heights, seconds, hasPictu
   } else if (hasPicture) {
     check((await look()).height === heights.at(-1), "it has its height");
   }
-  // None is where a segment ends: dash.js forgets to ask for the next one there.
+  // None is where a segment ends: dash.js was once seen to stop there, with no request under way.
   for (const share of [0.13, 0.63, 0.34]) await seek(share * seconds);
   await page.evaluate((to) => { document.querySelector("video").currentTime = to; }, seconds - 0.7);
   await until("it comes to its end", () => window.look().hasEnded);
