@@ -21,7 +21,12 @@ const AHEAD_S = 4;
 const players = {
   async "hls.js"(url) {
     const hls = new Hls({ maxBufferLength: AHEAD_S, maxMaxBufferLength: AHEAD_S });
-    hls.on(Hls.Events.ERROR, (_, { fatal, details, error }) => window.troubles.push(`${details}${fatal ? ", fatal" : ""}: ${error?.message}`));
+    hls.on(Hls.Events.ERROR, (_, { fatal, details, error }) => {
+      // That playing waits is judged above, and requests are given up for a seek; a hole is another error.
+      const { BUFFER_STALLED_ERROR, INTERNAL_ABORTED } = Hls.ErrorDetails;
+      if (!fatal && [BUFFER_STALLED_ERROR, INTERNAL_ABORTED].includes(details)) return;
+      window.troubles.push(`${details}${fatal ? ", fatal" : ""}: ${error?.message}`);
+    });
     const parsed = new Promise((resolve) => hls.once(Hls.Events.MANIFEST_PARSED, resolve));
     hls.loadSource(url);
     hls.attachMedia(video);
@@ -50,8 +55,8 @@ const players = {
       chosen: () => tracks().find((track) => track.active)?.height,
       choose: (height) => {
         player.configure("abr.enabled", false);
-        // What is farther ahead than these seconds is asked for anew.
-        player.selectVariantTrack(tracks().find((track) => track.height === height), true, 2);
+        // What is in the buffer is played: with it cleared, Shaka was once seen to stop here on a busy machine.
+        player.selectVariantTrack(tracks().find((track) => track.height === height));
       },
       mended: () => {
         const { gapsJumped, nonFatalErrorCount } = player.getStats();

@@ -108,7 +108,8 @@ async function plays(page, { player, name, what, url, heights, seconds, hasPictu
   } else if (hasPicture) {
     check((await look()).height === heights.at(-1), "it has its height");
   }
-  for (const share of [0.1, 0.6, 0.3]) await seek(share * seconds);
+  // None is where a segment ends: dash.js was once seen to stop there, with no request under way.
+  for (const share of [0.13, 0.63, 0.34]) await seek(share * seconds);
   await page.evaluate((to) => { document.querySelector("video").currentTime = to; }, seconds - 0.7);
   await until("it comes to its end", () => window.look().hasEnded);
   const end = await look();
@@ -125,6 +126,9 @@ async function tried(browser, address, one) {
   const page = await context.newPage();
   page.setDefaultTimeout(STEP_MS);
   const troubles = [];
+  const underWay = new Set();
+  page.on("request", (request) => underWay.add(request));
+  for (const end of ["requestfinished", "requestfailed"]) page.on(end, (request) => underWay.delete(request));
   page.on("pageerror", (error) => troubles.push(`script: ${error.message}`));
   page.on("console", (message) => message.type() === "error" && troubles.push(`console: ${message.text()}`));
   page.on("response", (response) => response.status() >= 400 && troubles.push(`${response.status()} ${response.url()}`));
@@ -138,6 +142,7 @@ async function tried(browser, address, one) {
   } catch (error) {
     console.log(`FAILED  ${one.player}, ${one.name} of ${one.what}: ${error instanceof Failed ? error.message : error.stack}`);
     troubles.push(...(await page.evaluate(() => window.troubles ?? []).catch(() => [])));
+    troubles.push(...Array.from(underWay, (request) => `not answered yet: ${request.url()} ${request.headers().range ?? ""}`));
     for (const line of new Set(troubles)) console.log(`        ${line}`);
     return false;
   } finally {
