@@ -270,7 +270,11 @@ fn judged(name: &str, status: ExitStatus, log: &str) -> Problem {
     // The last one about the file as a whole only says that there was one before.
     let why = errors.clone().find(|line| !line.contains("Invalid data found")).or_else(|| errors.next());
     let why = why.or_else(|| log.lines().last()).unwrap_or("it says nothing more");
-    Problem::input(format!("{name} cannot process it: {}", plain(why)))
+    let why = plain(why).trim_start_matches("file:in/source: ");
+    // Nothing but its beginning has been looked at then.
+    let what =
+        if name == "ffprobe" { "it is cut off, damaged or no video" } else { "it cannot be processed" };
+    Problem::input(format!("{what} ({why})"))
 }
 
 /// A line of ffmpeg's log without what only its makers can read.
@@ -364,7 +368,7 @@ mod tests {
         use std::os::unix::process::ExitStatusExt as _;
         let failed = |status, log: &str| judged("encode", ExitStatus::from_raw(status), log);
         let log = "[mov @ 0x1] [error] moov atom not found\n[info] bye";
-        assert_eq!(failed(256, log).text, "encode cannot process it: moov atom not found");
+        assert_eq!(failed(256, log).text, "it cannot be processed (moov atom not found)");
         assert_eq!(failed(256, log).failure, Failure::Input);
         assert_eq!(failed(9, "").failure, Failure::Memory);
         assert_eq!(failed(256, "x264: malloc: Cannot allocate memory").failure, Failure::Memory);

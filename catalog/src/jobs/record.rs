@@ -41,7 +41,7 @@ words! {
         Infrastructure = "infrastructure",
         /// It took more memory than there is: once again, perhaps beside less.
         Memory = "memory",
-        /// Its worker was stopped, or vanished. That costs nothing, but not for ever: the job may be what ends workers.
+        /// Its worker vanished. That costs nothing, but not for ever: the job may be what ends workers.
         Interrupted = "interrupted",
     }
 }
@@ -84,7 +84,7 @@ pub struct Job {
     pub memory_failures: u64,
     /// As [`Failure::Interrupted`].
     pub interruptions: u64,
-    /// Who has it, or had it last before it ended.
+    /// Who has it.
     pub worker: Option<String>,
     /// Until when, by the database's clock.
     pub leased_until_ms: Option<i64>,

@@ -31,7 +31,7 @@ pub(crate) struct JobDocument {
     attempt: u64,
     /// How attempts ended since it was queued.
     counts: CountsDocument,
-    /// Who is at it, or was last.
+    /// Who is at it.
     worker: Option<String>,
     /// Until when its worker has it, unless that says more.
     #[schema(format = "date-time")]
