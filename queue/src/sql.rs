@@ -35,7 +35,8 @@ pub struct Sql {
 
 #[derive(Debug)]
 struct Turn {
-    hints: Hints,
+    /// Who only rings needs none.
+    hints: Option<Hints>,
     /// When somebody is to look.
     due: Instant,
     /// Looks that are left of the last hint.
@@ -48,10 +49,10 @@ struct Waiting<'w>(&'w AtomicUsize);
 // === impl Sql ===
 
 impl Sql {
-    /// Each who waits looks about every `look_every`, and sooner after a hint. On PostgreSQL this takes a connection
-    /// beside the catalog's, so a process has one of these.
+    /// Each who waits looks about every `look_every`, and sooner after a hint. Whoever waits first has it listen, which on
+    /// PostgreSQL takes a connection beside the catalog's: a process has one of these.
     pub fn new(catalog: Catalog, look_every: Duration) -> Self {
-        let turn = Turn { hints: catalog.hints(), due: Instant::now() + about(look_every), hinted: 0 };
+        let turn = Turn { hints: None, due: Instant::now() + about(look_every), hinted: 0 };
         Self {
             catalog,
             look_every,
@@ -65,6 +66,7 @@ impl Sql {
         let waiting = Waiting::new(&self.waiting);
         let mut turn = self.turn.lock().await;
         let Turn { hints, due, hinted } = &mut *turn;
+        let hints = hints.get_or_insert_with(|| self.catalog.hints());
         loop {
             tokio::select! {
                 biased;
