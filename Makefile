@@ -59,11 +59,12 @@ hedging: ## measure what asking twice does for late answers, on release builds (
 	@cargo build --release --locked --workspace
 	@$(TARGET_DIR)/release/loadtest hedging $(ARGS)
 
-soak: ## keep every promise under load, at length, on release builds (ARGS are passed on), and kill it KILLS (400) times while clients upload
+soak: ## keep every promise under load, at length, on release builds (ARGS are passed on), and kill it KILLS (400) times while clients upload, and workers while they do JOBS (200)
 	@scripts/setup test
 	@cargo build --release --locked --workspace
 	@$(TARGET_DIR)/release/loadtest soak $(ARGS)
 	@SEEKWAY_KILLS=$(or $(KILLS),400) cargo test --workspace --release --locked --test gateway -- --nocapture uploads::kills
+	@SEEKWAY_JOBS=$(or $(JOBS),200) cargo test --workspace --release --locked --test worker -- --nocapture kills::many
 
 loadtest: ## put load on TARGET, a URL of any server of yours (ARGS are passed on; ARGS=--help explains)
 	@scripts/setup run

@@ -14,6 +14,7 @@ mod plot;
 mod report;
 mod rounds;
 mod table;
+pub mod transcoding;
 
 use std::{
     path::Path,
@@ -94,6 +95,7 @@ pub async fn run(
         rounds: plan.rounds,
         cache_bytes: plan.cache_bytes,
         scenarios: reports,
+        transcoding: None,
     })
 }
 

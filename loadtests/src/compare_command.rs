@@ -11,7 +11,7 @@ use bytesize::ByteSize;
 use clap::{Args, builder::PossibleValuesParser};
 use seekway_loadtests::{
     Error,
-    compare::{self, Form, Plan, Report, catalogue},
+    compare::{self, Form, Plan, Report, catalogue, transcoding},
     peers::Kind,
 };
 
@@ -75,8 +75,13 @@ pub(crate) struct Compare {
     gate: bool,
 }
 
+/// A minute of film, which takes some minutes a round.
+const FILM_SECONDS: u32 = 60;
+const TRANSCODING_ROUNDS_MAX: usize = 3;
+
 fn scenario_names() -> PossibleValuesParser {
-    catalogue(Form::Full).iter().map(|scenario| scenario.name).collect::<Vec<_>>().into()
+    let scenarios = catalogue(Form::Full);
+    scenarios.iter().map(|scenario| scenario.name).chain([transcoding::NAME]).collect::<Vec<_>>().into()
 }
 
 fn peer_names() -> PossibleValuesParser {
@@ -130,7 +135,15 @@ impl Compare {
             time: Duration::from_secs(self.seconds.get().into()),
             cache_bytes: self.cache.as_u64(),
         };
-        compare::run(&plan, &scenarios, &kinds, |scenario| println!("{scenario}")).await
+        let mut report = compare::run(&plan, &scenarios, &kinds, |scenario| println!("{scenario}")).await?;
+        if self.peers.is_empty() && is_wanted(&self.scenarios, transcoding::NAME) {
+            let rounds = plan.rounds.min(TRANSCODING_ROUNDS_MAX);
+            let step = |round: usize| eprintln!("{}: round {} of {rounds}", transcoding::NAME, round + 1);
+            let found = transcoding::run(&gateway, FILM_SECONDS, rounds, step).await?;
+            println!("{found}");
+            report.transcoding = Some(found);
+        }
+        Ok(report)
     }
 }
 

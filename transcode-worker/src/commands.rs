@@ -1,5 +1,6 @@
 //! The worker's command line: to run, or to say what it would do.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -156,8 +157,8 @@ impl PlanCommand {
             std::fs::copy(file, &to).map_err(named)?;
         }
         let bounds = Bounds {
-            wall: std::time::Duration::from_secs(600),
-            stall: std::time::Duration::from_secs(60),
+            wall: std::time::Duration::from_mins(10),
+            stall: std::time::Duration::from_mins(1),
             memory_bytes: 4 << 30,
             folder_bytes: u64::MAX >> 1,
         };
@@ -182,7 +183,7 @@ fn printed(plan: &Plan) -> String {
     );
     for step in plan.loudness.iter().chain([&plan.encode]).chain(&plan.whole).chain(&plan.finishing) {
         let args: Vec<_> = step.args.iter().map(|arg| quoted(arg)).collect();
-        text += &format!("# {}\nffmpeg {}\n", step.name, args.join(" "));
+        writeln!(text, "# {}\nffmpeg {}", step.name, args.join(" ")).expect("a String takes all");
     }
     text
 }

@@ -105,5 +105,5 @@ impl<'c> Lease<'c> {
 
 /// How long a lease is sure to be held: an eighth is left for whatever it takes to stop.
 fn fence(length: Duration) -> Duration {
-    length - length / 8
+    length.saturating_sub(length / 8)
 }

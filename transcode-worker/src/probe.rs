@@ -170,6 +170,7 @@ fn rate_of(span: &Span) -> Option<Rational> {
 
 impl Rational {
     /// The same with the smallest numbers.
+    #[must_use]
     pub fn reduced(self) -> Self {
         let (mut a, mut b) = (self.num, self.den);
         while b != 0 {

@@ -30,11 +30,13 @@ impl Problem {
     }
 
     /// With what the program wrote.
+    #[must_use]
     pub fn with_log(self, log: String) -> Self {
         Self { log: Some(log).filter(|log| !log.is_empty()), ..self }
     }
 
     /// Said of something other than the video itself.
+    #[must_use]
     pub fn about(self, what: &str) -> Self {
         Self { text: format!("{what}: {}", self.text), ..self }
     }

@@ -59,9 +59,8 @@ async fn put(store: &Arc<dyn ObjectStore>, folder: &Path, prefix: &str, name: &s
     };
     let mut tries = 0;
     loop {
-        let error = match store.put(&key, &attributes, body(&folder.join(name)).await?).await {
-            Ok(_) => return Ok(()),
-            Err(error) => error,
+        let Err(error) = store.put(&key, &attributes, body(&folder.join(name)).await?).await else {
+            return Ok(());
         };
         tries += 1;
         if tries == TRIES || !error.is_retryable() {

@@ -1,25 +1,28 @@
 //! The work itself: from a job to what is published of it. It knows no lease; whoever runs it drops it when it has to stop,
 //! and then nothing of it goes on.
 
-use std::path::PathBuf;
+mod inputs;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use seekway_catalog::{AssetId, Catalog, Job, Phase, Progress, Published, Video};
+use seekway_catalog::{Catalog, Job, Phase, Progress, Published, Video};
 use seekway_storage::ObjectStore;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::info;
 
-use crate::fetch::{Fetched, fetch};
 use crate::ffmpeg::Programs;
 use crate::outputs::{Files, Input, Outputs, Receipt, Run};
 use crate::packaging::{self, Kind, Packaged, Sheets, Source, Track, storyboard_vtt};
-use crate::plan::{AUDIO, ImageKind, Inputs, Loudness, Plan, Sheet, Step, names, plan};
-use crate::probe::{Limits, Packets, Probe, packets, streams};
+use crate::plan::{AUDIO, Inputs, Loudness, Plan, Sheet, Step, names, plan};
+use crate::probe::Limits;
 use crate::problem::Problem;
-use crate::profile::{Profile, Profiles, Reference};
+use crate::profile::{Profile, Profiles};
 use crate::publish::publish;
 use crate::scratch::{Folder, Scratch};
+
+pub use inputs::probe;
 
 /// What all attempts of a worker share.
 #[derive(Debug)]
@@ -65,8 +68,6 @@ const PACKAGED_AT: f64 = 88.0;
 const PUBLISHED_AT: f64 = 92.0;
 /// Frames that may be missing: rates that are rounded, and a picture that begins late.
 const FRAMES_MISSING: u64 = 2;
-/// Bytes that ffprobe may say of a file's streams.
-const HEADERS_MAX: usize = 4 * 1024 * 1024;
 
 /// Makes what the job's profile wants of its video, and puts it into the store, where nobody sees it yet.
 ///
@@ -115,83 +116,6 @@ impl Meter {
 impl Bench<'_> {
     fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file)
-    }
-
-    async fn fetch_source(&mut self, video: &Video) -> Result<(), Problem> {
-        let key = &video.source.key;
-        self.meter.at(Phase::Fetching, 0.0, None, None);
-        let to = self.path(names::SOURCE);
-        let fetched = fetch(&self.tools.store, key, &to, |bytes, all| {
-            self.meter.at(Phase::Fetching, PROBED_AT * share(bytes, all), None, None);
-        });
-        let fetched = fetched.await?;
-        if video.source.sha256.as_ref().is_some_and(|sha256| *sha256 != fetched.sha256) {
-            return Err(Problem::infrastructure(format!("{key:?} is not in the store as it was uploaded")));
-        }
-        self.inputs.push(Input::new("source", key, fetched));
-        Ok(())
-    }
-
-    /// Fetches what the profile puts around the video, and finds out what is in all of it.
-    async fn inputs(&mut self, profile: &Profile) -> Result<Inputs, Problem> {
-        self.meter.at(Phase::Probing, PROBED_AT, None, None);
-        let source = self.probe(names::SOURCE).await?;
-        let mut clips = [None, None];
-        let around = [("intro", names::INTRO, &profile.intro), ("outro", names::OUTRO, &profile.outro)];
-        for (probe, (what, file, clip)) in clips.iter_mut().zip(around) {
-            if let Some(clip) = clip {
-                self.fetch_reference(what, &clip.video, file).await.map_err(|problem| problem.about(what))?;
-                *probe = Some(self.probe(file).await.map_err(|problem| problem.about(what))?);
-            }
-        }
-        let mut watermark = None;
-        if let Some(wanted) = &profile.watermark {
-            let what = "watermark";
-            self.fetch_reference(what, &wanted.image, names::WATERMARK)
-                .await
-                .map_err(|problem| problem.about(what))?;
-            watermark = Some(image_kind(self.path(names::WATERMARK)).await?);
-        }
-        let [intro, outro] = clips;
-        Ok(Inputs { source, intro, outro, watermark })
-    }
-
-    async fn fetch_reference(
-        &mut self,
-        what: &'static str,
-        of: &Reference,
-        file: &str,
-    ) -> Result<(), Problem> {
-        let to = self.path(file);
-        let key = match of {
-            Reference::File(path) => {
-                let from = path.clone();
-                let copied = spawn_blocking(move || {
-                    let bytes = std::fs::copy(from, &to)?;
-                    Ok(Fetched { bytes, etag: String::new(), sha256: crate::fetch::sha256(&to)? })
-                });
-                let copied: std::io::Result<Fetched> = copied.await.map_err(std::io::Error::other)?;
-                let copied = copied.map_err(|error| Problem::input(format!("{path}: {error}")))?;
-                self.inputs.push(Input::new(what, path, copied));
-                return Ok(());
-            }
-            Reference::Object(key) => key.clone(),
-            Reference::Asset(id) => {
-                let unknown = || Problem::input(format!("there is no asset {id:?}"));
-                let asset = self.tools.catalog.assets().get(AssetId::parse(id).ok_or_else(unknown)?).await;
-                match asset {
-                    Err(seekway_catalog::Error::NotFound) => return Err(unknown()),
-                    asset => asset?.source.key,
-                }
-            }
-        };
-        let fetched = fetch(&self.tools.store, &key, &to, |_, _| {}).await?;
-        self.inputs.push(Input::new(what, &key, fetched));
-        Ok(())
-    }
-
-    async fn probe(&self, file: &str) -> Result<Probe, Problem> {
-        probe(&self.tools.programs, &self.tools.limits, self.folder.path(), file).await
     }
 
     async fn encode(&mut self, inputs: &Inputs, profile: &Profile) -> Result<Plan, Problem> {
@@ -247,33 +171,6 @@ impl Bench<'_> {
             }
         }
         Ok(finished.log)
-    }
-
-    /// Where one rendition alone was made, the others are taken from what is published.
-    async fn fetch_published(
-        &mut self,
-        video: &Video,
-        plan: &Plan,
-        profile: &Profile,
-    ) -> Result<(), Problem> {
-        let Some(prefix) = &video.published_prefix else {
-            return Err(Problem::input(
-                "nothing is published of it, so no rendition of that can be made again",
-            ));
-        };
-        let tracks =
-            plan.renditions.iter().map(|size| size.file()).chain(plan.has_audio.then(|| AUDIO.to_owned()));
-        let tracks = tracks.map(|file| (names::ENCODED, file));
-        let whole = (profile.mp4 && plan.whole.is_none()).then(|| (names::OUTPUTS, WHOLE.to_owned()));
-        for (folder, file) in tracks.chain(whole) {
-            let to = self.path(&format!("{folder}/{file}"));
-            if !to.exists() {
-                let key = format!("{prefix}{file}");
-                let fetched = fetch(&self.tools.store, &key, &to, |_, _| {}).await?;
-                self.inputs.push(Input::new("rendition", &key, fetched));
-            }
-        }
-        Ok(())
     }
 
     async fn package(&mut self, plan: Plan, profile: &Profile) -> Result<Published, Problem> {
@@ -338,32 +235,8 @@ impl Bench<'_> {
     }
 }
 
-/// What is in a file of a folder, by its headers and by its packets.
-///
-/// # Errors
-/// It cannot be processed.
-pub async fn probe(
-    programs: &Programs,
-    limits: &Limits,
-    folder: &std::path::Path,
-    file: &str,
-) -> Result<Probe, Problem> {
-    let mut json = String::new();
-    programs
-        .probe(file, &streams::ARGUMENTS, folder, |line| {
-            if json.len() < HEADERS_MAX {
-                json.push_str(line);
-            }
-        })
-        .await?;
-    let probe = streams::parse(json.as_bytes(), limits)?;
-    let mut packets = Packets::default();
-    programs.probe(file, &packets::ARGUMENTS, folder, |line| packets.line(line)).await?;
-    Ok(probe.measured(&packets, limits)?)
-}
-
 /// The tracks in the folder of outputs, and what points into them. Blocks.
-fn tracks(plan: &Plan, folder: &std::path::Path) -> Result<(Vec<Track>, Packaged), Problem> {
+fn tracks(plan: &Plan, folder: &Path) -> Result<(Vec<Track>, Packaged), Problem> {
     let videos = plan.renditions.iter().map(|size| (size.file(), Kind::Video));
     let audio = plan.has_audio.then(|| (AUDIO.to_owned(), Kind::Audio));
     let mut tracks = Vec::new();
@@ -424,19 +297,6 @@ fn loudness(log: &str) -> Option<Loudness> {
     let Loudness { input_i, input_tp, input_lra, input_thresh, target_offset } = &loudness;
     let is_known = [input_i, input_tp, input_lra, input_thresh, target_offset].into_iter().all(is_finite);
     is_known.then_some(loudness)
-}
-
-async fn image_kind(path: PathBuf) -> Result<ImageKind, Problem> {
-    use tokio::io::AsyncReadExt as _;
-    let mut first = Vec::new();
-    tokio::fs::File::open(path).await?.take(8).read_to_end(&mut first).await?;
-    if first.starts_with(b"\x89PNG\r\n\x1a\n") {
-        Ok(ImageKind::Png)
-    } else if first.starts_with(b"\xff\xd8\xff") {
-        Ok(ImageKind::Jpeg)
-    } else {
-        Err(Problem::input("the watermark is neither PNG nor JPEG"))
-    }
 }
 
 fn share(part: u64, of: u64) -> f64 {

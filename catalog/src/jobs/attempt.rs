@@ -204,12 +204,11 @@ async fn ended(
     write.rows(sql, args).await?;
     write.rows(SET_STATE, args![job.id, next, delay_ms]).await?;
     outbox::insert(write, LEFT, &job.prefix()).await?;
-    match next {
-        JobState::Dead => videos::give_up(write, job.video, Some(problem)).await?,
-        _ => {
-            videos::rests(write, job.video).await?;
-            outbox::insert_due(write, READY, &job.id.to_string(), delay_ms).await?;
-        }
+    if next == JobState::Dead {
+        videos::give_up(write, job.video, Some(problem)).await?;
+    } else {
+        videos::rests(write, job.video).await?;
+        outbox::insert_due(write, READY, &job.id.to_string(), delay_ms).await?;
     }
     Ok(next)
 }

@@ -101,3 +101,16 @@ fn assert_besides(round: &Round, scenario: &Scenario) {
         assert_eq!((found.requests, found.failed, found.wrong), (scenario.requests_max, 0, 0), "{found:?}");
     }
 }
+
+#[tokio::test]
+async fn the_worker_is_measured_beside_ffmpeg_alone() {
+    let gateway = Path::new(env!("CARGO_BIN_EXE_gateway"));
+    let found = compare::transcoding::run(gateway, 4, 2, |_| {}).await.unwrap();
+    assert_eq!((found.rounds.len(), found.goals.len()), (2, 3), "{found}");
+    for round in &found.rounds {
+        let all = [round.playable, round.encode, round.bare, round.ladder, round.each];
+        assert!(all.iter().all(|seconds| *seconds > 0.0), "{found}");
+        assert!(round.playable > round.encode, "{found}");
+    }
+    println!("{found}");
+}

@@ -75,6 +75,14 @@ impl Report {
         for scenario in &self.scenarios {
             page.push_str(&scenario.html());
         }
+        if let Some(found) = &self.transcoding {
+            let _ = writeln!(
+                page,
+                "<h2 id=\"{NAME}\">{NAME}</h2>\n<pre>{}</pre>",
+                escaped(&found.to_string()),
+                NAME = super::transcoding::NAME,
+            );
+        }
         page.push_str("</html>\n");
         page
     }
@@ -131,7 +139,7 @@ impl Report {
                 "<tr><td><a href=\"#{name}\">{name}</a><td class=\"goal\">{}<td>{}<td>{bound}<td class=\"{class}\">{verdict}</tr>",
                 escaped(text),
                 value.map_or_else(|| "nothing".to_owned(), short),
-                name = escaped(&scenario.name),
+                name = escaped(scenario),
             );
         }
         table.push_str("</table></div>\n");

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::also::Also;
 pub use super::figures::Figures;
+use super::transcoding::{self, Transcoding};
 use crate::{
     load::{Length, Measurement, RateFound, Workload},
     origin::{Counts, Shape},
@@ -31,6 +32,9 @@ pub struct Report {
     pub cache_bytes: u64,
     /// In the order in which they ran.
     pub scenarios: Vec<ScenarioReport>,
+    /// The worker beside ffmpeg alone, where that was measured.
+    #[serde(default)]
+    pub transcoding: Option<Transcoding>,
 }
 
 /// What it ran on. Client, origin and servers share it.
@@ -196,9 +200,11 @@ impl fmt::Display for Bound {
 // === impl Report ===
 
 impl Report {
-    /// Every goal, with the scenario that it belongs to.
-    pub fn goals(&self) -> impl Iterator<Item = (&ScenarioReport, &Goal)> {
-        self.scenarios.iter().flat_map(|scenario| scenario.goals.iter().map(move |goal| (scenario, goal)))
+    /// Every goal, with the name of the scenario that it belongs to.
+    pub fn goals(&self) -> impl Iterator<Item = (&str, &Goal)> {
+        let scenarios = self.scenarios.iter().map(|scenario| (scenario.name.as_str(), &scenario.goals));
+        let transcoding = self.transcoding.iter().map(|found| (transcoding::NAME, &found.goals));
+        scenarios.chain(transcoding).flat_map(|(name, goals)| goals.iter().map(move |goal| (name, goal)))
     }
 
     /// Whether every goal was met, and no peer failed a request or sent a wrong byte.

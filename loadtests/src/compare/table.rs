@@ -40,6 +40,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.scenarios.iter().try_for_each(|scenario| writeln!(f, "{scenario}"))?;
+        self.transcoding.iter().try_for_each(|found| writeln!(f, "{found}"))?;
         write!(f, "{}", self.summary())
     }
 }
@@ -63,7 +64,7 @@ impl fmt::Display for Summary<'_> {
             report.goals().count() - missed().count(),
             report.goals().count()
         )?;
-        missed().try_for_each(|(scenario, goal)| writeln!(f, "  {}: {goal}", scenario.name))
+        missed().try_for_each(|(scenario, goal)| writeln!(f, "  {scenario}: {goal}"))
     }
 }
 

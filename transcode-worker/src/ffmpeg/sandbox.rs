@@ -6,7 +6,7 @@
 //! - Landlock (Linux 5.13): it reads system libraries and its folder, and writes below its folder only; since 6.7 it
 //!   opens no TCP connection. Where the kernel has none of it, ffmpeg's own lists of formats and protocols remain.
 //! - A network namespace without a network, where an unprivileged process may make one.
-//! - Limits of memory and of the size of a file; it ends with whoever started it.
+//! - Limits of memory, of processor time and of the size of a file; it ends with whoever started it.
 
 use std::ffi::OsString;
 use std::io;
@@ -37,6 +37,9 @@ pub struct Sandbox {
     /// Bytes of one file
     #[arg(long)]
     file_bytes: u64,
+    /// Seconds of processor time
+    #[arg(long)]
+    cpu_seconds: u64,
     /// The process with which it ends
     #[arg(long)]
     parent: i32,
@@ -64,10 +67,17 @@ pub(super) fn arguments(folder: &Path, bounds: &Bounds) -> Vec<OsString> {
         number(bounds.memory_bytes),
         "--file-bytes".into(),
         number(bounds.folder_bytes),
+        "--cpu-seconds".into(),
+        number(bounds.wall.as_secs().max(1).saturating_mul(processors())),
         "--parent".into(),
         number(std::process::id().into()),
         "--".into(),
     ]
+}
+
+/// All of which it may use until its time is over.
+fn processors() -> u64 {
+    std::thread::available_parallelism().map_or(1, |count| count.get() as u64)
 }
 
 // === impl Sandbox ===
@@ -95,6 +105,7 @@ impl Sandbox {
         for (resource, most) in [
             (Resource::As, self.memory_bytes),
             (Resource::Fsize, self.file_bytes),
+            (Resource::Cpu, self.cpu_seconds),
             (Resource::Core, 0),
             (Resource::Nofile, 256),
         ] {

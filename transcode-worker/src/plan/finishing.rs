@@ -3,7 +3,7 @@
 use crate::probe::Rational;
 use crate::profile::Profile;
 
-use super::command::{AUDIO, Step, begun};
+use super::command::{AUDIO, Step, begun, guard};
 use super::{Size, names};
 
 /// A storyboard: one sheet of small pictures, one picture after each so many seconds.
@@ -56,7 +56,7 @@ pub(super) fn whole(sizes: &[Size], has_audio: bool, seconds: f64) -> Step {
     let files = sizes.first().map(Size::file).into_iter().chain(has_audio.then(|| AUDIO.to_owned()));
     let files: Vec<_> = files.collect();
     for file in &files {
-        command.input(format!("file:{}/{file}", names::ENCODED));
+        command.args(guard()).input(format!("file:{}/{file}", names::ENCODED));
     }
     for nth in 0..files.len() {
         command.map(format!("{nth}:0"));
@@ -76,7 +76,7 @@ pub(super) fn steps(sizes: &[Size], seconds: f64, sheet: Option<&Sheet>, profile
         let mut command = begun("level+warning");
         // Not the first frame, which is often black; and never one after the end, which would be none.
         command.seek(format!("{:.3}", f64::min(seconds / 4.0, 10.0)));
-        command.input(format!("file:{}", output(&largest.file())));
+        command.args(guard()).input(format!("file:{}", output(&largest.file())));
         command.args(["-vf", "thumbnail=30", "-frames:v", "1", "-update", "1", "-q:v", "3"]).format("image2");
         command.output(format!("file:{}", output("poster.jpg")));
         steps.push(Step::new("poster", command, vec![output("poster.jpg")], 1.0));
@@ -84,7 +84,10 @@ pub(super) fn steps(sizes: &[Size], seconds: f64, sheet: Option<&Sheet>, profile
     if let (Some(sheet), Some(smallest)) = (sheet, sizes.last()) {
         let Sheet { every, columns, rows, width, height, .. } = sheet;
         let mut command = begun("level+warning");
-        command.args(["-skip_frame", "nokey"]).input(format!("file:{}", output(&smallest.file())));
+        command
+            .args(guard())
+            .args(["-skip_frame", "nokey"])
+            .input(format!("file:{}", output(&smallest.file())));
         let filter = format!(
             "select=not(mod(n\\,{every})),scale={width}:{height}:flags=fast_bilinear,setsar=1,\
              tile={columns}x{rows}"

@@ -52,7 +52,12 @@ fn a_ladder_is_one_decode_of_one_guarded_file() {
     let inputs = inputs(file(Some(video(1920, 1080, (30_000, 1001), 10.0)), true, 10.0));
     let plan = plan(&inputs, profiles.get("ladder").expect("built in"), None, None).expect("a plan");
     assert_eq!(after(&plan.encode, "-i"), ["file:in/source"]);
-    assert_eq!(after(&plan.encode, "-protocol_whitelist"), ["file"]);
+    let steps = [&plan.encode].into_iter().chain(&plan.whole).chain(&plan.finishing);
+    for step in steps {
+        let (inputs, guards) = (after(step, "-i"), after(step, "-format_whitelist"));
+        assert_eq!(inputs.len(), guards.len(), "{step:?}");
+        assert!(inputs.iter().all(|input| input.starts_with("file:")), "{step:?}");
+    }
     assert_eq!(after(&plan.encode, "-g"), ["60"; 4]);
     assert_eq!(plan.frames, 300);
     let expected =

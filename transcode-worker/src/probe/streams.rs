@@ -108,13 +108,13 @@ fn video(stream: &Stream, limits: &Limits) -> Result<Video, Unusable> {
     // What is thinner than a tenth is a mistake of whoever wrote it.
     let aspect = aspect.filter(|aspect| (0.1..=10.0).contains(&aspect.value()));
     let turned = stream.side_data_list.iter().find_map(|data| data.rotation).unwrap_or(0.0);
-    let quarters = (turned / 90.0).round().rem_euclid(4.0);
+    let turned = turned.rem_euclid(360.0);
     Ok(Video {
         index: stream.index,
         codec: stream.codec_name.clone(),
         width,
         height,
-        rotation: [0, 90, 180, 270].into_iter().find(|by| f64::from(*by) / 90.0 == quarters).unwrap_or(0),
+        rotation: [90, 180, 270].into_iter().find(|by| (f64::from(*by) - turned).abs() < 45.0).unwrap_or(0),
         pixel_aspect: aspect.unwrap_or(Rational { num: 1, den: 1 }),
         frame_rate: rate(&stream.avg_frame_rate)
             .or_else(|| rate(&stream.r_frame_rate))

@@ -179,7 +179,15 @@ async fn ffmpeg_reaches_neither_files_nor_the_network_nor_the_workers_secrets() 
         let output = std::process::Command::new(own)
             .args(["sandbox", "--folder"])
             .arg(&folder)
-            .args(["--memory-bytes", "1000000000", "--file-bytes", "1000000", "--parent"])
+            .args([
+                "--memory-bytes",
+                "1000000000",
+                "--file-bytes",
+                "1000000",
+                "--cpu-seconds",
+                "10",
+                "--parent",
+            ])
             .arg(std::process::id().to_string())
             .args(["--", "/bin/bash", "-c", &script])
             .output()

@@ -22,7 +22,7 @@ const LEASE: (&str, &str) = ("SEEKWAY_WORKER_LEASE", "2s");
 
 /// Waits until the job's worker has come so far.
 async fn reaches(stand: &Stand, job: seekway_catalog::JobId, phase: Phase) {
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_mins(1);
     loop {
         let now = stand.catalog.jobs().get(job).await.expect("it is there");
         let progress = stand.video(now.video).await.progress;
@@ -35,7 +35,7 @@ async fn reaches(stand: &Stand, job: seekway_catalog::JobId, phase: Phase) {
 }
 
 async fn exit(mut worker: Worker) -> std::process::ExitStatus {
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_mins(1);
     loop {
         if let Some(status) = worker.0.try_wait().expect("a child") {
             return status;
@@ -134,8 +134,10 @@ async fn a_worker_that_was_frozen_comes_back_to_nothing() {
 async fn many_jobs_many_workers_and_doorbells_that_ring_twice() {
     let stand = Stand::new().await;
     let source = make(stand.folder.path(), SHORT);
+    let count =
+        std::env::var("SEEKWAY_JOBS").map_or(12, |jobs| jobs.parse().expect("SEEKWAY_JOBS is a number"));
     let mut jobs = Vec::new();
-    for _ in 0..12 {
+    for _ in 0..count {
         let job = stand.job(&source, "default").await.1;
         stand.catalog.outbox().add(seekway_catalog::Jobs::READY, &job.to_string()).await.expect("adds");
         jobs.push(job);
@@ -143,15 +145,21 @@ async fn many_jobs_many_workers_and_doorbells_that_ring_twice() {
     let mut workers: Vec<_> = (0..3).map(|_| stand.worker(&[LEASE, ("SEEKWAY_WORKER_SLOTS", "2")])).collect();
     // A fixed seed, so that a failure can be seen again.
     let mut random = fastrand::Rng::with_seed(6);
-    for _ in 0..6 {
-        sleep(Duration::from_millis(random.u64(200..900))).await;
-        let nth = random.usize(..workers.len());
-        workers[nth] = stand.worker(&[LEASE, ("SEEKWAY_WORKER_SLOTS", "2")]);
-    }
+    let mut kills = 0;
     for job in &jobs {
+        // One kill for each two jobs, at any moment of what is done then.
+        while stand.catalog.jobs().get(*job).await.expect("it is there").state != JobState::Succeeded
+            && kills < count / 2
+        {
+            sleep(Duration::from_millis(random.u64(200..900))).await;
+            let nth = random.usize(..workers.len());
+            workers[nth] = stand.worker(&[LEASE, ("SEEKWAY_WORKER_SLOTS", "2")]);
+            kills += 1;
+        }
         stand.ended(*job).await;
     }
     stand.is_settled(&jobs).await;
+    println!("{count} jobs, {kills} workers killed: each published once, nothing left");
 }
 
 #[tokio::test]
@@ -227,4 +235,47 @@ async fn a_job_for_which_the_disk_has_no_room_is_left_to_others() {
     drop(full);
     let _worker = stand.worker(&[]);
     stand.is_settled(&[job]).await;
+}
+
+/// A worker whose scratch folder is a disk of its own, of so many MiB, in a mount namespace of its own.
+fn worker_on_a_small_disk(stand: &Stand, mebibytes: u32) -> Worker {
+    let worker = stand.command(&[LEASE]);
+    std::fs::create_dir_all(stand.scratch()).expect("makes");
+    let mut inside = std::process::Command::new("unshare");
+    inside.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
+    inside.arg("mount -t tmpfs -o size=$1m tmpfs \"$2\" && exec \"$3\"").arg("sh").arg(mebibytes.to_string());
+    inside.arg(stand.scratch()).arg(worker.get_program()).env_clear();
+    inside.envs(worker.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    inside.stdin(std::process::Stdio::null());
+    Worker(inside.spawn().expect("unshare is a part of util-linux"))
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_is_not_the_videos_fault() {
+    let stand = Stand::new().await;
+    // What is planned does not fit.
+    let long = make(stand.folder.path(), &LONG.replace("1280x720", "640x360"));
+    let (_, planned) = stand.job(&long, "default").await;
+    let small = worker_on_a_small_disk(&stand, 20);
+    let waits = stand.until(planned, |job| job.state == JobState::Retry).await;
+    assert_eq!(waits.failure, Some(Failure::Infrastructure));
+    assert!(waits.problem.expect("a reason").starts_with("the worker's disk is full: "));
+    drop(small);
+    // Somebody else fills it while ffmpeg writes.
+    let worker = worker_on_a_small_disk(&stand, 60);
+    stand.catalog.jobs().hurry(planned).await.expect("is due");
+    stand.until(planned, |job| job.attempt == 2 && job.state == JobState::Running).await;
+    reaches(&stand, planned, Phase::Transcoding).await;
+    let scratch = stand.scratch();
+    let inside =
+        format!("/proc/{}/root{}", worker.0.id(), scratch.canonicalize().expect("it is there").display());
+    let fill = std::path::Path::new(&inside).join("fill");
+    let filled = std::fs::write(&fill, vec![0; 100 << 20]);
+    assert_eq!(filled.expect_err("it is full").raw_os_error(), Some(28));
+    let waits = stand.until(planned, |job| job.state == JobState::Retry && job.attempt == 2).await;
+    assert_eq!(waits.failure, Some(Failure::Infrastructure), "{waits:?}");
+    assert!(waits.problem.as_deref().expect("a reason").contains("disk"), "{waits:?}");
+    std::fs::remove_file(fill).expect("deletes");
+    stand.catalog.jobs().hurry(planned).await.expect("is due");
+    assert_eq!(stand.ended(planned).await.state, JobState::Succeeded);
 }

@@ -32,7 +32,7 @@ pub(crate) struct Stand {
 pub(crate) struct Worker(pub(crate) Child);
 
 /// Longer than any of these jobs takes on a machine that does something else, too.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 // === impl Stand ===
 
