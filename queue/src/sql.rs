@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Doorbells, Error, Ring};
+use crate::{Depth, Doorbells, Error, Ring};
 
 /// Looks because of one hint are spread over this, because each claim steps over the rows that others are just claiming.
 /// Measured with 64 processes, one hint and 1, 8 or 64 jobs on one PostgreSQL: all at once a claim takes 5 to 10 ms (the
@@ -86,6 +86,11 @@ impl Sql {
 
 #[async_trait]
 impl Doorbells for Sql {
+    /// The catalog's tables are all that there is.
+    async fn ensure(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// What is ready is in the catalog already: this only has listeners look sooner.
     async fn ring(&self, _jobs: &[JobId]) -> Result<(), Error> {
         Ok(self.catalog.hint().await?)
@@ -95,12 +100,27 @@ impl Doorbells for Sql {
         tokio::select! {
             biased;
             () = self.closed.cancelled() => Err(Error("the doorbells are closed".to_owned())),
-            () = self.turn() => Ok(Ring { job: None, receipt: String::new() }),
+            () = self.turn() => Ok(Ring::of_time()),
         }
     }
 
     async fn answered(&self, _ring: Ring) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// It is where everybody looks who asks for dead jobs.
+    async fn bury(&self, _job: JobId, _problem: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn depth(&self) -> Result<Depth, Error> {
+        let backlog = self.catalog.jobs().backlog().await?;
+        Ok(Depth {
+            waiting: backlog.due,
+            oldest: backlog.oldest_ms.map(Duration::from_millis),
+            in_flight: Some(backlog.claimed),
+            dead: backlog.dead,
+        })
     }
 
     async fn close(&self) {
