@@ -31,6 +31,7 @@ pub mod peers;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod processes;
+pub mod rabbitmq;
 pub mod redis;
 pub mod report;
 pub mod seaweed;

@@ -8,6 +8,7 @@
 //! `Broker` each and have all that listeners share in `brokered`. Every backend passes the same suite, `tests/conformance/`.
 //! [`Relay`] takes what the outbox says is ready and rings for it, and again where a ring may be lost; every worker runs one.
 
+mod amqp;
 mod brokered;
 mod redis;
 mod relay;

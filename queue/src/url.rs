@@ -8,6 +8,7 @@ use std::time::Duration;
 use deadpool_redis::redis::Client;
 use seekway_catalog::Catalog;
 
+use crate::amqp::{Amqp, AmqpUrl};
 use crate::brokered::Brokered;
 use crate::redis::Redis;
 use crate::{Doorbells, Error, Sql};
@@ -23,6 +24,7 @@ pub struct QueueUrl {
 enum Kind {
     Sql,
     Redis(Box<Client>),
+    Amqp(Box<AmqpUrl>),
 }
 
 /// How doorbells are heard.
@@ -36,7 +38,9 @@ pub struct Options {
 
 /// A URL that names no backend.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}; allowed are sql: and redis://USER:PASSWORD@HOST:6379/0 (rediss:// for TLS)")]
+#[error(
+    "{0}; allowed are sql:, redis://USER:PASSWORD@HOST:6379/0 and amqp://USER:PASSWORD@HOST:5672/VHOST (rediss:// and amqps:// for TLS)"
+)]
 pub struct InvalidUrl(String);
 
 // === impl QueueUrl ===
@@ -49,6 +53,10 @@ impl QueueUrl {
             Kind::Sql => Arc::new(Sql::new(catalog.clone(), options.look_every)),
             Kind::Redis(client) => {
                 let broker = Redis::new((**client).clone(), shown, options.overdue);
+                Arc::new(Brokered::new(broker, options.look_every))
+            }
+            Kind::Amqp(url) => {
+                let broker = Amqp::new((**url).clone(), shown, options.overdue);
                 Arc::new(Brokered::new(broker, options.look_every))
             }
         };
@@ -76,6 +84,10 @@ impl FromStr for QueueUrl {
             "redis" | "rediss" => match Client::open(text) {
                 Ok(client) => Kind::Redis(Box::new(client)),
                 Err(error) => return refused(format!("not a Redis URL ({error})")),
+            },
+            "amqp" | "amqps" => match AmqpUrl::parse(text) {
+                Some(url) => Kind::Amqp(Box::new(url)),
+                None => return refused("not an AMQP URL".to_owned()),
             },
             _ if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
                 return refused(format!("no queue is called {scheme}:"));
@@ -122,6 +134,8 @@ mod tests {
     fn every_backend_has_a_url_that_shows_no_password() {
         assert_eq!(check("sql:"), "sql:");
         assert_eq!(check("redis://localhost"), "redis://localhost");
+        assert_eq!(check("amqp://localhost"), "amqp://localhost");
+        assert_eq!(check("amqps://ann:s%40cret@[::1]:5671/media"), "amqps://[::1]:5671/media");
         assert_eq!(check("rediss://ann:s%40cret@redis:6380/3"), "rediss://redis:6380/3");
     }
 
@@ -135,6 +149,9 @@ mod tests {
             "redis://ann:secret@host:port",
             "redis://a,b",
             "redis://a?b",
+            "amqp://ann:secret@",
+            "amqp://ann:secret@host/a/b",
+            "amqp://ann:secret@host:port",
         ] {
             let said = check(text);
             assert!(said.contains("allowed are sql:") && !said.contains("secret"), "{text}: {said}");

@@ -7,6 +7,7 @@ use seekway_queue::{Depth, Relay};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::amqp::Amqp;
 use crate::stand::{HANGS_AFTER, HOUR, Process, Server, Stand};
 
 const UNKNOWN: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -77,7 +78,7 @@ async fn what_is_heard_by_nobody_is_left_to_others(stand: &Stand) {
 async fn garbage_ends_with_the_dead(stand: &Stand) {
     let here = stand.process().await;
     let dead = here.doorbells.depth().await.expect("serves").dead;
-    stand.publish_garbage();
+    stand.publish_garbage().await;
     here.doorbells.ring(&[unknown()]).await.expect("rings");
     // What comes after it is heard all the same.
     let ring = here.hear().await;
@@ -97,7 +98,7 @@ async fn a_dead_job_is_told_of(stand: &Stand) {
     let relay = Relay::new(here.catalog.clone(), here.doorbells.clone());
     relay.step().await.expect("relays");
     until(&here, "it is told of", |depth| depth.dead == dead + 1).await;
-    assert!(stand.dead_letters().contains("Nobody can read it."));
+    assert!(stand.dead_letters().await.contains("Nobody can read it."));
     let ring = here.hear().await;
     here.doorbells.answered(ring).await.expect("answers");
 }
@@ -141,4 +142,24 @@ async fn redis_hands_on_what_is_left_and_forgets_who_leaves() {
         server.command(&["XLEN", "seekway:jobs"]).expect("serves").starts_with(":1"),
         "it is still there"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rabbitmq_is_a_broker() {
+    promises(Stand::rabbitmq()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_of_rabbitmq_that_is_deleted_is_made_again() {
+    let stand = Stand::rabbitmq();
+    let Server::RabbitMq { server, .. } = &stand.server else { unreachable!() };
+    let (here, there) = (stand.process().await, stand.process().await);
+    let (heard, ()) = tokio::join!(there.hear(), async {
+        // Its consumer is cancelled by that.
+        Amqp::open(&server.url()).await.delete("video_processing").await;
+        until(&here, "it is there again", |depth| depth.waiting == 0).await;
+        while here.doorbells.ring(&[unknown()]).await.is_err() {}
+    });
+    assert_eq!(heard.job, Some(unknown()));
+    there.doorbells.answered(heard).await.expect("answers");
 }

@@ -1,5 +1,6 @@
 //! What doorbells promise, tried on every backend with its real server, and what only one of them can get wrong.
 
+mod amqp;
 mod brokers;
 mod hints;
 mod promises;
@@ -27,4 +28,9 @@ async fn postgres_behind_a_pooler_conforms() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_conforms() {
     suite::conformance(Stand::redis()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rabbitmq_conforms() {
+    suite::conformance(Stand::rabbitmq()).await;
 }

@@ -7,10 +7,13 @@ use std::time::Duration;
 use seekway_catalog::{Catalog, Error, JobId, NewJob, NewVideo, Options, Source, Visibility};
 use seekway_loadtests::pgbouncer::Pgbouncer;
 use seekway_loadtests::postgres::Postgres;
+use seekway_loadtests::rabbitmq::RabbitMq;
 use seekway_loadtests::redis::Redis;
 use seekway_queue::{Doorbells, Options as QueueOptions, QueueUrl, Ring};
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
+
+use crate::amqp::Amqp;
 
 /// What does not come within this never comes.
 pub(crate) const HANGS_AFTER: Duration = Duration::from_mins(1);
@@ -36,6 +39,7 @@ pub(crate) enum Server {
     Postgres(Box<Postgres>),
     Pooled { pooler: Pgbouncer, server: Box<Postgres> },
     Redis { server: Box<Redis>, _catalog: TempDir },
+    RabbitMq { server: Box<RabbitMq>, _catalog: TempDir },
 }
 
 /// A process that works with it: what it knows, and what it hears.
@@ -52,6 +56,13 @@ impl Stand {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}", folder.path().join("seekway.db").display());
         Self { url, queue: SQL.to_owned(), server: Server::Sqlite(folder) }
+    }
+
+    pub(crate) fn rabbitmq() -> Self {
+        let server = RabbitMq::start().expect("RabbitMQ starts");
+        let Self { url, server: Server::Sqlite(catalog), .. } = Self::sqlite() else { unreachable!() };
+        let queue = server.url();
+        Self { url, queue, server: Server::RabbitMq { server: Box::new(server), _catalog: catalog } }
     }
 
     pub(crate) fn redis() -> Self {
@@ -110,8 +121,12 @@ impl Stand {
     }
 
     /// Has something in the queue that is no ring.
-    pub(crate) fn publish_garbage(&self) {
+    pub(crate) async fn publish_garbage(&self) {
         match &self.server {
+            Server::RabbitMq { server, .. } => {
+                let channel = Amqp::open(&server.url()).await;
+                channel.publish("video_processing", "what ever").await;
+            }
             Server::Redis { server, .. } => {
                 let answer = server.command(&["XADD", "seekway:jobs", "*", "what", "ever"]);
                 assert!(answer.expect("adds").starts_with('$'));
@@ -121,8 +136,11 @@ impl Stand {
     }
 
     /// What came to nothing, in the broker's words.
-    pub(crate) fn dead_letters(&self) -> String {
+    pub(crate) async fn dead_letters(&self) -> String {
         match &self.server {
+            Server::RabbitMq { server, .. } => {
+                Amqp::open(&server.url()).await.all("video_processing.dlq").await
+            }
             Server::Redis { server, .. } => {
                 server.command(&["XRANGE", "seekway:jobs:dead", "-", "+"]).expect("serves")
             }
@@ -134,6 +152,7 @@ impl Stand {
     pub(crate) fn lose_everything(&mut self) {
         match &mut self.server {
             Server::Redis { server, .. } => server.restart().expect("Redis starts again"),
+            Server::RabbitMq { server, .. } => server.restart_empty().expect("RabbitMQ starts again"),
             _ => unreachable!("no broker"),
         }
     }
@@ -151,6 +170,11 @@ impl Stand {
                 server.pause();
                 then.await;
                 server.restart().expect("Redis starts again");
+            }
+            Server::RabbitMq { server, .. } => {
+                server.pause();
+                then.await;
+                server.restart().expect("RabbitMQ starts again");
             }
             Server::Pooled { pooler, server } => {
                 pooler.pause();
