@@ -24,6 +24,7 @@ pub mod gateway;
 pub mod h2load;
 pub mod hedging;
 pub mod load;
+pub mod moto;
 pub mod nginx;
 pub mod origin;
 pub mod pattern;

@@ -13,6 +13,7 @@ mod brokered;
 mod redis;
 mod relay;
 mod sql;
+mod sqs;
 mod url;
 
 use std::fmt::Debug;

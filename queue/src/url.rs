@@ -11,6 +11,7 @@ use seekway_catalog::Catalog;
 use crate::amqp::{Amqp, AmqpUrl};
 use crate::brokered::Brokered;
 use crate::redis::Redis;
+use crate::sqs::{Sqs, SqsUrl};
 use crate::{Doorbells, Error, Sql};
 
 /// A backend that can be opened.
@@ -25,6 +26,7 @@ enum Kind {
     Sql,
     Redis(Box<Client>),
     Amqp(Box<AmqpUrl>),
+    Sqs(SqsUrl),
 }
 
 /// How doorbells are heard.
@@ -34,12 +36,14 @@ pub struct Options {
     pub look_every: Duration,
     /// A ring that is not answered within this is heard again: longer than asking the catalog takes.
     pub overdue: Duration,
+    /// Id and secret of a key for SQS, where they are not to be the environment's or the machine's.
+    pub aws_keys: Option<(String, String)>,
 }
 
 /// A URL that names no backend.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0}; allowed are sql:, redis://USER:PASSWORD@HOST:6379/0 and amqp://USER:PASSWORD@HOST:5672/VHOST (rediss:// and amqps:// for TLS)"
+    "{0}; allowed are sql:, sqs:https://sqs.REGION.amazonaws.com/ACCOUNT/NAME, redis://USER:PASSWORD@HOST:6379/0 and amqp://USER:PASSWORD@HOST:5672/VHOST (rediss:// and amqps:// for TLS)"
 )]
 pub struct InvalidUrl(String);
 
@@ -53,6 +57,10 @@ impl QueueUrl {
             Kind::Sql => Arc::new(Sql::new(catalog.clone(), options.look_every)),
             Kind::Redis(client) => {
                 let broker = Redis::new((**client).clone(), shown, options.overdue);
+                Arc::new(Brokered::new(broker, options.look_every))
+            }
+            Kind::Sqs(url) => {
+                let broker = Sqs::new(url.clone(), options.aws_keys.clone(), options.overdue);
                 Arc::new(Brokered::new(broker, options.look_every))
             }
             Kind::Amqp(url) => {
@@ -84,6 +92,10 @@ impl FromStr for QueueUrl {
             "redis" | "rediss" => match Client::open(text) {
                 Ok(client) => Kind::Redis(Box::new(client)),
                 Err(error) => return refused(format!("not a Redis URL ({error})")),
+            },
+            "sqs" => match SqsUrl::parse(rest) {
+                Some(url) => Kind::Sqs(url),
+                None => return refused("not the URL of a queue after sqs:".to_owned()),
             },
             "amqp" | "amqps" => match AmqpUrl::parse(text) {
                 Some(url) => Kind::Amqp(Box::new(url)),
@@ -134,6 +146,8 @@ mod tests {
     fn every_backend_has_a_url_that_shows_no_password() {
         assert_eq!(check("sql:"), "sql:");
         assert_eq!(check("redis://localhost"), "redis://localhost");
+        let sqs = "sqs:https://sqs.eu-central-1.amazonaws.com/123456789012/jobs";
+        assert_eq!(check(sqs), sqs);
         assert_eq!(check("amqp://localhost"), "amqp://localhost");
         assert_eq!(check("amqps://ann:s%40cret@[::1]:5671/media"), "amqps://[::1]:5671/media");
         assert_eq!(check("rediss://ann:s%40cret@redis:6380/3"), "rediss://redis:6380/3");
@@ -149,6 +163,8 @@ mod tests {
             "redis://ann:secret@host:port",
             "redis://a,b",
             "redis://a?b",
+            "sqs:https://sqs.eu-central-1.amazonaws.com/123456789012",
+            "sqs:https://ann:secret@host/1/jobs",
             "amqp://ann:secret@",
             "amqp://ann:secret@host/a/b",
             "amqp://ann:secret@host:port",

@@ -42,7 +42,7 @@ impl QueueSettings {
     /// # Errors
     /// They name the setting.
     pub async fn open(&self, catalog: &Catalog) -> Result<Arc<dyn Doorbells>, Error> {
-        let options = Options { look_every: *self.poll, overdue: OVERDUE };
+        let options = Options { look_every: *self.poll, overdue: OVERDUE, aws_keys: None };
         let opened = self.queue_url.open(catalog, &options).await;
         opened
             .map_err(|Error(why)| Error(format!("--queue-url (QUEUE_URL) is \"{}\": {why}", self.queue_url)))

@@ -163,3 +163,8 @@ async fn a_queue_of_rabbitmq_that_is_deleted_is_made_again() {
     assert_eq!(heard.job, Some(unknown()));
     there.doorbells.answered(heard).await.expect("answers");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqs_is_a_broker() {
+    promises(Stand::moto()).await;
+}

@@ -4,6 +4,7 @@ mod amqp;
 mod brokers;
 mod hints;
 mod promises;
+mod sqs;
 mod stand;
 mod suite;
 mod work;
@@ -33,4 +34,9 @@ async fn redis_conforms() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rabbitmq_conforms() {
     suite::conformance(Stand::rabbitmq()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqs_conforms() {
+    suite::conformance(Stand::moto()).await;
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seekway_catalog::{Catalog, Error, JobId, NewJob, NewVideo, Options, Source, Visibility};
+use seekway_loadtests::moto::Moto;
 use seekway_loadtests::pgbouncer::Pgbouncer;
 use seekway_loadtests::postgres::Postgres;
 use seekway_loadtests::rabbitmq::RabbitMq;
@@ -39,6 +40,7 @@ pub(crate) enum Server {
     Postgres(Box<Postgres>),
     Pooled { pooler: Pgbouncer, server: Box<Postgres> },
     Redis { server: Box<Redis>, _catalog: TempDir },
+    Moto { server: Box<Moto>, _catalog: TempDir },
     RabbitMq { server: Box<RabbitMq>, _catalog: TempDir },
 }
 
@@ -56,6 +58,13 @@ impl Stand {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}", folder.path().join("seekway.db").display());
         Self { url, queue: SQL.to_owned(), server: Server::Sqlite(folder) }
+    }
+
+    pub(crate) fn moto() -> Self {
+        let server = Moto::start().expect("moto starts");
+        let Self { url, server: Server::Sqlite(catalog), .. } = Self::sqlite() else { unreachable!() };
+        let queue = format!("sqs:{}", server.queue("video-processing"));
+        Self { url, queue, server: Server::Moto { server: Box::new(server), _catalog: catalog } }
     }
 
     pub(crate) fn rabbitmq() -> Self {
@@ -116,13 +125,17 @@ impl Stand {
 
     async fn doorbells(&self, catalog: &Catalog, look_every: Duration) -> Arc<dyn Doorbells> {
         let queue: QueueUrl = self.queue.parse().expect("a URL");
-        let options = QueueOptions { look_every, overdue: OVERDUE };
+        let options =
+            QueueOptions { look_every, overdue: OVERDUE, aws_keys: Some(("a".to_owned(), "b".to_owned())) };
         queue.open(catalog, &options).await.expect("opens")
     }
 
     /// Has something in the queue that is no ring.
     pub(crate) async fn publish_garbage(&self) {
         match &self.server {
+            Server::Moto { server, .. } => {
+                crate::sqs::publish(&server.queue("video-processing"), "what ever").await;
+            }
             Server::RabbitMq { server, .. } => {
                 let channel = Amqp::open(&server.url()).await;
                 channel.publish("video_processing", "what ever").await;
@@ -138,6 +151,7 @@ impl Stand {
     /// What came to nothing, in the broker's words.
     pub(crate) async fn dead_letters(&self) -> String {
         match &self.server {
+            Server::Moto { server, .. } => crate::sqs::all(&server.queue("video-processing-dlq")).await,
             Server::RabbitMq { server, .. } => {
                 Amqp::open(&server.url()).await.all("video_processing.dlq").await
             }
@@ -152,6 +166,7 @@ impl Stand {
     pub(crate) fn lose_everything(&mut self) {
         match &mut self.server {
             Server::Redis { server, .. } => server.restart().expect("Redis starts again"),
+            Server::Moto { server, .. } => server.restart().expect("moto starts again"),
             Server::RabbitMq { server, .. } => server.restart_empty().expect("RabbitMQ starts again"),
             _ => unreachable!("no broker"),
         }
@@ -170,6 +185,11 @@ impl Stand {
                 server.pause();
                 then.await;
                 server.restart().expect("Redis starts again");
+            }
+            Server::Moto { server, .. } => {
+                server.pause();
+                then.await;
+                server.restart().expect("moto starts again");
             }
             Server::RabbitMq { server, .. } => {
                 server.pause();
