@@ -151,8 +151,8 @@ impl Sqs {
                     entry.id(nth.to_string()).message_body(*body).build().expect("it has all that it needs")
                 });
                 let send = self.client().await.send_message_batch().queue_url(queue);
-                let sent = self.ask(send.set_entries(Some(entries.collect())).send()).await?;
-                let failed: Vec<_> = sent.failed().iter().map(|entry| entry.id().to_owned()).collect();
+                let answer = self.ask(send.set_entries(Some(entries.collect())).send()).await?;
+                let failed: Vec<_> = answer.failed().iter().map(|entry| entry.id().to_owned()).collect();
                 left.retain(|(nth, _)| failed.contains(&nth.to_string()));
                 if left.is_empty() {
                     break;
@@ -290,7 +290,7 @@ impl Broker for Sqs {
         self.or_ensure(sent).await
     }
 
-    /// How old the oldest is, only CloudWatch tells.
+    /// How old the oldest is, only `CloudWatch` tells.
     async fn depth(&self) -> Result<Depth, Error> {
         let queue = self.counts(&self.url.queue).await;
         let (waiting, received) = self.or_ensure(queue).await?;
