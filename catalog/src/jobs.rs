@@ -8,6 +8,7 @@
 //! How an attempt may end, and what follows, is [`Failure`]'s to say.
 
 mod attempt;
+mod backlog;
 mod of_videos;
 mod record;
 
@@ -15,6 +16,7 @@ use crate::database::{Database, Write, args};
 use crate::{Error, JobId, State as _, VideoId, outbox, videos};
 
 pub use attempt::{Lease, Published};
+pub use backlog::Backlog;
 pub use of_videos::JobFilter;
 pub(crate) use of_videos::{cancel_of_video, lock_of_video};
 pub use record::{Failure, Job, JobState, NewJob};
@@ -25,6 +27,8 @@ pub struct Jobs<'c>(pub(crate) &'c Database);
 
 /// What the outbox calls a job that may be claimed.
 const READY: &str = "job-ready";
+/// What it calls a job that is dead.
+const DEAD: &str = "job-dead";
 /// What it calls a prefix of the store in which an attempt left things that nobody will publish.
 pub(crate) const LEFT: &str = "attempt-left";
 
@@ -33,6 +37,8 @@ pub(crate) const LEFT: &str = "attempt-left";
 impl Jobs<'_> {
     /// The topic of the outbox where jobs are told of, by their ids, that may be claimed.
     pub const READY: &'static str = READY;
+    /// The topic of the outbox where jobs are told of, by their ids, that are dead.
+    pub const DEAD: &'static str = DEAD;
     /// The topic of the outbox where prefixes are told of whose objects are to be deleted.
     pub const LEFT: &'static str = LEFT;
 

@@ -4,19 +4,27 @@
 //! asks it now and then all the same. So a doorbell is answered as soon as the catalog has been asked, and no broker's
 //! timeout can ever be about work that is under way.
 //!
-//! [`Doorbells`] is the seam. [`Sql`] needs nothing but the catalog's database. Every backend passes the same suite,
-//! `tests/conformance/`. [`Relay`] takes what the outbox says is ready and rings for it; every gateway and worker runs one.
+//! [`Doorbells`] is the seam. [`Sql`] needs nothing but the catalog's database; the others are brokers, which differ in a
+//! `Broker` each and have all that listeners share in `brokered`. Every backend passes the same suite, `tests/conformance/`.
+//! [`Relay`] takes what the outbox says is ready and rings for it, and again where a ring may be lost; every worker runs one.
 
+mod amqp;
+mod brokered;
+mod redis;
 mod relay;
 mod sql;
+mod sqs;
+mod url;
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use seekway_catalog::JobId;
 
 pub use relay::Relay;
 pub use sql::Sql;
+pub use url::{InvalidUrl, Options, QueueUrl};
 
 /// One ring. Unless it is answered it is heard again: after a while, or once the listener's connection is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +41,13 @@ pub struct Ring {
 /// A backend reconnects by itself; while it cannot, methods answer with an error soon and callers come back.
 #[async_trait]
 pub trait Doorbells: Debug + Send + Sync + 'static {
+    /// Makes what is missing in the backend, where that is allowed. Done at the start, and again by itself where the backend
+    /// has lost what it had.
+    ///
+    /// # Errors
+    /// What is missing, and what makes it.
+    async fn ensure(&self) -> Result<(), Error>;
+
     /// Rings for these jobs, as one batch. Once it has returned, each ring will be heard by somebody, at least once, unless
     /// the backend loses everything it has. After an error some may have been rung for.
     async fn ring(&self, jobs: &[JobId]) -> Result<(), Error>;
@@ -44,15 +59,45 @@ pub trait Doorbells: Debug + Send + Sync + 'static {
     /// The catalog has been asked because of it, so it is not to be heard again. Done again, or too late, it does nothing.
     async fn answered(&self, ring: Ring) -> Result<(), Error>;
 
+    /// Tells whoever looks after the backend that a job is dead, in the backend's place for what came to nothing.
+    async fn bury(&self, job: JobId, problem: &str) -> Result<(), Error>;
+
+    /// How much there is.
+    async fn depth(&self) -> Result<Depth, Error>;
+
     /// Ends what it keeps running, and leaves what was not answered to others. Nothing is heard here any more: who waits is
     /// told so by an error.
     async fn close(&self);
+}
+
+/// How much there is: rings of a broker, jobs of the catalog. `None` is what the backend does not tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// What waits to be heard, or claimed.
+    pub waiting: u64,
+    /// How long the oldest of it has waited.
+    pub oldest: Option<Duration>,
+    /// What was heard and is not answered, or is being worked on.
+    pub in_flight: Option<u64>,
+    /// What came to nothing.
+    pub dead: u64,
 }
 
 /// Why a backend does not serve. The catalog can be asked all the same.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Error(pub String);
+
+// === impl Ring ===
+
+impl Ring {
+    /// The one that has somebody look because it is time to.
+    pub(crate) fn of_time() -> Self {
+        Self { job: None, receipt: String::new() }
+    }
+}
+
+// === impl Error ===
 
 impl From<seekway_catalog::Error> for Error {
     fn from(error: seekway_catalog::Error) -> Self {

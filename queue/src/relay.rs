@@ -2,13 +2,17 @@
 //!
 //! A row is claimed for a time, rung for, and then done. Who is killed between the first and the last leaves it claimed,
 //! and when that time is over another relay rings for it, perhaps for the second time: doorbells may.
+//!
+//! A broker may lose what it has. So jobs that have been due for long are rung for again while the backend says that no
+//! ring waits there: with one that waits somebody will look, and a queue that is long because there is much to do gets no
+//! longer. A few rings do for any number of jobs, since whoever ends one looks for the next.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use seekway_catalog::{Catalog, JobId, Jobs, OutboxRow};
-use tokio::time::{sleep, timeout};
+use seekway_catalog::{Catalog, JobId, JobState, Jobs, OutboxRow};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -23,6 +27,10 @@ const BATCH: u32 = 100;
 const LEASE: Duration = Duration::from_secs(30);
 /// A backend that takes longer than this part of the lease to ring has failed: others would ring at the same time.
 const RINGING_PER_LEASE: u32 = 3;
+/// Rings at a time because of jobs that have been due for long.
+const SWEEP: u32 = 10;
+/// Jobs that have been due for longer than this are rung for again, unless another time is asked for.
+const SWEEP_AFTER: Duration = Duration::from_mins(1);
 /// After a ring that failed, doubled with each failure of the same row up to the limit.
 const RETRY_MS: i64 = 500;
 const RETRY_MS_MAX: i64 = 30_000;
@@ -34,6 +42,7 @@ pub struct Relay {
     catalog: Catalog,
     doorbells: Arc<dyn Doorbells>,
     lease: Duration,
+    sweep_after: Duration,
     rung: AtomicU64,
     failures: AtomicU64,
 }
@@ -43,7 +52,14 @@ pub struct Relay {
 impl Relay {
     /// One that takes from `catalog` and rings `doorbells`.
     pub fn new(catalog: Catalog, doorbells: Arc<dyn Doorbells>) -> Self {
-        Self { catalog, doorbells, lease: LEASE, rung: AtomicU64::new(0), failures: AtomicU64::new(0) }
+        let (rung, failures) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { catalog, doorbells, lease: LEASE, sweep_after: SWEEP_AFTER, rung, failures }
+    }
+
+    /// The same, which takes a ring to be lost where its job has been due for so long.
+    #[must_use]
+    pub fn sweeping_after(self, sweep_after: Duration) -> Self {
+        Self { sweep_after, ..self }
     }
 
     /// The same, from which others take over after `lease`.
@@ -66,8 +82,13 @@ impl Relay {
     pub async fn run(&self, stop: CancellationToken) {
         let outbox = self.catalog.outbox();
         let mut is_away = false;
+        let mut sweep_at = self.next_sweep();
         while !stop.is_cancelled() {
-            let outcome = self.step().await;
+            let mut outcome = self.step().await;
+            if outcome.is_ok() && sweep_at <= Instant::now() {
+                outcome = self.counted(self.sweep().await).and(outcome);
+                sweep_at = self.next_sweep();
+            }
             if let (Err(Error(error)), false) = (&outcome, is_away) {
                 warn!(error, "cannot ring for jobs that are ready; workers find them by looking");
             }
@@ -88,39 +109,85 @@ impl Relay {
     /// # Errors
     /// The rows are then tried again, by whoever looks next.
     pub async fn step(&self) -> Result<usize, Error> {
-        let outcome = self.batch().await;
+        let ready = self.counted(self.batch().await)?;
+        Ok(ready + self.counted(self.bury().await)?)
+    }
+
+    fn counted<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
         if outcome.is_err() {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
         outcome
     }
 
+    /// Looks for jobs whose rings may be lost.
+    async fn sweep(&self) -> Result<(), Error> {
+        let jobs = self.catalog.jobs().overdue(millis(self.sweep_after), SWEEP).await?;
+        if jobs.is_empty() || self.within(self.doorbells.depth()).await?.waiting > 0 {
+            return Ok(());
+        }
+        self.within(self.doorbells.ring(&jobs)).await
+    }
+
+    fn next_sweep(&self) -> Instant {
+        Instant::now() + self.sweep_after.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+
+    /// Tells the backend of jobs that are dead.
+    async fn bury(&self) -> Result<usize, Error> {
+        let outbox = self.catalog.outbox();
+        let rows = outbox.claim(Jobs::DEAD, BATCH, millis(self.lease)).await?;
+        for row in &rows {
+            if let Err(error) = self.bury_one(row).await {
+                outbox.retry(row, retry_ms(row)).await?;
+                return Err(error);
+            }
+            outbox.done(row).await?;
+        }
+        Ok(rows.len())
+    }
+
+    /// Unless it is gone, or tried again since.
+    async fn bury_one(&self, row: &OutboxRow) -> Result<(), Error> {
+        let Some(id) = JobId::parse(&row.payload) else { return Ok(()) };
+        match self.catalog.jobs().get(id).await {
+            Ok(job) if job.state == JobState::Dead => {
+                let problem = job.problem.as_deref().unwrap_or_default();
+                self.within(self.doorbells.bury(id, problem)).await
+            }
+            Ok(_) | Err(seekway_catalog::Error::NotFound) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn batch(&self) -> Result<usize, Error> {
         let outbox = self.catalog.outbox();
-        let lease_ms = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
-        let rows = outbox.claim(Jobs::READY, BATCH, lease_ms).await?;
+        let rows = outbox.claim(Jobs::READY, BATCH, millis(self.lease)).await?;
         let jobs: Vec<_> = rows.iter().filter_map(|row| JobId::parse(&row.payload)).collect();
         if !jobs.is_empty()
-            && let Err(error) = self.ring(&jobs).await
+            && let Err(error) = self.within(self.doorbells.ring(&jobs)).await
         {
             for row in &rows {
                 outbox.retry(row, retry_ms(row)).await?;
             }
             return Err(error);
         }
+        self.rung.fetch_add(jobs.len() as u64, Ordering::Relaxed);
         if !rows.is_empty() {
             outbox.all_done(&rows).await?;
         }
         Ok(rows.len())
     }
 
-    async fn ring(&self, jobs: &[JobId]) -> Result<(), Error> {
-        let within = self.lease / RINGING_PER_LEASE;
-        let rung = timeout(within, self.doorbells.ring(jobs)).await;
-        rung.unwrap_or_else(|_| Err(Error(format!("ringing took longer than {within:?}"))))?;
-        self.rung.fetch_add(jobs.len() as u64, Ordering::Relaxed);
-        Ok(())
+    async fn within<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let limit = self.lease / RINGING_PER_LEASE;
+        let answer = timeout(limit, asked).await;
+        answer.unwrap_or_else(|_| Err(Error(format!("the backend did not answer within {limit:?}"))))
     }
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn retry_ms(row: &OutboxRow) -> i64 {

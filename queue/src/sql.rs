@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Doorbells, Error, Ring};
+use crate::{Depth, Doorbells, Error, Ring};
 
 /// Looks because of one hint are spread over this, because each claim steps over the rows that others are just claiming.
 /// Measured with 64 processes, one hint and 1, 8 or 64 jobs on one PostgreSQL: all at once a claim takes 5 to 10 ms (the
@@ -35,7 +35,8 @@ pub struct Sql {
 
 #[derive(Debug)]
 struct Turn {
-    hints: Hints,
+    /// Who only rings needs none.
+    hints: Option<Hints>,
     /// When somebody is to look.
     due: Instant,
     /// Looks that are left of the last hint.
@@ -48,10 +49,10 @@ struct Waiting<'w>(&'w AtomicUsize);
 // === impl Sql ===
 
 impl Sql {
-    /// Each who waits looks about every `look_every`, and sooner after a hint. On PostgreSQL this takes a connection
-    /// beside the catalog's, so a process has one of these.
+    /// Each who waits looks about every `look_every`, and sooner after a hint. Whoever waits first has it listen, which on
+    /// PostgreSQL takes a connection beside the catalog's: a process has one of these.
     pub fn new(catalog: Catalog, look_every: Duration) -> Self {
-        let turn = Turn { hints: catalog.hints(), due: Instant::now() + about(look_every), hinted: 0 };
+        let turn = Turn { hints: None, due: Instant::now() + about(look_every), hinted: 0 };
         Self {
             catalog,
             look_every,
@@ -65,6 +66,7 @@ impl Sql {
         let waiting = Waiting::new(&self.waiting);
         let mut turn = self.turn.lock().await;
         let Turn { hints, due, hinted } = &mut *turn;
+        let hints = hints.get_or_insert_with(|| self.catalog.hints());
         loop {
             tokio::select! {
                 biased;
@@ -84,6 +86,11 @@ impl Sql {
 
 #[async_trait]
 impl Doorbells for Sql {
+    /// The catalog's tables are all that there is.
+    async fn ensure(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// What is ready is in the catalog already: this only has listeners look sooner.
     async fn ring(&self, _jobs: &[JobId]) -> Result<(), Error> {
         Ok(self.catalog.hint().await?)
@@ -93,12 +100,27 @@ impl Doorbells for Sql {
         tokio::select! {
             biased;
             () = self.closed.cancelled() => Err(Error("the doorbells are closed".to_owned())),
-            () = self.turn() => Ok(Ring { job: None, receipt: String::new() }),
+            () = self.turn() => Ok(Ring::of_time()),
         }
     }
 
     async fn answered(&self, _ring: Ring) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// It is where everybody looks who asks for dead jobs.
+    async fn bury(&self, _job: JobId, _problem: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn depth(&self) -> Result<Depth, Error> {
+        let backlog = self.catalog.jobs().backlog().await?;
+        Ok(Depth {
+            waiting: backlog.due,
+            oldest: backlog.oldest_ms.map(Duration::from_millis),
+            in_flight: Some(backlog.claimed),
+            dead: backlog.dead,
+        })
     }
 
     async fn close(&self) {

@@ -7,7 +7,9 @@ use bytesize::ByteSize;
 use clap::Parser;
 use seekway_settings::command_line::Environment;
 use seekway_settings::values::{address, limit, number, period, size};
-use seekway_settings::{Configuration, DatabaseSettings, LogSettings, Settings, Stop, StorageSettings};
+use seekway_settings::{
+    Configuration, DatabaseSettings, LogSettings, QueueSettings, Settings, Stop, StorageSettings,
+};
 
 const WORKER: &str = "Worker";
 const FFMPEG: &str = "ffmpeg";
@@ -29,6 +31,10 @@ pub struct Config {
     /// Where jobs are kept.
     #[command(flatten)]
     pub database: DatabaseSettings,
+
+    /// How it hears of jobs.
+    #[command(flatten)]
+    pub queue: QueueSettings,
 
     /// What is logged.
     #[command(flatten)]
@@ -58,11 +64,6 @@ pub struct Config {
     #[arg(long, env = "SEEKWAY_WORKER_DRAIN", value_name = "TIME", default_value = "20s")]
     #[arg(value_parser = period, help_heading = WORKER)]
     pub drain: humantime::Duration,
-
-    /// About how often it looks for jobs where nothing tells it
-    #[arg(long, env = "SEEKWAY_QUEUE_POLL", value_name = "TIME", default_value = "1s")]
-    #[arg(value_parser = limit, help_heading = WORKER)]
-    pub poll: humantime::Duration,
 
     /// Profiles beside the built-in ones, as TOML
     #[arg(long, env = "SEEKWAY_PROFILES", value_name = "FILE", help_heading = WORKER)]
@@ -160,6 +161,7 @@ mod tests {
     use clap::CommandFactory as _;
     use seekway_settings::database::DATABASE;
     use seekway_settings::logs::LOGS;
+    use seekway_settings::queue::QUEUE;
     use seekway_settings::storage::STORAGE;
 
     use super::*;
@@ -186,8 +188,8 @@ mod tests {
     #[test]
     fn the_documentation_lists_every_setting_as_it_is() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
-        let headings = [WORKER, FFMPEG, STORAGE, DATABASE, LOGS];
-        seekway_settings::documentation::check(&path, "worker settings", &Config::command(), &headings[..2]);
+        let headings = [WORKER, FFMPEG, QUEUE, STORAGE, DATABASE, LOGS];
+        seekway_settings::documentation::check(&path, "worker settings", &Config::command(), &headings[..3]);
         let all = Config::command();
         let unlisted = all.get_arguments().find(|arg| {
             arg.get_env().is_some()

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seekway_catalog::{Catalog, Options};
-use seekway_queue::{Doorbells as _, Sql};
 use seekway_settings::store::{self, StoreError};
 use seekway_storage::measured::Observer;
 use tokio::process::Command;
@@ -62,6 +61,8 @@ pub async fn run(config: &Config, own: PathBuf, stop: CancellationToken) -> Resu
     let url = config.database.url();
     let catalog = Catalog::open(&url, &Options::default()).await;
     let catalog = catalog.map_err(|source| StartError::Database { url: url.to_string(), source })?;
+    let doorbells = config.queue.open(&catalog).await;
+    let doorbells = doorbells.map_err(|error| StartError::Setting(error.to_string()))?;
     let tools = tools(config, own, catalog.clone(), store).await?;
     let metrics = Arc::new(Metrics::new(config.slots));
     let wrong = |error: io::Error| {
@@ -70,11 +71,11 @@ pub async fn run(config: &Config, own: PathBuf, stop: CancellationToken) -> Resu
     };
     let admin = Admin::bind(config.admin_listen, metrics.clone(), stop.clone()).await.map_err(wrong)?;
     info!(admin = %admin.address().map_err(wrong)?, slots = config.slots, ffmpeg = tools.ffmpeg_version, "works");
-    let doorbells = Arc::new(Sql::new(catalog.clone(), *config.poll));
     let pace = Pace {
         slots: config.slots,
         lease: *config.lease,
         drain: *config.drain,
+        sweep_after: config.queue.sweep_after(),
         reserve_bytes: config.scratch_reserve,
     };
     let admin = tokio::spawn(admin.serve());

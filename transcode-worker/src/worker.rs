@@ -22,6 +22,8 @@ pub struct Pace {
     pub lease: Duration,
     /// What running work may still take when the worker is to stop.
     pub drain: Duration,
+    /// After which a ring counts as lost.
+    pub sweep_after: Duration,
     /// Bytes of the disk that stay free.
     pub reserve_bytes: u64,
 }
@@ -67,7 +69,8 @@ impl Worker {
             tasks.spawn(worker.clone().slot(slot, stop.clone(), drain.clone()));
         }
         tasks.spawn(worker.clone().expire(stop.clone()));
-        let relay = Relay::new(worker.tools.catalog.clone(), worker.doorbells.clone());
+        let relay = Relay::new(worker.tools.catalog.clone(), worker.doorbells.clone())
+            .sweeping_after(worker.pace.sweep_after);
         let stop_relay = stop.clone();
         tasks.spawn(async move { relay.run(stop_relay).await });
         stop.cancelled().await;

@@ -5,7 +5,7 @@ use crate::videos::{self, Progress, VideoState};
 use crate::{Error, JobId, State as _, outbox};
 
 use super::record::Next;
-use super::{Failure, Job, JobState, Jobs, LEFT, READY, SET_STATE, locked};
+use super::{DEAD, Failure, Job, JobState, Jobs, LEFT, READY, SET_STATE, locked};
 
 /// What a worker learns when it renews its lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,6 +216,7 @@ async fn ended(
     outbox::insert(write, LEFT, &job.prefix()).await?;
     if next == JobState::Dead {
         videos::give_up(write, job.video, Some(problem)).await?;
+        outbox::insert(write, DEAD, &job.id.to_string()).await?;
     } else {
         videos::rests(write, job.video).await?;
         outbox::insert_due(write, READY, &job.id.to_string(), delay_ms).await?;

@@ -1,14 +1,11 @@
 //! Hints of the SQL backend: nobody here would look within the hour by itself.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 use futures_util::poll;
 use tokio::time::timeout;
 
-use crate::stand::{HANGS_AFTER, Process, Stand};
+use crate::stand::{HANGS_AFTER, HOUR, Process, Stand};
 
-const HOUR: Duration = Duration::from_hours(1);
 const MANY: usize = 64;
 
 /// One ring, and all of many who wait hear it.

@@ -25,7 +25,7 @@ struct Running {
 }
 
 fn run(relay: Relay) -> Running {
-    let relay = Arc::new(relay.leasing_for(RELAY_LEASE));
+    let relay = Arc::new(relay.leasing_for(RELAY_LEASE).sweeping_after(RELAY_LEASE));
     let (running, mut task) = (relay.clone(), JoinSet::new());
     task.spawn(async move { running.run(CancellationToken::new()).await });
     Running { relay, _task: task }
@@ -87,6 +87,7 @@ pub(crate) async fn needless_rings_do_no_harm(stand: &mut Stand) {
     let (here, there) = (stand.process().await, stand.process().await);
     let workers = Workers::start(&[here.clone(), there], 3, LEASE_MS);
     let finished = here.add(1).await;
+    here.doorbells.ring(&finished).await.expect("rings");
     workers.claim(&finished).await;
     let unknown = JobId::parse("01890a5d-ac96-774b-bcce-b302099a8057").expect("an id");
     here.doorbells.ring(&[]).await.expect("rings for nothing");

@@ -5,28 +5,43 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seekway_catalog::{Catalog, Error, JobId, NewJob, NewVideo, Options, Source, Visibility};
+use seekway_loadtests::moto::Moto;
 use seekway_loadtests::pgbouncer::Pgbouncer;
 use seekway_loadtests::postgres::Postgres;
-use seekway_queue::{Doorbells, Ring, Sql};
+use seekway_loadtests::rabbitmq::RabbitMq;
+use seekway_loadtests::redis::Redis;
+use seekway_queue::{Doorbells, Options as QueueOptions, QueueUrl, Ring};
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
+
+use crate::amqp::Amqp;
 
 /// What does not come within this never comes.
 pub(crate) const HANGS_AFTER: Duration = Duration::from_mins(1);
 /// How often is looked where nothing is heard.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often where only rings are to be proved.
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
+/// An unanswered ring is heard again after this.
+pub(crate) const OVERDUE: Duration = Duration::from_secs(1);
+
+const SQL: &str = "sql:";
 
 /// A database and a backend.
 pub(crate) struct Stand {
     url: String,
-    server: Server,
+    queue: String,
+    pub(crate) server: Server,
 }
 
 /// What it runs on, and is gone with.
-enum Server {
-    Sqlite(#[expect(dead_code, reason = "the folder goes with it")] TempDir),
+pub(crate) enum Server {
+    Sqlite(TempDir),
     Postgres(Box<Postgres>),
     Pooled { pooler: Pgbouncer, server: Box<Postgres> },
+    Redis { server: Box<Redis>, _catalog: TempDir },
+    Moto { server: Box<Moto>, _catalog: TempDir },
+    RabbitMq { server: Box<RabbitMq>, _catalog: TempDir },
 }
 
 /// A process that works with it: what it knows, and what it hears.
@@ -42,13 +57,35 @@ impl Stand {
     pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}", folder.path().join("seekway.db").display());
-        Self { url, server: Server::Sqlite(folder) }
+        Self { url, queue: SQL.to_owned(), server: Server::Sqlite(folder) }
+    }
+
+    pub(crate) fn moto() -> Self {
+        let server = Moto::start().expect("moto starts");
+        let Self { url, server: Server::Sqlite(catalog), .. } = Self::sqlite() else { unreachable!() };
+        let queue = format!("sqs:{}", server.queue("video-processing"));
+        Self { url, queue, server: Server::Moto { server: Box::new(server), _catalog: catalog } }
+    }
+
+    pub(crate) fn rabbitmq() -> Self {
+        let server = RabbitMq::start().expect("RabbitMQ starts");
+        let Self { url, server: Server::Sqlite(catalog), .. } = Self::sqlite() else { unreachable!() };
+        let queue = server.url();
+        Self { url, queue, server: Server::RabbitMq { server: Box::new(server), _catalog: catalog } }
+    }
+
+    pub(crate) fn redis() -> Self {
+        let server = Redis::start().expect("Redis starts");
+        let Self { url, server: Server::Sqlite(catalog), .. } = Self::sqlite() else { unreachable!() };
+        let queue = server.url();
+        Self { url, queue, server: Server::Redis { server: Box::new(server), _catalog: catalog } }
     }
 
     pub(crate) fn postgres() -> Self {
         let server = Postgres::start().expect("PostgreSQL starts");
         Self {
             url: server.database("seekway").expect("a database"),
+            queue: SQL.to_owned(),
             server: Server::Postgres(Box::new(server)),
         }
     }
@@ -57,12 +94,18 @@ impl Stand {
         let server = Postgres::start().expect("PostgreSQL starts");
         server.database("seekway").expect("a database");
         let pooler = Pgbouncer::start(&server, "seekway").expect("pgbouncer starts");
-        Self { url: pooler.url(), server: Server::Pooled { pooler, server: Box::new(server) } }
+        Self {
+            url: pooler.url(),
+            queue: SQL.to_owned(),
+            server: Server::Pooled { pooler, server: Box::new(server) },
+        }
     }
 
     /// One more process.
     pub(crate) async fn process(&self) -> Process {
-        self.process_that_looks(LOOK_EVERY).await
+        // With a broker a ring is what has them look, and nothing else.
+        let every = if self.queue == SQL { LOOK_EVERY } else { HOUR };
+        self.process_that_looks(every).await
     }
 
     /// One that looks as often by itself.
@@ -77,7 +120,56 @@ impl Stand {
             }
             tries += 1;
         };
-        Process { doorbells: Arc::new(Sql::new(catalog.clone(), every)), catalog }
+        Process { doorbells: self.doorbells(&catalog, every).await, catalog }
+    }
+
+    async fn doorbells(&self, catalog: &Catalog, look_every: Duration) -> Arc<dyn Doorbells> {
+        let queue: QueueUrl = self.queue.parse().expect("a URL");
+        let options =
+            QueueOptions { look_every, overdue: OVERDUE, aws_keys: Some(("a".to_owned(), "b".to_owned())) };
+        queue.open(catalog, &options).await.expect("opens")
+    }
+
+    /// Has something in the queue that is no ring.
+    pub(crate) async fn publish_garbage(&self) {
+        match &self.server {
+            Server::Moto { server, .. } => {
+                crate::sqs::publish(&server.queue("video-processing"), "what ever").await;
+            }
+            Server::RabbitMq { server, .. } => {
+                let channel = Amqp::open(&server.url()).await;
+                channel.publish("video_processing", "what ever").await;
+            }
+            Server::Redis { server, .. } => {
+                let answer = server.command(&["XADD", "seekway:jobs", "*", "what", "ever"]);
+                assert!(answer.expect("adds").starts_with('$'));
+            }
+            _ => unreachable!("no broker"),
+        }
+    }
+
+    /// What came to nothing, in the broker's words.
+    pub(crate) async fn dead_letters(&self) -> String {
+        match &self.server {
+            Server::Moto { server, .. } => crate::sqs::all(&server.queue("video-processing-dlq")).await,
+            Server::RabbitMq { server, .. } => {
+                Amqp::open(&server.url()).await.all("video_processing.dlq").await
+            }
+            Server::Redis { server, .. } => {
+                server.command(&["XRANGE", "seekway:jobs:dead", "-", "+"]).expect("serves")
+            }
+            _ => unreachable!("no broker"),
+        }
+    }
+
+    /// Has a broker forget what it has.
+    pub(crate) fn lose_everything(&mut self) {
+        match &mut self.server {
+            Server::Redis { server, .. } => server.restart().expect("Redis starts again"),
+            Server::Moto { server, .. } => server.restart().expect("moto starts again"),
+            Server::RabbitMq { server, .. } => server.restart_empty().expect("RabbitMQ starts again"),
+            _ => unreachable!("no broker"),
+        }
     }
 
     /// Has the backend's server silent while `then` goes on, and begins it anew where it has one.
@@ -88,6 +180,21 @@ impl Stand {
                 server.pause();
                 then.await;
                 server.restart().expect("PostgreSQL starts again");
+            }
+            Server::Redis { server, .. } => {
+                server.pause();
+                then.await;
+                server.restart().expect("Redis starts again");
+            }
+            Server::Moto { server, .. } => {
+                server.pause();
+                then.await;
+                server.restart().expect("moto starts again");
+            }
+            Server::RabbitMq { server, .. } => {
+                server.pause();
+                then.await;
+                server.restart().expect("RabbitMQ starts again");
             }
             Server::Pooled { pooler, server } => {
                 pooler.pause();

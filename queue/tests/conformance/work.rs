@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use seekway_catalog::{Error as CatalogError, Failure, Job, JobId};
-use seekway_queue::{Doorbells, Error, Ring};
+use seekway_queue::{Depth, Doorbells, Error, Ring};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -31,9 +31,12 @@ impl Workers {
             let (process, claimed, more) = (process.clone(), claimed.clone(), more.clone());
             tasks.spawn(async move {
                 loop {
+                    while let Ok(true) = work(&process, lease_ms, &claimed).await {
+                        more.notify_one();
+                    }
                     match process.doorbells.heard().await {
                         Ok(ring) => {
-                            while let Ok(true) = work(&process, lease_ms, &claimed).await {
+                            if work(&process, lease_ms, &claimed).await.is_ok_and(|worked| worked) {
                                 more.notify_one();
                             }
                             // It rings again if that fails.
@@ -112,6 +115,18 @@ impl Doorbells for Broken {
             std::future::pending::<()>().await;
         }
         Err(Error("the bell is broken".to_owned()))
+    }
+
+    async fn ensure(&self) -> Result<(), Error> {
+        self.good.ensure().await
+    }
+
+    async fn bury(&self, job: JobId, problem: &str) -> Result<(), Error> {
+        self.good.bury(job, problem).await
+    }
+
+    async fn depth(&self) -> Result<Depth, Error> {
+        self.good.depth().await
     }
 
     async fn heard(&self) -> Result<Ring, Error> {

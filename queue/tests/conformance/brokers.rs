@@ -1,0 +1,170 @@
+//! What only brokers promise, each with nobody who looks by itself.
+
+use std::time::Duration;
+
+use seekway_catalog::{Failure, JobId, JobState};
+use seekway_queue::{Depth, Relay};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::amqp::Amqp;
+use crate::stand::{HANGS_AFTER, HOUR, Process, Server, Stand};
+
+const UNKNOWN: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+/// Tries all of it.
+pub(crate) async fn promises(mut stand: Stand) {
+    what_is_heard_is_the_job(&stand).await;
+    an_unanswered_ring_comes_back(&stand).await;
+    what_is_heard_by_nobody_is_left_to_others(&stand).await;
+    garbage_ends_with_the_dead(&stand).await;
+    a_dead_job_is_told_of(&stand).await;
+    what_the_broker_loses_is_rung_for_again(&mut stand).await;
+}
+
+fn unknown() -> JobId {
+    JobId::parse(UNKNOWN).expect("an id")
+}
+
+async fn until(process: &Process, what: &str, is_so: impl Fn(Depth) -> bool) {
+    let began = Instant::now();
+    loop {
+        let depth = process.doorbells.depth().await;
+        if depth.as_ref().is_ok_and(|depth| is_so(*depth)) {
+            return;
+        }
+        assert!(began.elapsed() < HANGS_AFTER, "{what}: {depth:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn is_empty(depth: Depth) -> bool {
+    depth.waiting == 0 && depth.in_flight.unwrap_or_default() == 0
+}
+
+async fn what_is_heard_is_the_job(stand: &Stand) {
+    let (here, there) = (stand.process().await, stand.process().await);
+    here.doorbells.ring(&[unknown(), unknown()]).await.expect("rings");
+    until(&here, "both wait", |depth| depth.waiting == 2).await;
+    for _ in 0..2 {
+        let ring = there.hear().await;
+        assert_eq!(ring.job, Some(unknown()));
+        there.doorbells.answered(ring).await.expect("answers");
+    }
+    until(&here, "nothing is left", is_empty).await;
+    there.doorbells.close().await;
+}
+
+async fn an_unanswered_ring_comes_back(stand: &Stand) {
+    let (here, there) = (stand.process().await, stand.process().await);
+    here.doorbells.ring(&[unknown()]).await.expect("rings");
+    let first = here.hear().await;
+    let again = there.hear().await;
+    assert_eq!(again.job, first.job);
+    there.doorbells.answered(again).await.expect("answers");
+    until(&here, "nothing is left", is_empty).await;
+}
+
+async fn what_is_heard_by_nobody_is_left_to_others(stand: &Stand) {
+    let (here, there) = (stand.process().await, stand.process().await);
+    here.doorbells.ring(&[unknown()]).await.expect("rings");
+    drop(there.hear().await);
+    there.doorbells.close().await;
+    let ring = here.hear().await;
+    here.doorbells.answered(ring).await.expect("answers");
+    until(&here, "nothing is left", is_empty).await;
+}
+
+async fn garbage_ends_with_the_dead(stand: &Stand) {
+    let here = stand.process().await;
+    let dead = here.doorbells.depth().await.expect("serves").dead;
+    stand.publish_garbage().await;
+    here.doorbells.ring(&[unknown()]).await.expect("rings");
+    // What comes after it is heard all the same.
+    let ring = here.hear().await;
+    assert_eq!(ring.job, Some(unknown()));
+    here.doorbells.answered(ring).await.expect("answers");
+    until(&here, "it is dead", |depth| is_empty(depth) && depth.dead == dead + 1).await;
+}
+
+async fn a_dead_job_is_told_of(stand: &Stand) {
+    let here = stand.process().await;
+    let dead = here.doorbells.depth().await.expect("serves").dead;
+    let id = here.add(1).await[0];
+    let jobs = here.catalog.jobs();
+    let job = jobs.claim("a worker", 600_000, u64::MAX).await.expect("claims").expect("there is one");
+    let state = jobs.fail(id, job.attempt, Failure::Input, "Nobody can read it.", None).await.expect("fails");
+    assert_eq!(state, JobState::Dead);
+    let relay = Relay::new(here.catalog.clone(), here.doorbells.clone());
+    relay.step().await.expect("relays");
+    until(&here, "it is told of", |depth| depth.dead == dead + 1).await;
+    assert!(stand.dead_letters().await.contains("Nobody can read it."));
+    let ring = here.hear().await;
+    here.doorbells.answered(ring).await.expect("answers");
+}
+
+async fn what_the_broker_loses_is_rung_for_again(stand: &mut Stand) {
+    let here = stand.process().await;
+    let job = here.add(1).await[0];
+    let relay = Relay::new(here.catalog.clone(), here.doorbells.clone());
+    relay.step().await.expect("relays");
+    until(&here, "it waits", |depth| depth.waiting == 1).await;
+    stand.lose_everything();
+    let relay = relay.sweeping_after(Duration::from_millis(500));
+    let stop = CancellationToken::new();
+    let _stops = stop.clone().drop_guard();
+    tokio::spawn(async move { relay.run(stop).await });
+    let ring = here.hear().await;
+    assert_eq!(ring.job, Some(job));
+    here.doorbells.answered(ring).await.expect("answers");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_is_a_broker() {
+    promises(Stand::redis()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_hands_on_what_is_left_and_forgets_who_leaves() {
+    let stand = Stand::redis();
+    let Server::Redis { server, .. } = &stand.server else { unreachable!() };
+    let here = stand.process_that_looks(HOUR).await;
+    here.doorbells.ring(&[unknown()]).await.expect("rings");
+    drop(here.hear().await);
+    assert!(
+        server.command(&["XINFO", "CONSUMERS", "seekway:jobs", "workers"]).expect("serves").starts_with("*1")
+    );
+    here.doorbells.close().await;
+    assert!(
+        server.command(&["XINFO", "CONSUMERS", "seekway:jobs", "workers"]).expect("serves").starts_with("*0")
+    );
+    assert!(
+        server.command(&["XLEN", "seekway:jobs"]).expect("serves").starts_with(":1"),
+        "it is still there"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rabbitmq_is_a_broker() {
+    promises(Stand::rabbitmq()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_of_rabbitmq_that_is_deleted_is_made_again() {
+    let stand = Stand::rabbitmq();
+    let Server::RabbitMq { server, .. } = &stand.server else { unreachable!() };
+    let (here, there) = (stand.process().await, stand.process().await);
+    let (heard, ()) = tokio::join!(there.hear(), async {
+        // Its consumer is cancelled by that.
+        Amqp::open(&server.url()).await.delete("video_processing").await;
+        until(&here, "it is there again", |depth| depth.waiting == 0).await;
+        while here.doorbells.ring(&[unknown()]).await.is_err() {}
+    });
+    assert_eq!(heard.job, Some(unknown()));
+    there.doorbells.answered(heard).await.expect("answers");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqs_is_a_broker() {
+    promises(Stand::moto()).await;
+}
