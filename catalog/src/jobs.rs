@@ -10,6 +10,7 @@
 mod attempt;
 mod backlog;
 mod of_videos;
+mod outstanding;
 mod record;
 
 use crate::database::{Database, Write, args};
@@ -18,6 +19,7 @@ use crate::{Error, JobId, State as _, VideoId, outbox, videos};
 pub use attempt::{Lease, Published};
 pub use backlog::Backlog;
 pub use of_videos::JobFilter;
+pub use outstanding::Outstanding;
 pub(crate) use of_videos::{cancel_of_video, lock_of_video};
 pub use record::{Failure, Job, JobState, NewJob};
 

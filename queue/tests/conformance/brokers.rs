@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
+use futures_util::future::join_all;
 use seekway_catalog::{Failure, JobId, JobState};
-use seekway_queue::{Depth, Relay};
-use tokio::time::{Instant, sleep};
+use seekway_queue::{DeadLetter, Depth, Error, Relay, Sieve};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::amqp::Amqp;
@@ -14,11 +16,13 @@ const UNKNOWN: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 /// Tries all of it.
 pub(crate) async fn promises(mut stand: Stand) {
+    what_is_missing_is_found_and_made(&stand).await;
     what_is_heard_is_the_job(&stand).await;
     an_unanswered_ring_comes_back(&stand).await;
     what_is_heard_by_nobody_is_left_to_others(&stand).await;
     garbage_ends_with_the_dead(&stand).await;
     a_dead_job_is_told_of(&stand).await;
+    dead_letters_are_kept_or_deleted(&stand).await;
     what_the_broker_loses_is_rung_for_again(&mut stand).await;
 }
 
@@ -40,6 +44,15 @@ async fn until(process: &Process, what: &str, is_so: impl Fn(Depth) -> bool) {
 
 fn is_empty(depth: Depth) -> bool {
     depth.waiting == 0 && depth.in_flight.unwrap_or_default() == 0
+}
+
+async fn what_is_missing_is_found_and_made(stand: &Stand) {
+    let here = stand.process_without_ensuring().await;
+    let findings = here.doorbells.inspect().await.expect("serves");
+    assert!(!findings.is_empty(), "nothing was made yet");
+    here.doorbells.ensure().await.expect("makes it");
+    assert_eq!(here.doorbells.inspect().await.expect("serves"), []);
+    here.doorbells.ensure().await.expect("again");
 }
 
 async fn what_is_heard_is_the_job(stand: &Stand) {
@@ -103,6 +116,31 @@ async fn a_dead_job_is_told_of(stand: &Stand) {
     here.doorbells.answered(ring).await.expect("answers");
 }
 
+/// Deletes what names a job, and notes what it was shown.
+#[derive(Default)]
+struct Named(Vec<DeadLetter>);
+
+#[async_trait]
+impl Sieve for Named {
+    async fn is_done(&mut self, letter: &DeadLetter) -> Result<bool, Error> {
+        self.0.push(letter.clone());
+        Ok(letter.job.is_some())
+    }
+}
+
+/// Garbage and a dead job are there from before.
+async fn dead_letters_are_kept_or_deleted(stand: &Stand) {
+    let here = stand.process().await;
+    for (round, about_jobs) in [1, 0, 0].into_iter().enumerate() {
+        let mut named = Named::default();
+        here.doorbells.sift(&mut named).await.expect("sifts");
+        let of_jobs = named.0.iter().filter(|letter| letter.job.is_some()).count();
+        assert_eq!((named.0.len(), of_jobs), (1 + about_jobs, about_jobs), "round {round}: {:?}", named.0);
+        assert!(named.0.iter().any(|letter| letter.text.contains("ever")));
+    }
+    until(&here, "one is kept", |depth| depth.dead == 1).await;
+}
+
 async fn what_the_broker_loses_is_rung_for_again(stand: &mut Stand) {
     let here = stand.process().await;
     let job = here.add(1).await[0];
@@ -162,6 +200,47 @@ async fn a_queue_of_rabbitmq_that_is_deleted_is_made_again() {
     });
     assert_eq!(heard.job, Some(unknown()));
     there.doorbells.answered(heard).await.expect("answers");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_of_rabbitmq_that_is_made_in_another_way_is_found() {
+    let stand = Stand::rabbitmq();
+    let Server::RabbitMq { server, .. } = &stand.server else { unreachable!() };
+    Amqp::open(&server.url()).await.declare_plain("video_processing").await;
+    let here = stand.process().await;
+    let findings = here.doorbells.inspect().await.expect("serves");
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert!(finding.what.contains("x-queue-type") || finding.what.contains("inequivalent"), "{finding:?}");
+    assert!(finding.cure.contains("rabbitmqadmin declare queue name=video_processing "), "{finding:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_of_sqs_without_a_redrive_policy_is_found() {
+    let stand = Stand::moto();
+    let Server::Moto { server, .. } = &stand.server else { unreachable!() };
+    crate::sqs::make(&server.queue("video-processing")).await;
+    let here = stand.process().await;
+    let findings = here.doorbells.inspect().await.expect("serves");
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert!(finding.what.contains("no redrive policy"), "{finding:?}");
+    assert!(finding.cure.contains("set-queue-attributes"), "{finding:?}");
+}
+
+/// A message that is received 20 times and never answered, as where each who hears it is killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_can_answer_ends_with_the_dead() {
+    join_all([Stand::redis(), Stand::rabbitmq(), Stand::moto()].map(async |stand| {
+        let here = stand.process().await;
+        here.doorbells.ring(&[unknown()]).await.expect("rings");
+        let began = Instant::now();
+        while here.doorbells.depth().await.expect("serves").dead == 0 {
+            assert!(began.elapsed() < HANGS_AFTER * 2, "{:?}", here.doorbells.depth().await);
+            drop(timeout(Duration::from_secs(1), here.doorbells.heard()).await);
+        }
+        until(&here, "nothing else is left", is_empty).await;
+        assert!(stand.dead_letters().await.contains(UNKNOWN));
+    }))
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

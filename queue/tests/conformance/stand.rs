@@ -110,6 +110,17 @@ impl Stand {
 
     /// One that looks as often by itself.
     pub(crate) async fn process_that_looks(&self, every: Duration) -> Process {
+        let process = self.begin(every).await;
+        process.doorbells.ensure().await.expect("makes what is missing");
+        process
+    }
+
+    /// One that has made nothing yet.
+    pub(crate) async fn process_without_ensuring(&self) -> Process {
+        self.begin(HOUR).await
+    }
+
+    async fn begin(&self, every: Duration) -> Process {
         // What is asked of a server that is away fails soon.
         let options = Options { connections_max: 6, answer_within: Duration::from_millis(1500) };
         let mut tries = 0;
@@ -120,14 +131,14 @@ impl Stand {
             }
             tries += 1;
         };
-        Process { doorbells: self.doorbells(&catalog, every).await, catalog }
+        Process { doorbells: self.doorbells(&catalog, every), catalog }
     }
 
-    async fn doorbells(&self, catalog: &Catalog, look_every: Duration) -> Arc<dyn Doorbells> {
+    fn doorbells(&self, catalog: &Catalog, look_every: Duration) -> Arc<dyn Doorbells> {
         let queue: QueueUrl = self.queue.parse().expect("a URL");
         let options =
             QueueOptions { look_every, overdue: OVERDUE, aws_keys: Some(("a".to_owned(), "b".to_owned())) };
-        queue.open(catalog, &options).await.expect("opens")
+        queue.open(catalog, &options)
     }
 
     /// Has something in the queue that is no ring.
