@@ -19,8 +19,8 @@ use crate::{Error, JobId, State as _, VideoId, outbox, videos};
 pub use attempt::{Lease, Published};
 pub use backlog::Backlog;
 pub use of_videos::JobFilter;
-pub use outstanding::Outstanding;
 pub(crate) use of_videos::{cancel_of_video, lock_of_video};
+pub use outstanding::Outstanding;
 pub use record::{Failure, Job, JobState, NewJob};
 
 /// See [`Catalog::jobs`](crate::Catalog::jobs).

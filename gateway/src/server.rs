@@ -188,10 +188,12 @@ impl Gateway {
                     tokio::spawn(jobs::look_after(catalog.clone(), metrics.clone(), stop.clone()));
                     // Nobody waits for them here.
                     let doorbells = queue.open(&catalog, LOOK_EVERY);
-                    let counting = jobs::count(catalog.clone(), doorbells.clone(), metrics, emf_every, stop.clone());
+                    let counting =
+                        jobs::count(catalog.clone(), doorbells.clone(), metrics, emf_every, stop.clone());
                     tokio::spawn(counting);
                     if rings {
-                        let relay = Relay::new(catalog.clone(), doorbells).sweeping_after(queue.sweep_after());
+                        let relay =
+                            Relay::new(catalog.clone(), doorbells).sweeping_after(queue.sweep_after());
                         tokio::spawn(async move { relay.run(stop).await });
                     }
                     let (deletions, stop) =

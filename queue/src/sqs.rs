@@ -121,7 +121,9 @@ impl Sqs {
             .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
             .build_https();
         let environment = EnvironmentVariableRegionProvider::new();
-        let region = RegionProviderChain::first_try(self.url.region().map(Region::new)).or_else(environment).or_else(REGION_DEFAULT);
+        let region = RegionProviderChain::first_try(self.url.region().map(Region::new))
+            .or_else(environment)
+            .or_else(REGION_DEFAULT);
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(ANSWER_WITHIN)
             .read_timeout(POLL_MAX + ANSWER_WITHIN)
@@ -152,7 +154,9 @@ impl Sqs {
         match tokio::time::timeout(limit, asked).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(Refusal {
-                is_missing: error.code().is_some_and(|code| MISSING.iter().any(|known| code.ends_with(known))),
+                is_missing: error
+                    .code()
+                    .is_some_and(|code| MISSING.iter().any(|known| code.ends_with(known))),
                 is_denied: error.code().is_some_and(|code| code.contains("AccessDenied")),
                 said: format!("{queue}: {}", DisplayErrorContext(&error)),
             }),
@@ -172,7 +176,8 @@ impl Sqs {
                     entry.id(nth.to_string()).message_body(*body).build().expect("it has all that it needs")
                 });
                 let send = self.client().await.send_message_batch().queue_url(queue);
-                let answer = self.ask(ANSWER_WITHIN, send.set_entries(Some(entries.collect())).send()).await?;
+                let answer =
+                    self.ask(ANSWER_WITHIN, send.set_entries(Some(entries.collect())).send()).await?;
                 let failed: Vec<_> = answer.failed().iter().map(|entry| entry.id().to_owned()).collect();
                 left.retain(|(nth, _)| failed.contains(&nth.to_string()));
                 if left.is_empty() {
@@ -198,7 +203,10 @@ impl Sqs {
             let answer = self.ask(ANSWER_WITHIN, delete.set_entries(Some(entries.collect())).send()).await?;
             if let Some(failed) = answer.failed().first() {
                 let why = failed.message().unwrap_or(failed.code());
-                return Err(Error(format!("{queue}: {} messages are not deleted: {why}", answer.failed().len())));
+                return Err(Error(format!(
+                    "{queue}: {} messages are not deleted: {why}",
+                    answer.failed().len()
+                )));
             }
         }
         Ok(())

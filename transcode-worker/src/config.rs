@@ -41,7 +41,6 @@ pub struct Config {
     #[arg(value_parser = limit, help_heading = seekway_settings::queue::QUEUE)]
     pub poll: humantime::Duration,
 
-
     /// What is logged.
     #[command(flatten)]
     pub logs: LogSettings,

@@ -111,14 +111,17 @@ impl JobsCommand {
             error @ Error::IllegalTransition { .. } => Failure::Findings(error.to_string()),
             error => Failure::Unavailable(error.chain()),
         };
-        let Self::Redrive { id, discard, .. } = self else { return self.apply(catalog).await.map_err(failed) };
+        let Self::Redrive { id, discard, .. } = self else {
+            return self.apply(catalog).await.map_err(failed);
+        };
         let doorbells = config.queue.open(catalog, NEVER);
         let done = match id {
             None => queue::redrive_all(catalog, &*doorbells, *discard).await?.told(),
             Some(id) => {
                 let mut said = act(JobAction::Redrive, catalog, *id).await.map_err(failed)?;
                 if let Err(seekway_queue::Error(why)) = queue::forget_settled(catalog, &*doorbells).await {
-                    write!(said, "; its dead letter may still be there: {why}").expect("a String takes all text");
+                    write!(said, "; its dead letter may still be there: {why}")
+                        .expect("a String takes all text");
                 }
                 Ok(said)
             }

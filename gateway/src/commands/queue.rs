@@ -67,7 +67,9 @@ pub(super) async fn redrive_all(
     let sifted = doorbells.sift(&mut sifting).await;
     sifted.map_err(|Error(why)| {
         let redriven = sifting.sifted.redriven;
-        Failure::Unavailable(format!("{redriven} jobs are tried again, but not all dead letters were read: {why}"))
+        Failure::Unavailable(format!(
+            "{redriven} jobs are tried again, but not all dead letters were read: {why}"
+        ))
     })?;
     Ok(sifting.sifted)
 }

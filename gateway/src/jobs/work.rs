@@ -128,7 +128,11 @@ impl Work {
         ];
         let told = [
             ("QueueWaiting", "Count", said.queue.waiting.map(|value| serde_json::json!(value))),
-            ("QueueOldestSeconds", "Seconds", said.queue.oldest_seconds.map(|value| serde_json::json!(value))),
+            (
+                "QueueOldestSeconds",
+                "Seconds",
+                said.queue.oldest_seconds.map(|value| serde_json::json!(value)),
+            ),
             ("QueueInFlight", "Count", said.queue.in_flight.map(|value| serde_json::json!(value))),
             ("QueueDead", "Count", said.queue.dead.map(|value| serde_json::json!(value))),
         ];
@@ -136,9 +140,11 @@ impl Work {
         let metrics: Vec<_> =
             values.iter().map(|(name, unit, _)| serde_json::json!({ "Name": name, "Unit": unit })).collect();
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let directive = serde_json::json!([{ "Namespace": NAMESPACE, "Dimensions": [[]], "Metrics": metrics }]);
+        let directive =
+            serde_json::json!([{ "Namespace": NAMESPACE, "Dimensions": [[]], "Metrics": metrics }]);
         let timestamp = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        let mut line = serde_json::json!({ "_aws": { "Timestamp": timestamp, "CloudWatchMetrics": directive } });
+        let mut line =
+            serde_json::json!({ "_aws": { "Timestamp": timestamp, "CloudWatchMetrics": directive } });
         for (name, _, value) in values {
             line[name] = value;
         }

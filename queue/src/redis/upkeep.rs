@@ -46,7 +46,10 @@ impl Redis {
         match known {
             Ok(groups) if groups.iter().any(is_ours) => {}
             Err(error) if error.code() == Some("NOPERM") => {
-                add(format!("the groups of {STREAM} may not be looked at ({error})"), "allow XINFO".to_owned());
+                add(
+                    format!("the groups of {STREAM} may not be looked at ({error})"),
+                    "allow XINFO".to_owned(),
+                );
             }
             // What the server says of a stream that is not there has no code of its own.
             Err(error) if error.code().is_none_or(|code| code != "ERR") => return Err(self.said(&error)),
@@ -63,7 +66,8 @@ impl Redis {
         }
         let (limit, policy) = (told("maxmemory"), told("maxmemory_policy"));
         if !matches!(limit, "" | "0") && policy != "noeviction" {
-            let what = format!("when its memory is full, the server drops keys ({policy}), the stream among them");
+            let what =
+                format!("when its memory is full, the server drops keys ({policy}), the stream among them");
             add(what, "CONFIG SET maxmemory-policy noeviction, or a server of its own".to_owned());
         }
         Ok(findings)
@@ -118,9 +122,14 @@ mod tests {
 
     #[test]
     fn versions_are_compared_by_their_first_two_numbers() {
-        for (version, is_older) in
-            [("6.0.16", true), ("6.2.0", false), ("7.0.15", false), ("5.9", true), ("", false), ("x.y", false)]
-        {
+        for (version, is_older) in [
+            ("6.0.16", true),
+            ("6.2.0", false),
+            ("7.0.15", false),
+            ("5.9", true),
+            ("", false),
+            ("x.y", false),
+        ] {
             assert_eq!(is_before(version, (6, 2)), is_older, "{version}");
         }
     }

@@ -118,10 +118,13 @@ impl Sqs {
             };
             // One that was kept comes again only if this takes long; all have been seen then.
             let is_new = |id: &Option<String>| seen.insert(id.clone().unwrap_or_default());
-            let new: Vec<_> = received.into_iter().filter({
-                let mut is_new = is_new;
-                move |message| is_new(&message.message_id)
-            }).collect();
+            let new: Vec<_> = received
+                .into_iter()
+                .filter({
+                    let mut is_new = is_new;
+                    move |message| is_new(&message.message_id)
+                })
+                .collect();
             if new.is_empty() {
                 break Ok(());
             }

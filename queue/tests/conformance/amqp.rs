@@ -1,7 +1,9 @@
 //! Somebody else at a `RabbitMQ`.
 
 use amqprs::BasicProperties;
-use amqprs::channel::{BasicGetArguments, BasicPublishArguments, Channel, QueueDeclareArguments, QueueDeleteArguments};
+use amqprs::channel::{
+    BasicGetArguments, BasicPublishArguments, Channel, QueueDeclareArguments, QueueDeleteArguments,
+};
 use amqprs::connection::{Connection, OpenConnectionArguments};
 
 pub(crate) struct Amqp {

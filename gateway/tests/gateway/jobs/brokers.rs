@@ -1,6 +1,5 @@
 //! A gateway beside a broker: what it tells of jobs there, what operators see of it, and what they can do.
 
-
 use seekway_catalog::{Failure, JobState, Role};
 use seekway_loadtests::rabbitmq::RabbitMq;
 use seekway_loadtests::redis::Redis;
@@ -96,7 +95,9 @@ async fn the_doctor_says_what_a_broker_misses_and_makes_it() {
     let (code, said) = doctor(&[]);
     assert_eq!(code, Some(1), "{said}");
     assert!(
-        said.contains("queue: the queue video_processing.dlq is not there; to mend it: rabbitmqadmin declare queue"),
+        said.contains(
+            "queue: the queue video_processing.dlq is not there; to mend it: rabbitmqadmin declare queue"
+        ),
         "{said}"
     );
     assert!(said.contains("2 findings"), "{said}");
@@ -108,7 +109,10 @@ async fn the_doctor_says_what_a_broker_misses_and_makes_it() {
     // Nobody is there.
     drop(rabbitmq);
     let (code, said) = doctor(&[]);
-    assert!(code == Some(69) && said.contains("QUEUE_URL") && !said.contains("guest:guest"), "{code:?} {said}");
+    assert!(
+        code == Some(69) && said.contains("QUEUE_URL") && !said.contains("guest:guest"),
+        "{code:?} {said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
