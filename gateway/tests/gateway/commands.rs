@@ -20,7 +20,7 @@ pub(crate) fn gateway(up: &Uploading, args: &[&str]) -> (Option<i32>, String) {
 }
 
 /// The same with other settings in the place of some; an empty one is none.
-fn gateway_with(up: &Uploading, args: &[&str], others: &[(&str, &str)]) -> (Option<i32>, String) {
+pub(crate) fn gateway_with(up: &Uploading, args: &[&str], others: &[(&str, &str)]) -> (Option<i32>, String) {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_gateway"))
         .args(args)
         .env_clear()

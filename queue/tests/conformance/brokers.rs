@@ -247,3 +247,42 @@ async fn what_nobody_can_answer_ends_with_the_dead() {
 async fn sqs_is_a_broker() {
     promises(Stand::moto()).await;
 }
+
+/// The permissions that docs/queues.md gives are enough for all that a worker does once the queues are there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn least_privileges_are_enough() {
+    let queues = std::fs::read_to_string("../docs/queues.md").expect("the documentation");
+    let mut rabbitmq = Stand::rabbitmq();
+    rabbitmq.process().await.doorbells.ensure().await.expect("the administrator makes them");
+    let Server::RabbitMq { server, .. } = &rabbitmq.server else { unreachable!() };
+    server.control(&["add_user", "seekway", "secret"]).expect("a user");
+    // As `rabbitmqctl set_permissions -p VHOST seekway '' '...' '...'` there.
+    let line = queues.lines().find(|line| line.starts_with("rabbitmqctl set_permissions")).expect("a line");
+    let quoted: Vec<_> = line.split('\'').skip(1).step_by(2).collect();
+    let args = [&["set_permissions", "-p", "/", "seekway"], &quoted[..]].concat();
+    server.control(&args).expect("its permissions");
+    rabbitmq.log_in("seekway:secret");
+    promises_of_the_least(&rabbitmq).await;
+
+    let mut redis = Stand::redis();
+    redis.process().await.doorbells.ensure().await.expect("the administrator makes it");
+    let Server::Redis { server, .. } = &redis.server else { unreachable!() };
+    let block = queues.split("redis-cli ACL SETUSER seekway").nth(1).expect("a line").split("```").next();
+    let words: Vec<_> = block.expect("its end").split('\'').skip(1).step_by(2).collect();
+    let words: Vec<_> =
+        words.iter().map(|word| if *word == ">PASSWORD" { ">secret" } else { word }).collect();
+    let args = [&["ACL", "SETUSER", "seekway", "on"], &words[..]].concat();
+    assert_eq!(server.command(&args).expect("serves").trim(), "+OK");
+    redis.log_in("seekway:secret");
+    promises_of_the_least(&redis).await;
+}
+
+async fn promises_of_the_least(stand: &Stand) {
+    assert_eq!(stand.process().await.doorbells.inspect().await.expect("serves"), []);
+    what_is_heard_is_the_job(stand).await;
+    an_unanswered_ring_comes_back(stand).await;
+    what_is_heard_by_nobody_is_left_to_others(stand).await;
+    let here = stand.process().await;
+    here.doorbells.bury(unknown(), "Nobody can read it.").await.expect("buries");
+    until(&here, "it is told of", |depth| depth.dead == 1).await;
+}

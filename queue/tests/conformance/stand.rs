@@ -141,6 +141,13 @@ impl Stand {
         queue.open(catalog, &options)
     }
 
+    /// Processes are those of another user of the broker from now on.
+    pub(crate) fn log_in(&mut self, user: &str) {
+        let (scheme, rest) = self.queue.split_once("://").expect("a URL");
+        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+        self.queue = format!("{scheme}://{user}@{place}");
+    }
+
     /// Has something in the queue that is no ring.
     pub(crate) async fn publish_garbage(&self) {
         match &self.server {

@@ -6,9 +6,10 @@ use seekway_loadtests::redis::Redis;
 use serde_json::Value;
 
 use super::{ENV, LEASE_MS, asker, begun};
-use crate::commands::gateway;
-use crate::support::until;
+use crate::commands::{gateway, gateway_with};
+use crate::support::tools::certificates;
 use crate::support::wire::Wire;
+use crate::support::{path_text, until};
 use crate::uploads::stand::Uploading;
 
 /// What the admin listener says.
@@ -134,4 +135,22 @@ async fn a_broker_that_is_away_is_shown_and_costs_nothing_else() {
     assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Namespace"], "Seekway");
     assert_eq!(admin(&up, "/api/work?format=x").await.0, 400);
     begun(&up).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_trusts_whom_the_machine_does_or_is_told_to() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let [authority, certificate, key] = certificates(folder.path());
+    let (_rabbitmq, amqps) = RabbitMq::start_with_tls(&certificate, &key).expect("RabbitMQ with TLS");
+    let (_redis, rediss) = Redis::start_with_tls(&certificate, &key).expect("redis-server with TLS");
+    let up = Uploading::embedded_for_another(&folder).await;
+    for url in [format!("amqps://guest:guest@{amqps}"), format!("rediss://{rediss}")] {
+        let doctor =
+            |others: &[(&str, &str)]| gateway_with(&up, &["doctor", "--", "--queue-url", &url], others);
+        let (code, said) = doctor(&[("SSL_CERT_FILE", path_text(&authority))]);
+        assert!(code == Some(1) && said.contains("is not there"), "{url}: {code:?} {said}");
+        // The machine has not heard of this authority.
+        let (code, said) = doctor(&[]);
+        assert!(code == Some(69) && said.contains("QUEUE_URL"), "{url}: {code:?} {said}");
+    }
 }
