@@ -202,6 +202,25 @@ async fn a_queue_of_rabbitmq_that_is_deleted_is_made_again() {
     there.doorbells.answered(heard).await.expect("answers");
 }
 
+/// `RabbitMQ` closes the channel of a consumer that takes too long to answer (406), whatever else that one does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_rabbitmq_closes_is_followed_by_another() {
+    let stand = Stand::rabbitmq().overdue_after(HOUR);
+    let Server::RabbitMq { server, .. } = &stand.server else { unreachable!() };
+    for setting in ["consumer_timeout", "channel_tick_interval"] {
+        let eval = format!("application:set_env(rabbit, {setting}, 1000).");
+        server.control(&["eval", &eval]).expect("sets it");
+    }
+    let here = stand.process().await;
+    here.doorbells.ring(&[unknown()]).await.expect("rings");
+    let first = here.hear().await;
+    let again = here.hear().await;
+    assert_eq!(again.job, first.job);
+    here.doorbells.answered(again).await.expect("answers");
+    here.doorbells.answered(first).await.expect("it is no longer its own");
+    until(&here, "nothing is left", is_empty).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_of_rabbitmq_that_is_made_in_another_way_is_found() {
     let stand = Stand::rabbitmq();
