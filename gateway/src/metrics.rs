@@ -18,6 +18,7 @@ mod request;
 mod table;
 mod transcoding;
 mod uploads;
+mod webhooks;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -38,6 +39,7 @@ pub(crate) use connection::{Connected, Speaking};
 pub(crate) use labels::{Ending, Outcome};
 pub(crate) use request::Meter;
 pub(crate) use uploads::{Left, Memory as UploadMemory, UploadEnd, Uploads as UploadMetrics, Writing};
+pub(crate) use webhooks::{Delivered, Webhooks as WebhookMetrics};
 
 use labels::{Handshake, Kind, Limit, Listener, Protocol, Status, Tier};
 
@@ -61,6 +63,7 @@ pub(crate) struct Metrics {
     origin: Origin,
     pub(crate) uploads: UploadMetrics,
     pub(crate) transcoding: Transcoding,
+    pub(crate) webhooks: WebhookMetrics,
     started: Duration,
     table: Table,
 }
@@ -80,6 +83,7 @@ pub(crate) struct Now {
     memory: Connections,
     uploads: UploadMemory,
     jobs: [u64; 5],
+    webhooks: webhooks::Backlog,
     endpoints: Vec<EndpointState>,
     process: Process,
     started: Duration,
@@ -146,6 +150,7 @@ impl Metrics {
             },
             uploads: UploadMetrics::new(t.section("Uploads")),
             transcoding: Transcoding::new(t.section("Transcoding")),
+            webhooks: WebhookMetrics::new(t.section("Events and webhooks")),
             started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
             table: {
                 process_rows(t.section("Process"));
@@ -183,6 +188,7 @@ impl Metrics {
             memory,
             uploads,
             jobs: self.transcoding.jobs(),
+            webhooks: self.webhooks.backlog(),
             endpoints: self.origin.endpoints(),
             process: Process::read(),
             started: self.started,

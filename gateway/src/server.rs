@@ -45,6 +45,7 @@ use crate::config::{Config, Transcoding};
 use crate::jobs;
 use crate::metrics::Metrics;
 use crate::videos::Deletions;
+use crate::webhooks::Dispatcher;
 use crate::worker::{self, Supervisor};
 use accept::{Lane, Listener, accept, bind};
 use connection::Worker;
@@ -169,6 +170,19 @@ impl Gateway {
         let admin =
             Worker::new(app.clone(), Surface::Admin, config, StreamPlaces::new(ADMIN_CONNECTIONS_MAX, 0));
         let accepting = app.clone();
+        // What receivers do to us, handshakes above all, is no other thread's to wait for.
+        if let Some(catalog) = app.catalog.clone().filter(|_| config.webhooks.per_account() > 0) {
+            let (metrics, grows) = (app.metrics.clone(), app.feed.grows());
+            let dispatcher = Dispatcher::new(catalog, metrics, &config.webhooks, grows);
+            let (runtime, stop, end) = (self::runtime()?, app.draining.clone(), app.drained.clone());
+            let tell = move || {
+                runtime.block_on(dispatcher.serve(stop, end));
+                // A name that is being resolved must not hold up the exit.
+                runtime.shutdown_background();
+            };
+            threads.push(std::thread::Builder::new().name("webhooks".to_owned()).spawn(tell)?);
+        }
+        let kept_ms = config.webhooks.events_kept_ms();
         let grace_ms = config.transcoding.leftovers_grace_ms();
         let rings = !config.database.is_embedded();
         let accept = move || {
@@ -184,6 +198,8 @@ impl Gateway {
                     });
                     let (metrics, stop) = (accepting.metrics.clone(), accepting.drained.clone());
                     tokio::spawn(jobs::look_after(catalog.clone(), metrics, stop));
+                    let (feed, stop) = (accepting.feed.clone(), accepting.drained.clone());
+                    tokio::spawn(feed.serve(catalog.clone(), kept_ms, stop));
                     // On SQLite nobody listens in this process, and those elsewhere look.
                     if rings {
                         let bells = Arc::new(Sql::new(catalog.clone(), RELAY_ALONE));
