@@ -97,8 +97,7 @@ impl Webhooks<'_> {
             match state {
                 WebhookState::Disabled => disable(&mut write, &before, None).await?,
                 WebhookState::Enabled => {
-                    let sql =
-                        "UPDATE webhooks SET state = $2, problem = NULL, failing_since_ms = NULL WHERE id = $1";
+                    let sql = "UPDATE webhooks SET state = $2, problem = NULL, failing_since_ms = NULL WHERE id = $1";
                     write.rows(sql, args![id, before.state.become_(state)?]).await?;
                 }
             }
@@ -153,8 +152,7 @@ impl Webhooks<'_> {
 
 /// The webhook, which nobody else changes until `write` ends. Whoever wants its deliveries, too, locks it before them.
 async fn locked(write: &mut Write, account: Option<AccountId>, id: WebhookId) -> Result<Webhook, Error> {
-    let sql =
-        "SELECT * FROM webhooks WHERE id = $1 AND COALESCE(account, '') = COALESCE($2, '') FOR UPDATE";
+    let sql = "SELECT * FROM webhooks WHERE id = $1 AND COALESCE(account, '') = COALESCE($2, '') FOR UPDATE";
     Webhook::from_row(&write.row(sql, args![id, account]).await?)
 }
 

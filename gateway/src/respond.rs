@@ -157,7 +157,9 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
         Problem::BadKey(why) => why.to_string(),
         Problem::BadQuery(why) => why.to_string(),
         Problem::BadHead(why) => why.to_string(),
-        Problem::JobConflict(why) | Problem::WebhookConflict(why) => format!("That cannot be done now: {why}."),
+        Problem::JobConflict(why) | Problem::WebhookConflict(why) => {
+            format!("That cannot be done now: {why}.")
+        }
         Problem::BadBody(why) => format!("The body is not what is wanted here: {why}."),
         Problem::Upload(why) => why.to_string(),
         Problem::Account(why) => why.to_string(),
@@ -262,7 +264,9 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
         Problem::NoVideo => is(StatusCode::NOT_FOUND, "There is no such video."),
         Problem::NoAsset => is(StatusCode::NOT_FOUND, "You have no such asset."),
         Problem::NoJob => is(StatusCode::NOT_FOUND, "There is no such job."),
-        Problem::NoWebhook => is(StatusCode::NOT_FOUND, "You have no such webhook, or that no such delivery."),
+        Problem::NoWebhook => {
+            is(StatusCode::NOT_FOUND, "You have no such webhook, or that no such delivery.")
+        }
         Problem::JobConflict(_) | Problem::WebhookConflict(_) => is(StatusCode::CONFLICT, bad_request),
         Problem::NoTranscoding => is(StatusCode::CONFLICT, "Videos are not processed here (--transcoding)."),
         Problem::NotYours => is(StatusCode::FORBIDDEN, "Only its owner and admins may do that."),

@@ -196,10 +196,11 @@ fn described(text: String) -> Result<String, Problem> {
 }
 
 fn kinds(words: &[String]) -> Result<Vec<EventKind>, Problem> {
-    let mut kinds = words.iter().map(|word| EventKind::parse(word)).collect::<Option<Vec<_>>>().ok_or_else(|| {
-        let allowed: Vec<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
-        Problem::BadBody(format!("`events` must be of these: {}", allowed.join(", ")))
-    })?;
+    let mut kinds =
+        words.iter().map(|word| EventKind::parse(word)).collect::<Option<Vec<_>>>().ok_or_else(|| {
+            let allowed: Vec<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
+            Problem::BadBody(format!("`events` must be of these: {}", allowed.join(", ")))
+        })?;
     kinds.sort_unstable();
     kinds.dedup();
     Ok(kinds)
@@ -215,7 +216,9 @@ fn of_webhook(error: Error) -> Problem {
     match error {
         Error::NotFound => Problem::NoWebhook,
         Error::Conflict(why) => Problem::WebhookConflict(why.to_owned()),
-        Error::Quota { limit, .. } => Problem::WebhookConflict(format!("an account may have {limit} webhooks")),
+        Error::Quota { limit, .. } => {
+            Problem::WebhookConflict(format!("an account may have {limit} webhooks"))
+        }
         error => error.into(),
     }
 }

@@ -152,8 +152,7 @@ impl Webhooks<'_> {
         let sql = "INSERT INTO webhook_attempts (webhook, event, number, started_ms, duration_ms, status, problem, answer) \
                    VALUES ($1, $2, $3, now_ms() - $4, $4, $5, $6, $7)";
         let status = status.map(i64::from);
-        let args =
-            args![id, event, pending.claim, *duration_ms, status, problem.as_deref(), answer.as_str()];
+        let args = args![id, event, pending.claim, *duration_ms, status, problem.as_deref(), answer.as_str()];
         write.rows(sql, args).await?;
 
         let before: DeliveryState = delivery.get("state")?;
@@ -163,7 +162,8 @@ impl Webhooks<'_> {
             Outcome::Failed | Outcome::Gone => (DeliveryState::Failed, 0),
         };
         // It may have been given up meanwhile, with its webhook.
-        let state = if before == DeliveryState::Waiting && next != before { before.become_(next)? } else { before };
+        let state =
+            if before == DeliveryState::Waiting && next != before { before.become_(next)? } else { before };
         let sql = "UPDATE webhook_deliveries SET state = $3, due_ms = now_ms() + $4, updated_ms = now_ms() \
                    WHERE webhook = $1 AND event = $2";
         write.rows(sql, args![id, event, state, delay_ms]).await?;

@@ -56,14 +56,8 @@ pub(crate) async fn the_feed_tells_what_happened_to_whom_it_belongs(stand: &Stan
     advance(catalog).await;
 
     let (told, last) = after(catalog, Viewer::Account(ann), begin, 100).await;
-    let all = [
-        "video.created",
-        "video.changed",
-        "video.processing",
-        "video.failed",
-        "job.dead",
-        "video.deleted",
-    ];
+    let all =
+        ["video.created", "video.changed", "video.processing", "video.failed", "job.dead", "video.deleted"];
     assert_eq!(kinds(&told), all);
     assert!(told.iter().all(|event| event.video == Some(id) && event.owner == Some(ann)), "{told:?}");
     assert_eq!(told[1].title.as_deref(), Some("Other"));
@@ -185,9 +179,13 @@ pub(crate) async fn webhooks_are_their_owners(stand: &Stand) {
         assert!(matches!(hooks.delete(other, id).await, Err(Error::NotFound)));
         assert!(matches!(hooks.test(other, id).await, Err(Error::NotFound)));
         assert!(matches!(hooks.deliveries(other, id, None, 1).await, Err(Error::NotFound)));
-        assert_eq!(hooks.of_account(other).await.expect("lists").iter().filter(|one| one.id == id).count(), 0);
+        assert_eq!(
+            hooks.of_account(other).await.expect("lists").iter().filter(|one| one.id == id).count(),
+            0
+        );
     }
-    let patch = WebhookPatch { url: Some("http://b/".to_owned()), kinds: Some(Vec::new()), ..Default::default() };
+    let patch =
+        WebhookPatch { url: Some("http://b/".to_owned()), kinds: Some(Vec::new()), ..Default::default() };
     let changed = hooks.patch(ann, id, patch).await.expect("changes");
     assert_eq!((changed.url.as_str(), changed.kinds.len()), ("http://b/", 0));
     let most = NewWebhook {
@@ -199,7 +197,9 @@ pub(crate) async fn webhooks_are_their_owners(stand: &Stand) {
     };
     let many = join_all((0..8).map(|_| hooks.create(ann, &most, 3))).await;
     assert_eq!(many.iter().filter(|made| made.is_ok()).count(), 2, "whoever asks at once");
-    assert!(many.iter().flat_map(|made| made.as_ref().err()).all(|error| matches!(error, Error::Quota { .. })));
+    assert!(
+        many.iter().flat_map(|made| made.as_ref().err()).all(|error| matches!(error, Error::Quota { .. }))
+    );
     hooks.delete(ann, id).await.expect("deletes");
     assert!(matches!(hooks.get(ann, id).await, Err(Error::NotFound)));
 }
@@ -291,7 +291,10 @@ pub(crate) async fn a_delivery_is_tried_until_it_is_done(stand: &Stand) {
     assert!(matches!(hooks.redeliver(Some(ann), id, event).await, Err(Error::Conflict(_))));
     advance(catalog).await;
     let (told, _) = after(catalog, Viewer::Account(ann), None, 1000).await;
-    assert_eq!(told.last().map(|event| (event.kind.as_str(), event.webhook)), Some(("webhook.disabled", Some(id))));
+    assert_eq!(
+        told.last().map(|event| (event.kind.as_str(), event.webhook)),
+        Some(("webhook.disabled", Some(id)))
+    );
 
     let enabled = WebhookPatch { state: Some(WebhookState::Enabled), ..WebhookPatch::default() };
     assert_eq!(hooks.patch(Some(ann), id, enabled).await.expect("enables").problem, None);

@@ -163,7 +163,8 @@ impl App {
         let (headers, query) = (request.headers(), request.uri().query());
         if request.method() == Method::GET && wants_events(headers) {
             let metrics = self.metrics.clone();
-            return feed::listen(catalog, &self.feed, caller, headers, query, metrics, self.draining.clone()).await;
+            return feed::listen(catalog, &self.feed, caller, headers, query, metrics, self.draining.clone())
+                .await;
         }
         feed::page(catalog, caller, query).await
     }

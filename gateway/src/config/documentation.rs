@@ -20,7 +20,18 @@ use super::*;
 #[test]
 fn the_documentation_lists_every_setting_as_it_is() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
-    let headings =
-        [LISTENERS, CLIENTS, STORAGE, CACHE, DELIVERY, UPLOADS, TRANSCODING, EVENTS, DATABASE, ACCOUNTS, LOGS];
+    let headings = [
+        LISTENERS,
+        CLIENTS,
+        STORAGE,
+        CACHE,
+        DELIVERY,
+        UPLOADS,
+        TRANSCODING,
+        EVENTS,
+        DATABASE,
+        ACCOUNTS,
+        LOGS,
+    ];
     seekway_settings::documentation::check(&path, "settings", &Config::command(), &headings);
 }

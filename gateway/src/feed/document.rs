@@ -126,7 +126,17 @@ mod tests {
         for number in [0, 7, i64::MAX] {
             assert_eq!(Place::parse(&Place(number).to_string()), Some(Place(number)));
         }
-        for bad in ["", "7", "feed-", "feed--7", "feed-+7", "feed-07", "feed-7 ", "FEED-7", "feed-9223372036854775808"] {
+        for bad in [
+            "",
+            "7",
+            "feed-",
+            "feed--7",
+            "feed-+7",
+            "feed-07",
+            "feed-7 ",
+            "FEED-7",
+            "feed-9223372036854775808",
+        ] {
             assert_eq!(Place::parse(bad), None, "{bad}");
         }
     }

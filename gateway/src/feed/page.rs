@@ -23,7 +23,8 @@ pub(crate) async fn page(
     let viewer = hears(caller)?;
     let query = query.unwrap_or_default();
     let after = place(query)?;
-    let limit = limit(query, LIMIT_DEFAULT, VIDEOS_LIMIT_MAX).transpose().unwrap_or(Err(BadQuery::VideosLimit));
+    let limit =
+        limit(query, LIMIT_DEFAULT, VIDEOS_LIMIT_MAX).transpose().unwrap_or(Err(BadQuery::VideosLimit));
     let limit = u32::try_from(limit.map_err(Problem::BadQuery)?).expect("a limit is small");
     let following = catalog.feed().after(viewer, after.map(|place| place.0), limit).await?;
     let (events, next, reset) = match &following {

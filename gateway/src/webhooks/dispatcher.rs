@@ -34,7 +34,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Between two counts of what waits.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// Beyond the time of an attempt, for the database.
-const LEASE_MORE: Duration = Duration::from_secs(15);
+const LEASE_MORE: Duration = Duration::from_secs(10);
 /// Attempts at one delivery. With pauses of 5 s, four times as long each up to 8 h, the last one is after a day.
 const ATTEMPTS_MAX: u64 = 10;
 const PAUSE_FACTOR: u32 = 4;
@@ -150,7 +150,8 @@ async fn deliver(catalog: &Catalog, metrics: &Metrics, sender: &Sender, pause: D
     } else if pending.attempt >= ATTEMPTS_MAX {
         Outcome::Failed
     } else {
-        let pause = pause_after(pause, pending.attempt, fastrand::f64()).max(sent.retry_after.unwrap_or_default());
+        let pause =
+            pause_after(pause, pending.attempt, fastrand::f64()).max(sent.retry_after.unwrap_or_default());
         Outcome::Again(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX))
     };
     let (webhook, event) = (pending.webhook, pending.event.id);
@@ -171,7 +172,9 @@ async fn deliver(catalog: &Catalog, metrics: &Metrics, sender: &Sender, pause: D
         }
         // Somebody else has it by now, or nobody wants it any more.
         Err(Error::Superseded | Error::NotFound) => {}
-        Err(error) => warn!(%webhook, %event, error = error.chain(), "what came of a delivery is lost; it is tried again"),
+        Err(error) => {
+            warn!(%webhook, %event, error = error.chain(), "what came of a delivery is lost; it is tried again")
+        }
     }
 }
 

@@ -109,7 +109,8 @@ impl Sender {
         if !target.is_secure {
             return exchange(socket, request).await;
         }
-        let name = ServerName::try_from(target.host).map_err(Failed::because("The host is no name for TLS"))?;
+        let name =
+            ServerName::try_from(target.host).map_err(Failed::because("The host is no name for TLS"))?;
         let socket = self.tls.connect(name, socket).await.map_err(Failed::because("TLS failed"))?;
         exchange(socket, request).await
     }

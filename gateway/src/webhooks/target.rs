@@ -85,14 +85,16 @@ impl Target {
     /// Refuses an address that is not everybody's, where the host is one. What a name resolves to is looked at when a
     /// request is sent.
     pub(super) fn check_address(&self, to_private: bool) -> Result<(), BadTarget> {
-        let is_private = self.host.parse().is_ok_and(|address| !is_public(address)) || self.host == "localhost";
+        let is_private =
+            self.host.parse().is_ok_and(|address| !is_public(address)) || self.host == "localhost";
         if is_private && !to_private { Err(BadTarget::Private) } else { Ok(()) }
     }
 
     /// Those of the host's addresses that may be connected to.
     pub(super) async fn addresses(&self, to_private: bool) -> Result<Vec<SocketAddr>, String> {
         let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
-        let found: Vec<_> = found.map_err(|error| format!("The host cannot be resolved: {error}."))?.collect();
+        let found: Vec<_> =
+            found.map_err(|error| format!("The host cannot be resolved: {error}."))?.collect();
         let allowed: Vec<_> =
             found.iter().copied().filter(|address| to_private || is_public(address.ip())).collect();
         match (allowed.is_empty(), found.is_empty()) {
@@ -181,9 +183,14 @@ mod tests {
     #[test]
     fn urls_are_what_they_look_like() {
         check("https://example.org", Ok((true, "example.org", 443, "example.org", "/")));
-        check("http://example.org:8080/a?b=c", Ok((false, "example.org", 8080, "example.org:8080", "/a?b=c")));
+        check(
+            "http://example.org:8080/a?b=c",
+            Ok((false, "example.org", 8080, "example.org:8080", "/a?b=c")),
+        );
         check("https://[2606:4700::1]/x", Ok((true, "2606:4700::1", 443, "[2606:4700::1]", "/x")));
-        for url in ["", "/", "example.org", "ftp://example.org", "https://", "https:///x", "https://exämple.org/"] {
+        for url in
+            ["", "/", "example.org", "ftp://example.org", "https://", "https:///x", "https://exämple.org/"]
+        {
             check(url, Err(BadTarget::Syntax));
         }
         for url in ["https://a@example.org/", "https://a:b@example.org/", "http://example.org@127.0.0.1/"] {
@@ -198,15 +205,45 @@ mod tests {
 
     #[test]
     fn only_the_internets_addresses_are_public() {
-        for public in ["1.1.1.1", "8.8.8.8", "93.184.216.34", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2a00::1"] {
+        for public in
+            ["1.1.1.1", "8.8.8.8", "93.184.216.34", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2a00::1"]
+        {
             assert!(is_public(public.parse().expect("an address")), "{public}");
         }
         let private = [
-            "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "127.0.0.1", "127.9.9.9", "169.254.169.254",
-            "172.16.0.1", "172.31.255.255", "192.0.0.8", "192.0.2.1", "192.168.1.1", "198.19.0.1",
-            "198.51.100.1", "203.0.113.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1",
-            "::ffff:127.0.0.1", "::ffff:8.8.8.8", "::127.0.0.1", "64:ff9b::7f00:1", "100::1", "2001::1",
-            "2001:db8::1", "2002:7f00:1::", "fc00::1", "fd00::1", "fe80::1", "ff02::1", "fec0::1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.0.1",
+            "100.64.0.1",
+            "127.0.0.1",
+            "127.9.9.9",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.168.1.1",
+            "198.19.0.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:8.8.8.8",
+            "::127.0.0.1",
+            "64:ff9b::7f00:1",
+            "100::1",
+            "2001::1",
+            "2001:db8::1",
+            "2002:7f00:1::",
+            "fc00::1",
+            "fd00::1",
+            "fe80::1",
+            "ff02::1",
+            "fec0::1",
         ];
         for private in private {
             assert!(!is_public(private.parse().expect("an address")), "{private}");
@@ -215,7 +252,12 @@ mod tests {
 
     #[test]
     fn addresses_of_machines_nearby_are_refused_by_their_look() {
-        for url in ["http://127.0.0.1:8080/", "http://localhost:8080/", "http://[::1]:8080/", "http://169.254.169.254/"] {
+        for url in [
+            "http://127.0.0.1:8080/",
+            "http://localhost:8080/",
+            "http://[::1]:8080/",
+            "http://169.254.169.254/",
+        ] {
             let target = Target::parse(url).expect("a URL");
             assert_eq!(target.check_address(false), Err(BadTarget::Private), "{url}");
             assert_eq!(target.check_address(true), Ok(()), "{url}");
@@ -229,7 +271,10 @@ mod tests {
             let target = Target::parse(&format!("http://{host}:8080/")).expect("a URL");
             target.addresses(false).await.expect_err("none is public");
             let found = target.addresses(true).await.expect("it resolves");
-            assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 8080), "{host}");
+            assert!(
+                found.iter().all(|address| address.ip().is_loopback() && address.port() == 8080),
+                "{host}"
+            );
         }
     }
 }
