@@ -198,7 +198,7 @@ pub(crate) async fn webhooks_are_their_owners(stand: &Stand) {
     let many = join_all((0..8).map(|_| hooks.create(ann, &most, 3))).await;
     assert_eq!(many.iter().filter(|made| made.is_ok()).count(), 2, "whoever asks at once");
     assert!(
-        many.iter().flat_map(|made| made.as_ref().err()).all(|error| matches!(error, Error::Quota { .. }))
+        many.iter().filter_map(|made| made.as_ref().err()).all(|error| matches!(error, Error::Quota { .. }))
     );
     hooks.delete(ann, id).await.expect("deletes");
     assert!(matches!(hooks.get(ann, id).await, Err(Error::NotFound)));
@@ -302,8 +302,8 @@ pub(crate) async fn a_delivery_is_tried_until_it_is_done(stand: &Stand) {
     let failing = claim(catalog, id, LEASE_MS).await;
     hooks.record(&failing[0], &attempt(None), again, LEASE_MS).await.expect("records");
     let failing = claim(catalog, id, LEASE_MS).await;
-    let long = hooks.record(&failing[0], &attempt(None), again, -1).await.expect("records");
-    assert!(long.disabled.is_some() && long.state == DeliveryState::Waiting);
+    let disabled = hooks.record(&failing[0], &attempt(None), again, -1).await.expect("records");
+    assert!(disabled.disabled.is_some() && disabled.state == DeliveryState::Waiting);
     let log = hooks.deliveries(Some(ann), id, None, 9).await.expect("lists");
     assert_eq!(log[0].state, DeliveryState::Failed, "with its webhook");
 }

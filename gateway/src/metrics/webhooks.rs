@@ -19,7 +19,7 @@ pub(crate) struct Webhooks {
 label! {
     /// What came of an attempt.
     Delivered "outcome" {
-        Delivered "delivered",
+        Taken "delivered",
         Again "again",
         Failed "failed",
     }

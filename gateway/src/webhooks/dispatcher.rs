@@ -157,7 +157,7 @@ async fn deliver(catalog: &Catalog, metrics: &Metrics, sender: &Sender, pause: D
     let (webhook, event) = (pending.webhook, pending.event.id);
     debug!(%webhook, %event, status = sent.attempt.status, problem = sent.attempt.problem, "told a webhook of an event");
     metrics.webhooks.attempted(match outcome {
-        Outcome::Delivered => Delivered::Delivered,
+        Outcome::Delivered => Delivered::Taken,
         Outcome::Again(_) => Delivered::Again,
         Outcome::Failed | Outcome::Gone => Delivered::Failed,
     });
@@ -173,7 +173,7 @@ async fn deliver(catalog: &Catalog, metrics: &Metrics, sender: &Sender, pause: D
         // Somebody else has it by now, or nobody wants it any more.
         Err(Error::Superseded | Error::NotFound) => {}
         Err(error) => {
-            warn!(%webhook, %event, error = error.chain(), "what came of a delivery is lost; it is tried again")
+            warn!(%webhook, %event, error = error.chain(), "what came of a delivery is lost; it is tried again");
         }
     }
 }

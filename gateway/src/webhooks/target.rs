@@ -116,7 +116,7 @@ pub(super) fn is_public(address: IpAddr) -> bool {
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let special: [(Ipv4Addr, u8); 14] = [
-        (Ipv4Addr::new(0, 0, 0, 0), 8),
+        (Ipv4Addr::UNSPECIFIED, 8),
         (Ipv4Addr::new(10, 0, 0, 0), 8),
         // Between carriers and their customers.
         (Ipv4Addr::new(100, 64, 0, 0), 10),

@@ -75,7 +75,7 @@ async fn pages(stand: &Stand, bearer: &str, after: Option<String>) -> (Vec<Value
             ask(stand, bearer, "GET", &format!("/api/events?limit=7&after={after}"), &Value::Null).await;
         let page = json_of(&page, 200);
         assert_eq!(page["reset"], false);
-        after = page["next"].as_str().expect("text").to_owned();
+        page["next"].as_str().expect("text").clone_into(&mut after);
         match page["events"].as_array().expect("a list") {
             none if none.is_empty() => return (events, after),
             some => events.extend(some.iter().cloned()),
@@ -173,7 +173,7 @@ async fn what_happens_to_one_video_goes_on_at_another_gateway_too() {
             }
             heard
         };
-        let (_, heard) = tokio::join!(writing, listening);
+        let ((), heard) = tokio::join!(writing, listening);
         assert_eq!(heard, (1..=CHANGES + 1).map(|number| number.to_string()).collect::<Vec<_>>());
     }
 }

@@ -76,7 +76,7 @@ impl Receiver {
                         let mut response = Response::new(Full::<Bytes>::from("said\n\u{1}this"));
                         match reply(&path, nth) {
                             Reply::Status(status) => {
-                                *response.status_mut() = status.try_into().expect("a status")
+                                *response.status_mut() = status.try_into().expect("a status");
                             }
                             Reply::With(status, name, value) => {
                                 *response.status_mut() = status.try_into().expect("a status");

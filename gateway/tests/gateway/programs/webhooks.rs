@@ -246,8 +246,10 @@ async fn what_fails_is_tried_again_under_the_same_name() {
         assert_eq!(json_of(&patched, 200)["problem"], Value::Null);
         gone.post("test", 202).await;
         self::told(&receiver, "/new", 1).await;
-        let page =
-            crate::support::wire::Wire::connect(up.stand().admin_address()).await.ask("GET", "/metrics", &[]).await;
+        let page = crate::support::wire::Wire::connect(up.stand().admin_address())
+            .await
+            .ask("GET", "/metrics", &[])
+            .await;
         let page = String::from_utf8_lossy(&page.body).into_owned();
         assert!(page.contains("seekway_webhook_attempts_total{outcome=\"again\"} 3\n"), "{page}");
     }
@@ -321,7 +323,7 @@ async fn nothing_goes_to_addresses_that_are_not_everybodys() {
         let (ann, anns) = somebody(&up, "ann", Role::Creator).await;
         let add =
             async |url: &str| ask(up.stand(), &anns, "POST", "/api/webhooks", &json!({"url": url})).await;
-        let long = format!("https://example.org/{}", "x".repeat(2048));
+        let endless = format!("https://example.org/{}", "x".repeat(2048));
         for (url, why) in [
             (format!("http://127.0.0.1:{port}/"), "everybody can reach"),
             (format!("http://[::1]:{port}/"), "everybody can reach"),
@@ -330,7 +332,7 @@ async fn nothing_goes_to_addresses_that_are_not_everybodys() {
             ("http://example.org:22/".to_owned(), "port"),
             ("ftp://example.org/".to_owned(), "http"),
             ("https://example.org/#x".to_owned(), "fragment"),
-            (long, "2048"),
+            (endless, "2048"),
         ] {
             let answer = add(&url).await;
             let said = String::from_utf8_lossy(&answer.body).into_owned();
