@@ -138,10 +138,13 @@ impl Feed<'_> {
         Ok(Following::Events(events, last))
     }
 
-    /// Lets go of what is older than `kept_ms`, with the deliveries of it, except the newest event. How many went.
+    /// Lets go of what is older than `kept_ms`, with the deliveries of it, except the newest event, and what is still to be
+    /// delivered with all after it. How many went.
     pub async fn trim(&self, kept_ms: i64) -> Result<u64, Error> {
         let sql = "DELETE FROM feed WHERE number < COALESCE( \
                    (SELECT MIN(number) FROM feed WHERE created_ms >= now_ms() - $1), (SELECT MAX(number) FROM feed)) \
+                   AND number < COALESCE((SELECT MIN(event) FROM webhook_deliveries WHERE state = 'waiting'), \
+                     (SELECT MAX(number) FROM feed)) \
                    AND number < (SELECT MIN(number) FROM feed) + $2 RETURNING number";
         let mut gone = 0;
         loop {

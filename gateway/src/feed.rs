@@ -83,13 +83,14 @@ impl Feed {
     async fn look(&self, catalog: &Catalog) -> Result<bool, Error> {
         let moved = catalog.feed().advance(BATCH).await?;
         let before = self.0.borrow().last;
+        let newest = catalog.feed().newest().await?;
+        if newest == before {
+            return Ok(false);
+        }
         // Before the first look nobody needs what is old.
-        let place = if before == 0 { catalog.feed().newest().await? } else { before };
+        let place = if before == 0 { newest } else { before };
         let recent = match catalog.feed().after(Viewer::Admin, Some(place), BATCH).await? {
             Following::Events(events, last) => {
-                if last == before {
-                    return Ok(false);
-                }
                 Recent { after: place, events: events.into_iter().map(Arc::new).collect(), last }
             }
             Following::Lost(newest) => Recent { after: newest, events: Vec::new(), last: newest },
@@ -102,7 +103,7 @@ impl Feed {
                 *known = recent;
             }
         });
-        Ok(moved == BATCH as usize)
+        Ok(moved == BATCH as usize || self.0.borrow().last < newest)
     }
 }
 

@@ -45,7 +45,7 @@ use crate::config::{Config, Transcoding};
 use crate::jobs;
 use crate::metrics::Metrics;
 use crate::videos::Deletions;
-use crate::webhooks::Dispatcher;
+use crate::webhooks::{self, Dispatcher};
 use crate::worker::{self, Supervisor};
 use accept::{Lane, Listener, accept, bind};
 use connection::Worker;
@@ -174,7 +174,8 @@ impl Gateway {
         if let Some(catalog) = app.catalog.clone().filter(|_| config.webhooks.per_account() > 0) {
             let (metrics, grows) = (app.metrics.clone(), app.feed.grows());
             let dispatcher = Dispatcher::new(catalog, metrics, &config.webhooks, grows);
-            let (runtime, stop, end) = (self::runtime()?, app.draining.clone(), app.drained.clone());
+            let runtime = runtime_with(webhooks::LOOKUPS_MAX)?;
+            let (stop, end) = (app.draining.clone(), app.drained.clone());
             let tell = move || {
                 runtime.block_on(dispatcher.serve(stop, end));
                 // A name that is being resolved must not hold up the exit.
@@ -342,8 +343,12 @@ async fn follow_files(certificates: &[Arc<Tls>]) {
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    runtime_with(BLOCKING_THREADS_MAX)
+}
+
+fn runtime_with(blocking_threads_max: usize) -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .max_blocking_threads(blocking_threads_max)
         .build()
 }

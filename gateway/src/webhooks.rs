@@ -19,7 +19,7 @@ use seekway_catalog::{
 };
 
 pub(crate) use action::Action;
-pub(crate) use dispatcher::Dispatcher;
+pub(crate) use dispatcher::{Dispatcher, LOOKUPS_MAX};
 pub(crate) use document::{
     AttemptDocument, DeliveriesDocument, DeliveryDocument, NewWebhookDocument, PatchDocument, ScopeWord,
     TestedDocument, WebhookDocument, WebhooksDocument,

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::document::{EventDocument, Place};
-use super::{BATCH, Feed, Recent, page};
+use super::{Feed, Recent, page};
 use crate::accounts;
 use crate::caller::Caller;
 use crate::delivery::body::Payload;
@@ -25,6 +25,9 @@ use crate::respond::Problem;
 const STREAM_FOR: Duration = Duration::from_mins(15);
 /// How soon it comes again; also the first bytes of a stream, by which it knows that it is heard.
 const HELLO: &str = "retry: 1000\n\n";
+
+/// Events that a listener has at a time that are not remembered for all: a page of them is some kilobytes.
+const PAGE: u32 = 16;
 
 /// One client's place in the feed.
 struct Listener {
@@ -156,7 +159,7 @@ impl Listener {
         if is_remembered {
             return Ok(());
         }
-        match self.catalog.feed().after(self.viewer, Some(self.place), BATCH).await? {
+        match self.catalog.feed().after(self.viewer, Some(self.place), PAGE).await? {
             Following::Events(events, last) => {
                 self.ready.extend(events.into_iter().map(Arc::new));
                 self.then = last;

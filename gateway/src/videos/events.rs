@@ -70,6 +70,9 @@ pub(crate) async fn stream(
         None => 0,
         Some(text) => text.parse().ok().filter(|number| *number >= 0).ok_or(Problem::BadEventId)?,
     };
+    // What has never been is of a database that was lost: its client begins anew.
+    let newest = catalog.videos().newest_event(video).await.map_err(of_video)?;
+    let number = if newest.is_some_and(|newest| newest < number) { 0 } else { number };
     let place = Follower {
         catalog: catalog.clone(),
         caller,

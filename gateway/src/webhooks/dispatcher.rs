@@ -25,6 +25,8 @@ use crate::metrics::{Delivered, Metrics};
 const PLACES: usize = 64;
 /// Of which those whose receivers fail have so many.
 const FAILING_PLACES: usize = PLACES / 2;
+/// Names that are being resolved: one that was given up is still the system's resolver's, which takes its time.
+pub(crate) const LOOKUPS_MAX: usize = 4 * PLACES;
 /// Those of one webhook.
 const PLACES_OF_ONE: usize = 4;
 /// Webhooks that are looked at at a time.
@@ -220,5 +222,52 @@ impl Places {
                 self.taken.remove(&id);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn webhook(nth: usize, is_failing: bool) -> Waiting {
+        let id = format!("00000000-0000-7000-8000-{nth:012}");
+        Waiting { webhook: WebhookId::parse(&id).expect("an id"), is_failing }
+    }
+
+    #[test]
+    fn attempts_go_on_for_a_day() {
+        let first = Duration::from_secs(5);
+        let pauses: Vec<_> = (1..ATTEMPTS_MAX).map(|nth| pause_after(first, nth, 0.5)).collect();
+        let seconds: Vec<_> = pauses.iter().map(Duration::as_secs).collect();
+        assert_eq!(seconds, [5, 20, 80, 320, 1280, 5120, 20480, 28800, 28800]);
+        let all: Duration = pauses.iter().sum();
+        assert!((Duration::from_hours(23)..Duration::from_hours(25)).contains(&all), "{all:?}");
+        assert_eq!(pause_after(first, 1, 0.0), Duration::from_millis(3750));
+        assert_eq!(pause_after(first, 1, 1.0), Duration::from_millis(6250));
+        assert_eq!(pause_after(first, u64::MAX, 0.5), PAUSE_MAX);
+    }
+
+    #[test]
+    fn receivers_that_fail_leave_half_of_the_places_to_others() {
+        let mut places = Places::default();
+        for nth in 0..PLACES {
+            let failing = webhook(nth, true);
+            assert_eq!(places.room(failing), usize::from(nth < FAILING_PLACES), "{nth}");
+            if places.room(failing) > 0 {
+                places.take(failing);
+                assert_eq!(places.room(failing), 0, "it has one");
+            }
+        }
+        let mut nth = PLACES;
+        while places.taken() < PLACES {
+            let good = webhook(nth, false);
+            assert_eq!(places.room(good), PLACES_OF_ONE);
+            (0..PLACES_OF_ONE).for_each(|_| places.take(good));
+            assert_eq!(places.room(good), 0);
+            nth += 1;
+        }
+        assert_eq!(places.room(webhook(nth, false)), 0, "there is none left");
+        places.leave(Ok(webhook(0, true).webhook));
+        assert_eq!((places.room(webhook(nth, false)), places.room(webhook(0, true))), (1, 1));
     }
 }

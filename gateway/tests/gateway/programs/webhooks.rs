@@ -2,15 +2,19 @@
 
 use std::collections::HashSet;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use seekway_catalog::{NewWebhook, Role, VideoState, Viewer};
+use seekway_loadtests::gateway::{Gateway, Launch};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::receiver::{Receiver, Reply, Told};
 use super::{add, ask, json_of, rename};
 use crate::support::tools::root;
-use crate::support::{Stand, until};
+use crate::support::{Stand, path_text, until};
+use crate::tls::{self, Pair};
 use crate::uploads::ownership::somebody;
 use crate::uploads::stand::Uploading;
 
@@ -71,27 +75,79 @@ async fn told(receiver: &Receiver, path: &str, count: usize) -> Vec<Told> {
     .await
 }
 
-/// Has the specification's own library look at requests.
-fn assert_believed(secret: &str, told: &[Told]) {
-    let script = root().join("tests/webhooks/verify.mjs");
-    assert!(
-        root().join("tests/webhooks/node_modules").exists(),
-        "the library is missing; run scripts/setup test"
-    );
-    let mut node =
-        Command::new("node").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("runs");
-    let mut lines = node.stdin.take().expect("it is piped");
+/// Has a program look at requests: a line of JSON each. What it says of them.
+fn judged(program: &str, script: &Path, secret: &str, told: &[Told]) -> String {
+    let piped = Stdio::piped();
+    let mut judge =
+        Command::new(program).arg(script).stdin(piped).stdout(Stdio::piped()).spawn().expect("runs");
+    let mut lines = judge.stdin.take().expect("it is piped");
     for one in told {
-        let headers =
-            ["webhook-id", "webhook-timestamp", "webhook-signature"].map(|name| (name, one.header(name)));
+        let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
         let headers: serde_json::Map<_, _> =
-            headers.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+            names.iter().map(|name| ((*name).to_owned(), json!(one.header(name)))).collect();
         let body = std::str::from_utf8(&one.body).expect("text");
         writeln!(lines, "{}", json!({"secret": secret, "headers": headers, "body": body})).expect("it reads");
     }
     drop(lines);
-    let output = node.wait_with_output().expect("it ends");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("ok {}\n", told.len()));
+    let output = judge.wait_with_output().expect("it ends");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Has the specification's own library look at requests.
+fn assert_believed(secret: &str, told: &[Told]) {
+    assert!(
+        root().join("tests/webhooks/node_modules").exists(),
+        "the library is missing; run scripts/setup test"
+    );
+    let script = root().join("tests/webhooks/verify.mjs");
+    assert_eq!(judged("node", &script, secret, told), format!("ok {}\n", told.len()));
+}
+
+/// What the documentation shows in a language.
+fn shown(language: &str) -> String {
+    let text = std::fs::read_to_string(root().join("docs/events.md")).expect("it is there");
+    let (_, rest) = text.split_once(&format!("```{language}\n")).expect("there is an example");
+    rest.split("```").next().expect("it ends").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_documentation_shows_tells_ours_from_others() {
+    const JS: &str = r#"
+import { createInterface } from "node:readline";
+for await (const line of createInterface({ input: process.stdin })) {
+  const { secret, headers, body } = JSON.parse(line);
+  try { console.log(verified(secret, headers, body).type); } catch (error) { console.log(error.message); }
+}"#;
+    const PYTHON: &str = r#"
+import sys
+for line in sys.stdin:
+    told = json.loads(line)
+    try:
+        print(verified(told["secret"], told["headers"], told["body"])["type"])
+    except ValueError as error:
+        print(error)
+"#;
+    let up = Uploading::embedded(&ENV).await;
+    let receiver = Receiver::start(|_, _| Reply::Status(200)).await;
+    let (_, anns) = somebody(&up, "ann", Role::Creator).await;
+    let hook = Hook::add(up.stand(), &anns, &json!({"url": receiver.url("/x")})).await;
+    hook.post("secret", 200).await;
+    hook.post("test", 202).await;
+    let good = told(&receiver, "/x", 1).await.pop().expect("one");
+    let mut changed = good.clone();
+    changed.body = String::from_utf8_lossy(&good.body).replace("test", "ready").into();
+    let mut old = good.clone();
+    old.headers.insert("webhook-timestamp", "1000000000".parse().expect("a value"));
+    let told = [good, changed, old];
+    let folder = TempDir::new().expect("a folder");
+    for (program, language, more, name) in
+        [("node", "js", JS, "x.mjs"), ("python3", "python", PYTHON, "x.py")]
+    {
+        let script = folder.path().join(name);
+        std::fs::write(&script, shown(language) + more).expect("written");
+        let said = judged(program, &script, &hook.secret, &told);
+        assert_eq!(said, "webhook.test\nit is not ours\nit is too old, or too new\n", "{language}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -372,5 +428,50 @@ async fn nothing_goes_to_addresses_that_are_not_everybodys() {
         assert_eq!(add("https://example.org/2").await.status, 201);
         let full = add("https://example.org/3").await;
         assert_eq!(full.status, 409, "{}", String::from_utf8_lossy(&full.body));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_receivers_with_a_good_certificate_are_told() {
+    let (good, other) = (Pair::new(), Pair::new());
+    // Gateways speak TLS, and answer what they are told with 405.
+    let stands = [tls::stand(&good, &[]), tls::stand(&other, &[])];
+    let folder = TempDir::new().expect("a folder");
+    let up = Uploading::embedded_for_another(&folder).await;
+    let trusted = good.certificate();
+    let environment = up.settings().iter().map(|(name, value)| (name.as_str(), value.as_str())).chain([
+        ("SEEKWAY_WEBHOOKS_TO_PRIVATE", "true"),
+        ("SEEKWAY_TRANSCODING", "off"),
+        // Where the system's certificates are (`rustls-native-certs`).
+        ("SSL_CERT_FILE", path_text(&trusted)),
+    ]);
+    let launch = Launch {
+        binary: env!("CARGO_BIN_EXE_gateway").into(),
+        endpoint: String::new(),
+        bucket: String::new(),
+        environment: environment.map(|(name, value)| (name.into(), value.into())).collect(),
+    };
+    let _gateway = Gateway::start(&launch).await.unwrap_or_else(|error| panic!("{error}"));
+    let mut attempts = Vec::new();
+    for (stand, host) in [(&stands[0], "127.0.0.1"), (&stands[1], "127.0.0.1"), (&stands[0], "localhost")] {
+        let new = NewWebhook {
+            url: format!("https://{host}:{}/", stand.tls_address().port()),
+            description: String::new(),
+            kinds: Vec::new(),
+            hears_all: false,
+            secret: vec![1; 32],
+        };
+        let id = up.catalog.webhooks().create(None, &new, 9).await.expect("adds").id;
+        up.catalog.webhooks().test(None, id).await.expect("tests");
+        let delivery = until("it was tried", async || {
+            let mut deliveries = up.catalog.webhooks().deliveries(None, id, None, 1).await.expect("lists");
+            deliveries.pop().filter(|delivery| !delivery.attempts.is_empty())
+        });
+        let attempt = delivery.await.attempts.remove(0);
+        attempts.push((attempt.status, attempt.problem.unwrap_or_default()));
+    }
+    assert_eq!(attempts[0], (Some(405), "It answered 405.".to_owned()));
+    for (status, problem) in &attempts[1..] {
+        assert!(status.is_none() && problem.starts_with("TLS failed: invalid peer certificate"), "{problem}");
     }
 }
