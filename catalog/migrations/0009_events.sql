@@ -53,6 +53,8 @@ CREATE TABLE webhooks (
     updated_ms BIGINT NOT NULL
 );
 CREATE INDEX webhooks_of_account_or_nobody ON webhooks (COALESCE(account, ''), id);
+-- Few, however many webhooks there are.
+CREATE INDEX webhooks_of_everybody ON webhooks (hears_all) WHERE hears_all = 1;
 
 -- One event for one webhook.
 CREATE TABLE webhook_deliveries (

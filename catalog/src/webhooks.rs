@@ -16,15 +16,18 @@ pub use delivering::{NewAttempt, Outcome, Pending, Recorded, Waiting};
 pub use log::{Attempt, Delivery};
 pub use record::{DeliveryState, NewWebhook, Webhook, WebhookPatch, WebhookState};
 
-/// Makes the deliveries of all events from a place on. A webhook that is disabled is told nothing, later either.
+/// Makes the deliveries of all events from a place on. A webhook that is disabled is told nothing, later either. Each half
+/// finds its webhooks by an index: SQLite keeps the order of a CROSS JOIN (<https://sqlite.org/optoverview.html>, 8.2).
 pub(crate) const FAN_OUT: &str = "INSERT INTO webhook_deliveries \
      (webhook, event, state, claims, attempts, due_ms, asked_ms, updated_ms) \
-     SELECT webhooks.id, feed.number, 'waiting', 0, 0, now_ms(), now_ms(), now_ms() FROM feed, webhooks \
-     WHERE feed.number >= $1 AND webhooks.state = 'enabled' \
-     AND (COALESCE(webhooks.account, '') = COALESCE(feed.owner, '') OR (webhooks.hears_all = 1 \
-       AND EXISTS (SELECT 1 FROM accounts WHERE accounts.id = webhooks.account AND accounts.role = 'admin'))) \
-     AND CASE feed.kind WHEN 'webhook.test' THEN feed.webhook = webhooks.id \
-       ELSE webhooks.kinds = '' OR webhooks.kinds LIKE '% ' || feed.kind || ' %' END";
+     SELECT webhook, event, 'waiting', 0, 0, now_ms(), now_ms(), now_ms() FROM ( \
+     SELECT webhooks.id AS webhook, webhooks.state, webhooks.kinds, feed.number AS event, feed.kind, feed.webhook AS tested \
+       FROM feed CROSS JOIN webhooks WHERE feed.number >= $1 AND COALESCE(webhooks.account, '') = COALESCE(feed.owner, '') \
+     UNION SELECT webhooks.id, webhooks.state, webhooks.kinds, feed.number, feed.kind, feed.webhook \
+       FROM feed CROSS JOIN webhooks JOIN accounts ON accounts.id = webhooks.account AND accounts.role = 'admin' \
+       WHERE feed.number >= $1 AND webhooks.hears_all = 1) AS told \
+     WHERE state = 'enabled' AND CASE kind WHEN 'webhook.test' THEN tested = webhook \
+       ELSE kinds = '' OR kinds LIKE '% ' || kind || ' %' END";
 
 /// See [`Catalog::webhooks`](crate::Catalog::webhooks).
 #[derive(Debug)]

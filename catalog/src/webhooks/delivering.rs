@@ -70,11 +70,13 @@ pub struct Recorded {
 // === impl Webhooks ===
 
 impl Webhooks<'_> {
-    /// Webhooks with deliveries that are due, those that have waited longest first, at most `limit`.
+    /// Webhooks with deliveries that are due, those that have waited longest first, at most `limit`; after all others those
+    /// that fail, so that they do not stand in the way.
     pub async fn waiting(&self, limit: u32) -> Result<Vec<Waiting>, Error> {
         let sql = "SELECT id, failing_since_ms FROM webhooks JOIN (SELECT webhook, MIN(due_ms) AS due_ms \
                    FROM webhook_deliveries WHERE state = 'waiting' AND due_ms <= now_ms() GROUP BY webhook) AS due \
-                   ON due.webhook = webhooks.id ORDER BY due.due_ms, id LIMIT $1";
+                   ON due.webhook = webhooks.id \
+                   ORDER BY CASE WHEN failing_since_ms IS NULL THEN 0 ELSE 1 END, due.due_ms, id LIMIT $1";
         let rows = self.0.rows(sql, args![i64::from(limit)]).await?;
         let waiting = rows.iter().map(|row| {
             let failing: Option<i64> = row.get("failing_since_ms")?;

@@ -33,6 +33,8 @@ const PLACES_OF_ONE: usize = 4;
 const WEBHOOKS: u32 = 256;
 /// Between two looks where nothing tells of news: others' retries become due, and leases of those who vanished end.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A look finds work for all places, so that more of them would only ask the database more often.
+const LOOKS_APART: Duration = Duration::from_millis(20);
 /// Between two counts of what waits.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// Beyond the time of an attempt, for the database.
@@ -104,6 +106,7 @@ impl Dispatcher {
                 () = sleep(LOOK_EVERY) => {}
                 () = stop.cancelled() => {}
             }
+            sleep(LOOKS_APART).await;
             while let Some(ended) = under_way.try_join_next() {
                 self.places.leave(ended);
             }
