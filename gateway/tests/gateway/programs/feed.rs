@@ -20,10 +20,10 @@ struct Stream {
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq)]
-struct Heard {
-    id: String,
-    kind: String,
-    data: Value,
+pub(super) struct Heard {
+    pub(super) id: String,
+    pub(super) kind: String,
+    pub(super) data: Value,
 }
 
 // === impl Stream ===
@@ -50,20 +50,29 @@ impl Stream {
         self.text.push_str(&String::from_utf8_lossy(&piece));
     }
 
-    /// The next event. What stands between are heads of chunks and comments.
+    /// The next event.
     async fn next(&mut self) -> Heard {
         loop {
-            if let Some(at) = self.text.find("data: ")
-                && let Some(end) = self.text[at..].find("\n\n")
-            {
-                let block: String = self.text.drain(..at + end + 2).collect();
-                let field = |name: &str| block.lines().rev().find_map(|line| line.strip_prefix(name));
-                let data = serde_json::from_str(field("data: ").expect("data")).expect("JSON");
-                let text = |name: &str| field(name).unwrap_or_default().to_owned();
-                return Heard { id: text("id: "), kind: text("event: "), data };
+            if let Some(heard) = Heard::take(&mut self.text) {
+                return heard;
             }
             self.more().await;
         }
+    }
+}
+
+// === impl Heard ===
+
+impl Heard {
+    /// The first event of a stream's text that is there as a whole. What stands between are heads of chunks and comments.
+    pub(super) fn take(text: &mut String) -> Option<Self> {
+        let at = text.find("data: ")?;
+        let end = at + text[at..].find("\n\n")? + 2;
+        let block: String = text.drain(..end).collect();
+        let field = |name: &str| block.lines().rev().find_map(|line| line.strip_prefix(name));
+        let data = serde_json::from_str(field("data: ").expect("data")).expect("JSON");
+        let text = |name: &str| field(name).unwrap_or_default().to_owned();
+        Some(Self { id: text("id: "), kind: text("event: "), data })
     }
 }
 
