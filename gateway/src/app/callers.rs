@@ -96,11 +96,15 @@ impl App {
                 accounts.shown(request.method(), request.headers(), is_secure).await?
             }
         };
+        // A key or token that is none is told so elsewhere.
+        let caller = self.caller(known, request).await?;
+        let has_webhooks = self.catalog.is_some() && self.webhooks.per_account() > 0;
         let state = console::State {
             listing: open_to(self.listing),
             videos: self.catalog.is_some(),
             uploads: self.uploads.is_some() && open_to(self.uploads_open_to),
             transcoding: self.profile.is_some(),
+            webhooks: has_webhooks && caller != Caller::Stranger,
             accounts: accounts.is_some(),
             account,
         };

@@ -432,6 +432,21 @@ async fn nothing_goes_to_addresses_that_are_not_everybodys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_browser_adds_one_and_sees_what_it_was_told() {
+    // Whoever works at this machine needs no account.
+    let env = [ENV[0], ENV[2], ENV[3], ("SEEKWAY_LISTEN", "127.0.0.1:0")];
+    let up = Uploading::embedded(&env).await;
+    let receiver = Receiver::start(|_, nth| Reply::Status(if nth == 0 { 500 } else { 200 })).await;
+    let script = root().join("tests/browser/webhooks.mjs");
+    let url = format!("http://localhost:{}/", up.stand().address().port());
+    let mut browser = tokio::process::Command::new("node");
+    browser.arg(script).arg(url).arg(receiver.url("/x")).kill_on_drop(true);
+    let output = browser.output().await.expect("node runs; scripts/setup test installs it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(receiver.told("/x").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_receivers_with_a_good_certificate_are_told() {
     let (good, other) = (Pair::new(), Pair::new());
     // Gateways speak TLS, and answer what they are told with 405.
