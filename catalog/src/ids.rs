@@ -71,6 +71,16 @@ id!(
     VideoId
 );
 id!(
+    /// An event's of the feed. It sorts by the time it was made.
+    EventId,
+    now_v7
+);
+id!(
+    /// A webhook's.
+    WebhookId,
+    now_v7
+);
+id!(
     /// A job's. It sorts by the time it was made.
     JobId
 );

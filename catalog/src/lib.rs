@@ -14,6 +14,7 @@ mod changes;
 mod database;
 mod database_url;
 mod error;
+mod feed;
 mod hints;
 mod ids;
 mod jobs;
@@ -26,6 +27,7 @@ mod state;
 mod uploads;
 mod videos;
 mod votes;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -37,8 +39,9 @@ pub use assets::{Asset, AssetKind, AssetState, Assets, NewAsset};
 pub use changes::{Change, Changes};
 pub use database_url::{DatabaseUrl, InvalidUrl};
 pub use error::{Error, SharedError};
+pub use feed::{EventKind, Feed, FeedEvent, Following};
 pub use hints::Hints;
-pub use ids::{AccountId, ApiKeyId, AssetId, JobId, UploadId, VideoId};
+pub use ids::{AccountId, ApiKeyId, AssetId, EventId, JobId, UploadId, VideoId, WebhookId};
 pub use jobs::{Backlog, Failure, Job, JobFilter, JobState, Jobs, Lease, NewJob, Outstanding, Published};
 pub use login_attempts::LoginAttempts;
 pub use outbox::{Outbox, OutboxRow};
@@ -54,6 +57,10 @@ pub use videos::{
     Visibility,
 };
 pub use votes::{Tally, Vote, Votes};
+pub use webhooks::{
+    Attempt, Delivery, DeliveryState, NewAttempt, NewWebhook, Outcome, Pending, Recorded, Waiting, Webhook,
+    WebhookPatch, WebhookState, Webhooks,
+};
 
 /// How the database is asked.
 #[derive(Debug, Clone)]
@@ -157,6 +164,16 @@ impl Catalog {
     /// What is to be done outside of the database because of something in it.
     pub fn outbox(&self) -> Outbox<'_> {
         Outbox(&self.database)
+    }
+
+    /// What happened, for programs that are told of it.
+    pub fn feed(&self) -> Feed<'_> {
+        Feed(&self.database)
+    }
+
+    /// Where programs are told of it.
+    pub fn webhooks(&self) -> Webhooks<'_> {
+        Webhooks(&self.database)
     }
 
     /// What is thought of videos.

@@ -102,7 +102,7 @@ pub(crate) fn read_word<T>(row: &Row, column: &str, parse: impl Fn(&str) -> Opti
 #[cfg(test)]
 mod tests {
     use super::State;
-    use crate::{AssetState, Error, JobState, UploadState, VideoState};
+    use crate::{AssetState, DeliveryState, Error, JobState, UploadState, VideoState, WebhookState};
 
     /// Every pair of states: the ways that are listed, and no other.
     fn check<S: State + std::fmt::Debug>(ways: &[(&str, &[&str])]) {
@@ -143,5 +143,11 @@ mod tests {
             ("cancelled", &["queued"]),
         ]);
         check::<AssetState>(&[("ready", &["deleting"])]);
+        check::<WebhookState>(&[("enabled", &["disabled"]), ("disabled", &["enabled"])]);
+        check::<DeliveryState>(&[
+            ("waiting", &["delivered", "failed"]),
+            ("delivered", &["waiting"]),
+            ("failed", &["waiting"]),
+        ]);
     }
 }

@@ -6,7 +6,7 @@ mod progress;
 mod record;
 
 use crate::database::{Database, Write, args};
-use crate::{AccountId, Error, NewJob, State as _, VideoId, changes, jobs, outbox};
+use crate::{AccountId, Error, EventKind, NewJob, State as _, VideoId, changes, feed, jobs, outbox};
 
 pub use listing::{Filter, Viewer};
 pub(crate) use processing::{give_up, publish};
@@ -82,6 +82,7 @@ impl Videos<'_> {
         let after =
             Video::from_row(&write.row(sql, args![id, patch.title, folded, patch.visibility]).await?)?;
         happened(&mut write, id, "changed", "").await?;
+        feed::tell_of_video(&mut write, EventKind::VideoChanged, id).await?;
         if after.visibility != before.visibility {
             tell(&mut write, &after).await?;
         }
@@ -191,6 +192,7 @@ pub(crate) async fn insert(
     ];
     write.rows(sql, args).await?;
     happened(write, id, VideoState::Uploaded.name(), "").await?;
+    feed::tell_of_video(write, EventKind::VideoCreated, id).await?;
     outbox::insert(write, ADDED, &id.to_string()).await?;
     if let Some(profile) = &new.profile {
         let job = NewJob { video: id, profile: profile.clone(), rendition: None, priority: 0 };
@@ -216,6 +218,7 @@ pub(crate) async fn transition(
                progress_speed_milli = NULL, progress_eta_seconds = NULL, updated_ms = now_ms() WHERE id = $1";
     write.rows(sql, args![video.id, next, problem]).await?;
     let number = happened(write, video.id, next.name(), problem.unwrap_or_default()).await?;
+    feed::tell_of_video(write, next.into(), video.id).await?;
     progress::forget(write, video.id, number).await
 }
 

@@ -48,6 +48,7 @@ fn check_path(path: &str) {
         Route::VideoJobs(id) => assert_eq!(path, format!("/api/videos/{id}/jobs")),
         Route::Job(id) => assert_eq!(path, format!("/api/jobs/{id}")),
         Route::JobAction(id, _) => assert!(path.starts_with(&format!("/api/jobs/{id}/")), "{path:?}"),
+        Route::Webhooks(_) => assert!(path.starts_with("/api/webhooks"), "{path:?}"),
         Route::Account(_) => assert!(path.starts_with("/api/auth/"), "{path:?}"),
         Route::Health
         | Route::Ready
@@ -57,6 +58,7 @@ fn check_path(path: &str) {
         | Route::Videos
         | Route::Jobs
         | Route::Assets
+        | Route::Events
         | Route::OpenApi
         | Route::ConsoleState
         | Route::Console

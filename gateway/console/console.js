@@ -6,6 +6,7 @@ import { beginAccount } from "/assets/account.js";
 import { beginLibrary, listObjects, listedObject } from "/assets/library.js";
 import { play } from "/assets/player.js";
 import { beginVideos, listVideos } from "/assets/videos.js";
+import { beginWebhooks, showWebhooks } from "/assets/webhooks.js";
 import { at, bytesInWords, consoleState, element, inWords, markOpen, note } from "/assets/words.js";
 
 const SEEK_S = 5;
@@ -282,8 +283,9 @@ window.addEventListener("hashchange", openFromAddress);
 
 const state = await consoleState();
 const again = () => Promise.all([state.listing && listObjects(), state.videos && listVideos()]);
+const asSomebodyElse = () => Promise.all([again(), showWebhooks()]);
 const library = beginLibrary(() => {
   playWhenOpen = true;
 });
-await Promise.all([library, beginVideos(state, again), beginAccount(state, again)]);
+await Promise.all([library, beginVideos(state, again), beginWebhooks(state), beginAccount(state, asSomebodyElse)]);
 await openFromAddress();

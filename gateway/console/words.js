@@ -5,7 +5,7 @@ export const at = (id) => document.getElementById(id);
 /** What this page can show to whoever looks at it. */
 export async function consoleState() {
   const response = await fetch("/api/console", { cache: "no-store" });
-  return response.ok ? response.json() : { listing: true, videos: false, uploads: false, transcoding: false, accounts: false, account: null };
+  return response.ok ? response.json() : { listing: true, videos: false, uploads: false, transcoding: false, webhooks: false, accounts: false, account: null };
 }
 
 export function note(id, words, { wrong = false } = {}) {

@@ -24,10 +24,11 @@ use crate::access::Access;
 use crate::access_log::Entry;
 use crate::accounts::Accounts;
 use crate::admission::{Admission, Admitted};
-use crate::config::{AccessLog, Config, Listing, Transcoding};
+use crate::config::{AccessLog, Config, Listing, Transcoding, WebhookSettings};
 use crate::delivery::body::Payload;
 use crate::delivery::cors::{self, AllowOrigin};
 use crate::delivery::{Delivery, MediaRequest};
+use crate::feed::Feed;
 use crate::framing::BadHead;
 use crate::jobs::work_answer;
 use crate::metrics::{self, Meter, Metrics};
@@ -56,6 +57,8 @@ pub(crate) struct App {
     /// Who may see what, where there is a catalog.
     pub(crate) access: Option<Access>,
     followed: videos::Followed,
+    pub(crate) feed: Feed,
+    webhooks: WebhookSettings,
     /// `None` where nobody may upload.
     pub(crate) uploads: Option<Uploads>,
     uploads_open_to: Listing,
@@ -127,6 +130,8 @@ impl App {
             catalog,
             access,
             followed: videos::Followed::default(),
+            feed: Feed::new(),
+            webhooks: config.webhooks.clone(),
             uploads,
             uploads_open_to: config.uploads_open_to(),
             profile,
@@ -220,6 +225,8 @@ impl App {
                 Box::pin(self.jobs(&route, known, request, body)).await
             }
             Route::Assets | Route::Asset(_) => Box::pin(self.assets(&route, known, request)).await,
+            Route::Events => Box::pin(self.events(known, request)).await,
+            Route::Webhooks(action) => Box::pin(self.webhooks(action, known, request, body)).await,
             Route::OpenApi => Ok(openapi::document()),
             Route::ConsoleState => Box::pin(self.console_state(known, request)).await,
             Route::Account(action) => self.account(action, known, request, body).await,

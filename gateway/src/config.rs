@@ -8,6 +8,7 @@ mod listeners;
 mod transcoding;
 mod uploads;
 mod values;
+mod webhooks;
 
 use clap::{Parser, ValueEnum};
 use seekway_settings::command_line::Environment;
@@ -23,6 +24,7 @@ pub use seekway_settings::{DatabaseSettings, Stop, StorageBackend, StorageSettin
 pub(crate) use transcoding::is_profile;
 pub use transcoding::{Transcoding, TranscodingSettings};
 pub use uploads::UploadSettings;
+pub use webhooks::WebhookSettings;
 
 /// How much is gathered in the process for clients' sockets, as a fraction of what they share in the kernel.
 const WRITE_BUFFERS_FRACTION: usize = 8;
@@ -67,6 +69,10 @@ pub struct Config {
     /// How workers hear of jobs.
     #[command(flatten)]
     pub queue: QueueSettings,
+
+    /// How programs are told of events.
+    #[command(flatten)]
+    pub webhooks: WebhookSettings,
 
     /// Where accounts, videos and uploads are kept.
     #[command(flatten)]

@@ -33,6 +33,8 @@ pub(crate) struct State {
     pub(crate) uploads: bool,
     /// Whether videos are processed.
     pub(crate) transcoding: bool,
+    /// Whether whoever looks may have webhooks.
+    pub(crate) webhooks: bool,
     /// Whether one can log in.
     pub(crate) accounts: bool,
     /// Who is logged in.
@@ -59,6 +61,7 @@ pub(crate) fn asset(name: &str, request: &HeaderMap) -> Option<Response<Payload>
         "tus.js" => (SCRIPT, include_str!("../console/tus.js")),
         "videos.js" => (SCRIPT, include_str!("../console/videos.js")),
         "work.js" => (SCRIPT, include_str!("../console/work.js")),
+        "webhooks.js" => (SCRIPT, include_str!("../console/webhooks.js")),
         "words.js" => (SCRIPT, include_str!("../console/words.js")),
         "console.css" => ("text/css; charset=utf-8", include_str!("../console/console.css")),
         _ => return None,

@@ -19,6 +19,8 @@ mod commands;
 pub mod config;
 mod console;
 pub mod delivery;
+mod event_stream;
+mod feed;
 pub mod framing;
 mod host;
 mod jobs;
@@ -34,6 +36,7 @@ mod server;
 mod tracked;
 mod upload;
 mod videos;
+mod webhooks;
 mod worker;
 
 pub use commands::run as run_command;

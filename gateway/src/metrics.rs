@@ -18,6 +18,7 @@ mod request;
 mod table;
 mod transcoding;
 mod uploads;
+mod webhooks;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -39,6 +40,7 @@ pub(crate) use connection::{Connected, Speaking};
 pub(crate) use labels::{Ending, Outcome};
 pub(crate) use request::Meter;
 pub(crate) use uploads::{Left, Memory as UploadMemory, UploadEnd, Uploads as UploadMetrics, Writing};
+pub(crate) use webhooks::{Delivered, Webhooks as WebhookMetrics};
 
 use labels::{Handshake, Kind, Limit, Listener, Protocol, Status, Tier};
 
@@ -62,6 +64,7 @@ pub(crate) struct Metrics {
     origin: Origin,
     pub(crate) uploads: UploadMetrics,
     pub(crate) transcoding: Transcoding,
+    pub(crate) webhooks: WebhookMetrics,
     started: Duration,
     table: Table,
 }
@@ -83,6 +86,7 @@ pub(crate) struct Now {
     jobs: [u64; 5],
     work: Option<Work>,
     rings: Option<[u64; 2]>,
+    webhooks: webhooks::Backlog,
     endpoints: Vec<EndpointState>,
     process: Process,
     started: Duration,
@@ -149,6 +153,7 @@ impl Metrics {
             },
             uploads: UploadMetrics::new(t.section("Uploads")),
             transcoding: Transcoding::new(t.section("Transcoding")),
+            webhooks: WebhookMetrics::new(t.section("Events and webhooks")),
             started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
             table: {
                 process_rows(t.section("Process"));
@@ -188,6 +193,7 @@ impl Metrics {
             jobs: self.transcoding.jobs(),
             work: self.transcoding.work.get(),
             rings: self.transcoding.rings(),
+            webhooks: self.webhooks.backlog(),
             endpoints: self.origin.endpoints(),
             process: Process::read(),
             started: self.started,

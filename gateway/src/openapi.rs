@@ -3,6 +3,7 @@
 #![expect(dead_code, reason = "functions stand for paths; what is told of them is above them")]
 
 mod accounts;
+mod events;
 mod jobs;
 mod problems;
 mod uploads;
@@ -25,6 +26,7 @@ static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
     for part in [
         videos::Videos::openapi(),
         jobs::Jobs::openapi(),
+        events::Events::openapi(),
         uploads::Uploads::openapi(),
         accounts::Accounts::openapi(),
     ] {

@@ -36,7 +36,7 @@ pub enum Problem {
     BodyTooLarge,
     /// A body is no document of the wanted kind, and why.
     BadBody(String),
-    /// `Last-Event-ID` is no number of an event.
+    /// `Last-Event-ID` is no id of an event.
     BadEventId,
     /// There is no such video, or none that may be known of.
     NoVideo,
@@ -46,6 +46,10 @@ pub enum Problem {
     NoJob,
     /// The job, or its video, stands where that cannot be done. The text is for clients.
     JobConflict(String),
+    /// There is no such webhook of the caller's, or that no such delivery.
+    NoWebhook,
+    /// The webhook stands where that cannot be done. The text is for clients.
+    WebhookConflict(String),
     /// Nobody processes videos here.
     NoTranscoding,
     /// It is somebody else's.
@@ -155,7 +159,9 @@ pub fn problem(problem: &Problem, request_id: Option<&str>) -> Response<Bytes> {
         Problem::BadKey(why) => why.to_string(),
         Problem::BadQuery(why) => why.to_string(),
         Problem::BadHead(why) => why.to_string(),
-        Problem::JobConflict(why) => format!("That cannot be done now: {why}."),
+        Problem::JobConflict(why) | Problem::WebhookConflict(why) => {
+            format!("That cannot be done now: {why}.")
+        }
         Problem::BadBody(why) => format!("The body is not what is wanted here: {why}."),
         Problem::Upload(why) => why.to_string(),
         Problem::Account(why) => why.to_string(),
@@ -255,12 +261,15 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
         ),
         Problem::BodyTooLarge => is(StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than 64 KiB."),
         Problem::BadEventId => {
-            is(StatusCode::BAD_REQUEST, "Last-Event-ID must be the id of an event of this stream, a number.")
+            is(StatusCode::BAD_REQUEST, "Last-Event-ID must be the id of an event of this very stream.")
         }
         Problem::NoVideo => is(StatusCode::NOT_FOUND, "There is no such video."),
         Problem::NoAsset => is(StatusCode::NOT_FOUND, "You have no such asset."),
         Problem::NoJob => is(StatusCode::NOT_FOUND, "There is no such job."),
-        Problem::JobConflict(_) => is(StatusCode::CONFLICT, bad_request),
+        Problem::NoWebhook => {
+            is(StatusCode::NOT_FOUND, "You have no such webhook, or that no such delivery.")
+        }
+        Problem::JobConflict(_) | Problem::WebhookConflict(_) => is(StatusCode::CONFLICT, bad_request),
         Problem::NoTranscoding => is(StatusCode::CONFLICT, "Videos are not processed here (--transcoding)."),
         Problem::NotYours => is(StatusCode::FORBIDDEN, "Only its owner and admins may do that."),
         Problem::BadHead(why) => is(why.status(), bad_request),

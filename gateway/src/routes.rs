@@ -12,6 +12,7 @@ use crate::accounts::Action;
 use crate::framing::is_host;
 use crate::jobs::JobAction;
 use crate::upload::direct::DirectAction;
+use crate::webhooks;
 
 /// What a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +51,10 @@ pub enum Route {
     Assets,
     /// `/api/assets/{id}`: an asset.
     Asset(AssetId),
+    /// `/api/events`: what happens.
+    Events,
+    /// `/api/webhooks` and below: who is told of it.
+    Webhooks(webhooks::Action),
     /// `/api/openapi.json`: what the API is.
     OpenApi,
     /// `/api/auth/…`: accounts.
@@ -121,6 +126,9 @@ pub enum BadQuery {
     /// `after` is no id.
     #[error("`after` must be the `next` of the page before")]
     After,
+    /// `after` is no place in the feed of events.
+    #[error("`after` must be the `next` of the page before, or the id of an event of the stream")]
+    EventAfter,
     /// A parameter does not decode to text.
     #[error("the query is not percent-encoded UTF-8")]
     Encoding,
@@ -156,6 +164,8 @@ pub fn decode(path: &str) -> Route {
         "/api/videos" => Route::Videos,
         "/api/jobs" => Route::Jobs,
         "/api/assets" => Route::Assets,
+        "/api/events" => Route::Events,
+        "/api/webhooks" => Route::Webhooks(webhooks::Action::All),
         "/api/openapi.json" => Route::OpenApi,
         "/api/console" => Route::ConsoleState,
         _ => decode_named(path).unwrap_or(Route::NotFound),
@@ -202,6 +212,9 @@ fn decode_named(path: &str) -> Option<Route> {
     if let Some(action) = path.strip_prefix("/api/auth/") {
         return Action::decode(action).map(Route::Account);
     }
+    if let Some(rest) = path.strip_prefix("/api/webhooks/") {
+        return webhooks::Action::decode(rest).map(Route::Webhooks);
+    }
     path.strip_prefix("/assets/")
         .filter(|name| is_asset_name(name))
         .map(|name| Route::ConsoleAsset(name.into()))
@@ -232,6 +245,7 @@ pub fn allowed_methods(route: &Route) -> &'static [Method] {
         Route::JobAction(..) => &ACTION,
         Route::Upload(_) => &UPLOAD,
         Route::Account(action) => action.methods(),
+        Route::Webhooks(action) => action.methods(),
         Route::Health
         | Route::Ready
         | Route::Objects
@@ -239,6 +253,7 @@ pub fn allowed_methods(route: &Route) -> &'static [Method] {
         | Route::Jobs
         | Route::Job(_)
         | Route::Assets
+        | Route::Events
         | Route::OpenApi
         | Route::ConsoleState
         | Route::Console

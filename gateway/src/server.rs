@@ -10,6 +10,7 @@
 mod accept;
 mod bounded_stream;
 mod checked_heads;
+mod chores;
 mod connection;
 mod gathered;
 mod guarded_stream;
@@ -32,7 +33,6 @@ use std::time::Duration;
 use futures_util::future::{OptionFuture, join_all};
 use seekway_cache::Cache;
 use seekway_catalog::Catalog;
-use seekway_queue::Relay;
 use seekway_settings::store::{self, Opened, StoreError};
 use seekway_storage::ObjectStore;
 use seekway_storage::measured::Observer;
@@ -42,11 +42,11 @@ use tracing::{info, warn};
 
 use crate::app::{App, Surface};
 use crate::config::{Config, Transcoding};
-use crate::jobs;
 use crate::metrics::Metrics;
-use crate::videos::Deletions;
+use crate::webhooks::{self, Dispatcher};
 use crate::worker::{self, Supervisor};
 use accept::{Lane, Listener, accept, bind};
+use chores::Chores;
 use connection::Worker;
 
 pub(crate) use checked_heads::REFUSED_METHOD;
@@ -65,8 +65,6 @@ pub(crate) use tls::BUFFER_BYTES_MAX as TLS_BUFFER_BYTES;
 pub use tls::TlsError;
 pub(crate) use tls::TlsFiles;
 
-/// Nobody waits for doorbells in a gateway, which only rings.
-const LOOK_EVERY: Duration = Duration::from_hours(1);
 /// The admin listener serves probes and scrapes: a handful of connections.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 
@@ -169,37 +167,27 @@ impl Gateway {
         let admin =
             Worker::new(app.clone(), Surface::Admin, config, StreamPlaces::new(ADMIN_CONNECTIONS_MAX, 0));
         let accepting = app.clone();
-        let grace_ms = config.transcoding.leftovers_grace_ms();
-        // On SQLite nobody hears of it by the database who is not in this process, and those elsewhere look.
-        let rings = !(config.queue.url().is_sql() && config.database.is_embedded());
-        let (queue, emf_every) = (config.queue.clone(), config.transcoding.emf_every());
+        // What receivers do to us, handshakes above all, is no other thread's to wait for.
+        if let Some(catalog) = app.catalog.clone().filter(|_| config.webhooks.per_account() > 0) {
+            let (metrics, grows) = (app.metrics.clone(), app.feed.grows());
+            let dispatcher = Dispatcher::new(catalog, metrics, &config.webhooks, grows);
+            let runtime = runtime_with(webhooks::LOOKUPS_MAX)?;
+            let (stop, end) = (app.draining.clone(), app.drained.clone());
+            let tell = move || {
+                runtime.block_on(dispatcher.serve(stop, end));
+                // A name that is being resolved must not hold up the exit.
+                runtime.shutdown_background();
+            };
+            threads.push(std::thread::Builder::new().name("webhooks".to_owned()).spawn(tell)?);
+        }
+        let chores = Chores::new(config);
         let accept = move || {
             runtime.block_on(async move {
                 let (lane, receiver) = Lane::new();
                 let cache = accepting.cache.clone();
                 tokio::spawn(async move { cache.serve_redis().await });
-                if let Some(catalog) = accepting.catalog.clone() {
-                    let (follower, stop) = (accepting.clone(), accepting.drained.clone());
-                    tokio::spawn(async move {
-                        let access = follower.access.as_ref().expect("where there is a catalog");
-                        access.follow(stop).await;
-                    });
-                    let (metrics, stop) = (accepting.metrics.clone(), accepting.drained.clone());
-                    tokio::spawn(jobs::look_after(catalog.clone(), metrics.clone(), stop.clone()));
-                    // Nobody waits for them here.
-                    let doorbells = queue.open(&catalog, LOOK_EVERY);
-                    let counting =
-                        jobs::count(catalog.clone(), doorbells.clone(), metrics, emf_every, stop.clone());
-                    tokio::spawn(counting);
-                    if rings {
-                        let relay = Relay::new(catalog.clone(), doorbells);
-                        let relay = Arc::new(relay.sweeping_after(queue.sweep_after()));
-                        accepting.metrics.transcoding.watch(relay.clone());
-                        tokio::spawn(async move { relay.run(stop).await });
-                    }
-                    let (deletions, stop) =
-                        (Deletions::new(catalog, accepting.store(), grace_ms), accepting.drained.clone());
-                    tokio::spawn(async move { deletions.serve(stop).await });
+                if let Some(catalog) = &accepting.catalog {
+                    chores.begin(&accepting, catalog);
                 }
                 let stop = accepting.draining.clone();
                 let worker = worker.map(|worker| tokio::spawn(worker.run(stop)));
@@ -333,8 +321,12 @@ async fn follow_files(certificates: &[Arc<Tls>]) {
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    runtime_with(BLOCKING_THREADS_MAX)
+}
+
+fn runtime_with(blocking_threads_max: usize) -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .max_blocking_threads(blocking_threads_max)
         .build()
 }

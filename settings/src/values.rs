@@ -66,7 +66,8 @@ pub fn limit(text: &str) -> Result<humantime::Duration, String> {
     duration_in(text, Duration::from_millis(1), "1ms")
 }
 
-fn duration_in(text: &str, least: Duration, least_text: &str) -> Result<humantime::Duration, String> {
+/// A time from `least` on, which is written `least_text`.
+pub fn duration_in(text: &str, least: Duration, least_text: &str) -> Result<humantime::Duration, String> {
     let parsed = humantime::Duration::from_str(text).ok();
     let parsed = parsed.filter(|duration| (least..=DURATION_MAX).contains(&**duration));
     parsed.ok_or_else(|| format!("a time from {least_text} to 365days, such as 500ms, 30s or 1h"))

@@ -144,4 +144,5 @@ macro_rules! nullable {
 
 nullable!(i64 => Int, u64 => Int, String => Text, &str => Text, Vec<u8> => Bytes);
 nullable!(crate::AccountId => Text, crate::AssetId => Text, crate::UploadId => Text, crate::VideoId => Text);
+nullable!(crate::EventId => Text, crate::WebhookId => Text, crate::WebhookState => Text);
 nullable!(crate::Failure => Text, crate::JobId => Text, crate::JobState => Text, crate::Role => Text, crate::VideoState => Text, crate::Visibility => Text);

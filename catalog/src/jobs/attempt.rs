@@ -2,7 +2,7 @@
 
 use crate::database::{Write, args};
 use crate::videos::{self, Progress, VideoState};
-use crate::{Error, JobId, State as _, outbox};
+use crate::{Error, JobId, State as _, feed, outbox};
 
 use super::record::Next;
 use super::{DEAD, Failure, Job, JobState, Jobs, LEFT, READY, SET_STATE, locked};
@@ -218,6 +218,7 @@ async fn ended(
     if next == JobState::Dead {
         videos::give_up(write, job.video, Some(problem)).await?;
         outbox::insert(write, DEAD, &job.id.to_string()).await?;
+        feed::tell_of_job(write, job.video, job.id, problem).await?;
     } else {
         videos::rests(write, job.video).await?;
         outbox::insert_due(write, READY, &job.id.to_string(), delay_ms).await?;

@@ -6,6 +6,7 @@ use seekway_loadtests::postgres::Postgres;
 use super::{MIGRATIONS, latest, migrate};
 use crate::database::{Database, Value, args};
 use crate::uploads::HELD;
+use crate::webhooks::FAN_OUT;
 use crate::{AccountId, Catalog, Error, Filter, Options, Phase, Progress, VideoState, Viewer};
 
 const ACCOUNT: &str = "00000000-0000-7000-8000-000000000001";
@@ -135,6 +136,10 @@ async fn what_is_nobodys_is_found_by_an_index(empty: Empty<'_>) {
     let held = plan(&url, HELD, args![None::<AccountId>, None::<String>]).await;
     for index in ["videos_of_owner_or_nobody", "assets_of_owner_or_nobody"] {
         assert!(held.contains(index), "{held}");
+    }
+    let fan_out = plan(&url, FAN_OUT, args![0_i64]).await;
+    for index in ["webhooks_of_account_or_nobody", "webhooks_of_everybody"] {
+        assert!(fan_out.contains(index), "{fan_out}");
     }
     let page = "SELECT id FROM uploads WHERE COALESCE(account, '') = COALESCE($1, '') \
                 ORDER BY created_ms DESC, id DESC LIMIT 10";

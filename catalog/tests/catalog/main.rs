@@ -3,6 +3,7 @@
 mod accounts;
 mod away;
 mod crashes;
+mod feed;
 mod jobs;
 mod pooled;
 mod quotas;

@@ -1,7 +1,7 @@
 //! What both engines promise. One function per promise; each keeps to rows of its own.
 
 use crate::stand::Stand;
-use crate::{accounts, jobs, quotas, uploads, videos};
+use crate::{accounts, feed, jobs, quotas, uploads, videos};
 
 /// Tries every promise, in turn, so that a failure names the first one that is broken.
 pub(crate) async fn conformance(stand: &Stand) {
@@ -45,6 +45,12 @@ pub(crate) async fn conformance(stand: &Stand) {
         jobs::a_video_is_processed_by_one_job_at_a_time,
         jobs::what_is_published_is_told_of_with_its_video,
         jobs::outstanding_work_is_what_jobs_of_its_kind_took,
+        feed::the_feed_tells_what_happened_to_whom_it_belongs,
+        feed::a_reader_of_the_feed_misses_nothing,
+        feed::what_the_feed_has_lost_it_says,
+        feed::webhooks_are_their_owners,
+        feed::each_webhook_is_told_of_what_it_wants,
+        feed::a_delivery_is_tried_until_it_is_done,
         accounts::an_address_has_one_account,
         accounts::sessions_end,
         accounts::api_keys_can_be_revoked,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use futures_util::{StreamExt, stream};
+use http::header::{self, HeaderMap};
 use http::{Method, Request, Response, StatusCode};
 use seekway_catalog::Role;
 use seekway_storage::ObjectKey;
@@ -17,7 +18,7 @@ use crate::delivery::cors;
 use crate::respond::Problem;
 use crate::routes::{self, Route};
 use crate::upload::{self, tus};
-use crate::{assets, console, jobs, json, videos};
+use crate::{assets, console, feed, jobs, json, videos, webhooks};
 
 impl App {
     /// Whether the object is shown only because the caller owns it.
@@ -95,11 +96,15 @@ impl App {
                 accounts.shown(request.method(), request.headers(), is_secure).await?
             }
         };
+        // A key or token that is none is told so elsewhere.
+        let caller = self.caller(known, request).await?;
+        let has_webhooks = self.catalog.is_some() && self.webhooks.per_account() > 0;
         let state = console::State {
             listing: open_to(self.listing),
             videos: self.catalog.is_some(),
             uploads: self.uploads.is_some() && open_to(self.uploads_open_to),
             transcoding: self.profile.is_some(),
+            webhooks: has_webhooks && caller != Caller::Stranger,
             accounts: accounts.is_some(),
             account,
         };
@@ -149,6 +154,41 @@ impl App {
             (Route::JobAction(id, action), _) => jobs::act(catalog, caller, *id, *action).await,
             _ => jobs::list(catalog, caller, request.uri().query()).await,
         }
+    }
+
+    /// A stream for who asks for one, else a page.
+    pub(super) async fn events(
+        &self,
+        known: &Known<'_>,
+        request: &Request<()>,
+    ) -> Result<Response<Payload>, Problem> {
+        let catalog = self.catalog.as_ref().ok_or(Problem::NoRoute)?;
+        let caller = self.caller(known, request).await?;
+        let (headers, query) = (request.headers(), request.uri().query());
+        if request.method() == Method::GET && wants_events(headers) {
+            let metrics = self.metrics.clone();
+            return feed::listen(catalog, &self.feed, caller, headers, query, metrics, self.draining.clone())
+                .await;
+        }
+        feed::page(catalog, caller, query).await
+    }
+
+    pub(super) async fn webhooks<B: RequestBody>(
+        &self,
+        action: webhooks::Action,
+        known: &Known<'_>,
+        request: &Request<()>,
+        body: &mut Option<B>,
+    ) -> Result<Response<Payload>, Problem> {
+        let asked = webhooks::Asked {
+            catalog: self.catalog.as_ref().ok_or(Problem::NoRoute)?,
+            settings: &self.webhooks,
+            caller: self.caller(known, request).await?,
+            method: request.method(),
+            headers: request.headers(),
+            query: request.uri().query(),
+        };
+        asked.answer(action, || taken(body)).await
     }
 
     pub(super) async fn assets(
@@ -204,6 +244,16 @@ impl App {
         }));
         upload::http::answer(uploads, caller, route, request, body).await.map_err(Problem::of_uploading)
     }
+}
+
+/// Whether a client asks for server-sent events, as every `EventSource` does.
+fn wants_events(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut types = accepted.flat_map(|value| value.split(','));
+    types.any(|accepted| {
+        let essence = accepted.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("text/event-stream")
+    })
 }
 
 /// Whether something that is open to `whom` is open to this request.

@@ -15,12 +15,25 @@ use super::delivery::DELIVERY;
 use super::listeners::LISTENERS;
 use super::transcoding::TRANSCODING;
 use super::uploads::UPLOADS;
+use super::webhooks::EVENTS;
 use super::*;
 
 #[test]
 fn the_documentation_lists_every_setting_as_it_is() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
-    let headings =
-        [LISTENERS, CLIENTS, STORAGE, CACHE, DELIVERY, UPLOADS, TRANSCODING, QUEUE, DATABASE, ACCOUNTS, LOGS];
+    let headings = [
+        LISTENERS,
+        CLIENTS,
+        STORAGE,
+        CACHE,
+        DELIVERY,
+        UPLOADS,
+        TRANSCODING,
+        QUEUE,
+        EVENTS,
+        DATABASE,
+        ACCOUNTS,
+        LOGS,
+    ];
     seekway_settings::documentation::check(&path, "settings", &Config::command(), &headings);
 }

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use http::HeaderValue;
 
 pub(super) use seekway_settings::values::{
-    address, boolean, in_memory, limit, number, period, size, size_in,
+    address, boolean, duration_in, in_memory, limit, number, period, size, size_in,
 };
 
 /// A rule of `--cache-control`.

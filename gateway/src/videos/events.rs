@@ -8,12 +8,11 @@
 //! one does each of them ask what it is, and whether it may still be told.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
 use http::Response;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::HeaderMap;
 use seekway_catalog::{Catalog, Event, Progress, VideoId, Videos};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -25,10 +24,9 @@ use super::followed::{Followed, Newest};
 use super::{of_video, seen};
 use crate::caller::Caller;
 use crate::delivery::body::Payload;
+use crate::event_stream::{self, HEARTBEAT_EVERY};
 use crate::respond::Problem;
 
-/// A comment goes out when nothing happens for so long: proxies take a silent connection for a dead one.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 /// Rows of the catalog at a time.
 const BATCH: u32 = 100;
 
@@ -68,13 +66,13 @@ pub(crate) async fn stream(
     ending: CancellationToken,
 ) -> Result<Response<Payload>, Problem> {
     seen(catalog, caller, video).await?;
-    let number = match request.get("last-event-id") {
+    let number = match event_stream::last_event_id(request)? {
         None => 0,
-        Some(value) => {
-            let number = value.to_str().ok().and_then(|text| text.parse().ok());
-            number.filter(|number| *number >= 0).ok_or(Problem::BadEventId)?
-        }
+        Some(text) => text.parse().ok().filter(|number| *number >= 0).ok_or(Problem::BadEventId)?,
     };
+    // What has never been is of a database that was lost: its client begins anew.
+    let newest = catalog.videos().newest_event(video).await.map_err(of_video)?;
+    let number = if newest.is_some_and(|newest| newest < number) { 0 } else { number };
     let place = Follower {
         catalog: catalog.clone(),
         caller,
@@ -87,13 +85,7 @@ pub(crate) async fn stream(
         ending,
     };
     let events = stream::unfold(place, |mut place| async { Some((place.next().await?, place)) });
-    let mut response = Response::new(Payload::Stream(Box::pin(events)));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // nginx holds back what it proxies, unless it is told.
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    Ok(event_stream::response(events))
 }
 
 // === impl Follower ===

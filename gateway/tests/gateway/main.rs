@@ -20,6 +20,7 @@ mod metrics;
 mod origin_down;
 mod origin_faults;
 mod players;
+mod programs;
 mod proxy_protocol;
 mod ranges;
 mod redbot;

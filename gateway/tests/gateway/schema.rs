@@ -1,7 +1,7 @@
 //! What schemathesis finds when it asks the running gateway whatever its own OpenAPI document allows, and what it does not:
 //! as a stranger who knows nothing, and as an admin who mostly asks for what there is.
 
-use seekway_catalog::{ApiKeyId, AssetId, Role, VideoId};
+use seekway_catalog::{AccountId, ApiKeyId, AssetId, NewWebhook, Role, VideoId};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -40,6 +40,7 @@ async fn the_api_is_what_its_document_says_to_an_admin() {
         } else {
             (String::new(), String::new())
         };
+        let (hook, deleted_hook) = (add_webhook(&up, admin).await, add_webhook(&up, admin).await);
         let (ann, revoked_name) = (ann.to_string(), revoked.to_string());
         let known = [
             ("video", &kept, &["GET /api/videos/{id}", "PATCH /api/videos/{id}"][..]),
@@ -48,6 +49,19 @@ async fn the_api_is_what_its_document_says_to_an_admin() {
             ("deleted-asset", &deleted_asset, &["DELETE /api/assets/{id}"]),
             ("account", &ann, &["PATCH /api/auth/accounts/{id}"]),
             ("key", &revoked_name, &["DELETE /api/auth/keys/{id}"]),
+            (
+                "webhook",
+                &hook,
+                &[
+                    "GET /api/webhooks/{id}",
+                    "PATCH /api/webhooks/{id}",
+                    "POST /api/webhooks/{id}/secret",
+                    "POST /api/webhooks/{id}/test",
+                    "GET /api/webhooks/{id}/deliveries",
+                    "POST /api/webhooks/{id}/deliveries/{event}/redeliver",
+                ],
+            ),
+            ("deleted-webhook", &deleted_hook, &["DELETE /api/webhooks/{id}"]),
             ("upload", &upload, &["GET /api/uploads/direct/{id}", "POST /api/uploads/direct/{id}/parts"]),
             (
                 "given-up",
@@ -97,6 +111,18 @@ async fn add(up: &Uploading, bearer: (&str, &str), purpose: &str, seed: u64) -> 
     assert_eq!(answer.status, 201, "{answer:?}");
     let path = answer.header("content-location");
     path.rsplit('/').next().expect("a last segment").to_owned()
+}
+
+/// Adds a webhook where nobody listens.
+async fn add_webhook(up: &Uploading, account: AccountId) -> String {
+    let new = NewWebhook {
+        url: "http://127.0.0.1:1024/".to_owned(),
+        description: String::new(),
+        kinds: Vec::new(),
+        hears_all: false,
+        secret: vec![1; 32],
+    };
+    up.catalog.webhooks().create(Some(account), &new, 10).await.expect("adds").id.to_string()
 }
 
 async fn begin_direct(up: &Uploading, bearer: (&str, &str), length: u64) -> String {
