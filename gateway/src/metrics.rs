@@ -85,7 +85,7 @@ pub(crate) struct Now {
     uploads: UploadMemory,
     jobs: [u64; 5],
     work: Option<Work>,
-    rings: Option<[u64; 2]>,
+    rings: Option<[u64; 3]>,
     webhooks: webhooks::Backlog,
     endpoints: Vec<EndpointState>,
     process: Process,

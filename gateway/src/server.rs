@@ -186,9 +186,7 @@ impl Gateway {
                 let (lane, receiver) = Lane::new();
                 let cache = accepting.cache.clone();
                 tokio::spawn(async move { cache.serve_redis().await });
-                if let Some(catalog) = &accepting.catalog {
-                    chores.begin(&accepting, catalog);
-                }
+                let chores = accepting.catalog.as_ref().map(|catalog| chores.begin(&accepting, catalog));
                 let stop = accepting.draining.clone();
                 let worker = worker.map(|worker| tokio::spawn(worker.run(stop)));
                 if let Some(uploads) = accepting.uploads.clone() {
@@ -200,8 +198,8 @@ impl Gateway {
                 let doors = vec![Listener { socket: admin_listener, tls: None }];
                 let admin_accept = tokio::spawn(accept(doors, Arc::new([lane]), permits, stop, metrics));
                 supervise(accepting, listeners, lanes.into(), limits).await;
-                let worker_done = OptionFuture::from(worker);
-                let _ = tokio::join!(admin_accept, admin_done, worker_done);
+                let (worker_done, chores_done) = (OptionFuture::from(worker), OptionFuture::from(chores));
+                let _ = tokio::join!(admin_accept, admin_done, worker_done, chores_done);
             });
         };
         threads.push(std::thread::Builder::new().name("accept".to_owned()).spawn(accept)?);

@@ -5,6 +5,7 @@
 //! closed by the broker, the consumer is cancelled, the connection is lost), the next receive begins another; a delivery is
 //! answered only on the channel that it came by, and once, because the broker closes a channel that answers twice.
 
+mod link;
 mod publishing;
 mod queues;
 mod url;
@@ -15,26 +16,25 @@ use std::time::Duration;
 
 use amqprs::callbacks::ChannelCallback;
 use amqprs::channel::{
-    BasicAckArguments, BasicConsumeArguments, BasicNackArguments, BasicQosArguments, BasicRejectArguments,
-    Channel, ConsumerMessage,
+    BasicAckArguments, BasicConsumeArguments, BasicQosArguments, BasicRejectArguments, Channel,
+    ConsumerMessage,
 };
-use amqprs::connection::Connection;
 use amqprs::{Ack, BasicProperties, Cancel, CloseChannel, Nack, Return};
 use async_trait::async_trait;
 use seekway_catalog::JobId;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::brokered::Broker;
 use crate::{Depth, Error, Finding, Ring, Sieve, dead_letter};
-use publishing::Publishing;
+use link::{ANSWER_WITHIN, Link, within};
+use publishing::{Message, Publishing};
 use queues::{DEAD, QUEUE};
 
 pub(crate) use url::AmqpUrl;
 
-/// Time for a connection, and for each answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// A receive waits so long, or shorter where overdue messages are to be looked for earlier.
 const RECEIVE: Duration = Duration::from_secs(5);
 
@@ -43,11 +43,25 @@ pub(crate) struct Amqp {
     url: AmqpUrl,
     shown: String,
     overdue: Duration,
-    connection: Mutex<Option<Connection>>,
-    publishes: Mutex<Option<Publishing>>,
-    receives: Mutex<Option<Subscription>>,
+    /// For what is asked of queues.
+    looks: Mutex<Link>,
+    publishes: Mutex<Publisher>,
+    receives: Mutex<Receiver>,
     /// What comes by the subscription; apart from it, because who answers shall not wait for it.
     deliveries: Mutex<Option<mpsc::UnboundedReceiver<ConsumerMessage>>>,
+}
+
+/// Who publishes has a connection of its own: with an alarm the broker reads nothing of it.
+#[derive(Default)]
+struct Publisher {
+    link: Link,
+    idle: Option<Publishing>,
+}
+
+#[derive(Default)]
+struct Receiver {
+    link: Link,
+    subscription: Option<Subscription>,
 }
 
 struct Subscription {
@@ -68,73 +82,79 @@ struct Ends(CancellationToken);
 
 impl Amqp {
     pub(crate) fn new(url: AmqpUrl, shown: String, overdue: Duration) -> Self {
-        let (connection, publishes, receives, deliveries) = Default::default();
-        Self { url, shown, overdue, connection, publishes, receives, deliveries }
-    }
-
-    /// Nothing waits longer than that for the broker.
-    async fn within<T>(
-        &self,
-        asked: impl Future<Output = Result<T, amqprs::error::Error>>,
-    ) -> Result<T, Error> {
-        match timeout(ANSWER_WITHIN, asked).await {
-            Ok(answer) => answer.map_err(|error| Error(format!("{}: {error}", self.shown))),
-            Err(_) => Err(Error(format!("{}: no answer within {ANSWER_WITHIN:?}", self.shown))),
-        }
-    }
-
-    /// A new channel, on the connection that there is or a new one.
-    async fn channel(&self) -> Result<Channel, Error> {
-        let mut connection = self.connection.lock().await;
-        if let Some(open) = connection.take_if(|connection| connection.is_open())
-            && let Ok(channel) = self.within(open.open_channel(None)).await
-        {
-            *connection = Some(open);
-            return Ok(channel);
-        }
-        let open = self.within(self.url.connect()).await?;
-        let channel = self.within(open.open_channel(None)).await?;
-        *connection = Some(open);
-        Ok(channel)
+        let (looks, publishes, receives, deliveries) = Default::default();
+        Self { url, shown, overdue, looks, publishes, receives, deliveries }
     }
 
     /// Publishes, and returns once the broker has them all.
-    async fn publish(&self, queue: &str, bodies: &[String]) -> Result<(), Error> {
-        let mut idle = self.publishes.lock().await;
+    async fn publish(&self, queue: &str, messages: &[Message]) -> Result<(), Error> {
+        let mut publisher = self.publishes.lock().await;
+        let Publisher { link, idle } = &mut *publisher;
         // Whatever goes wrong, what is late would be taken for another's. So it is another channel then.
         let mut publishing = if let Some(open) = idle.take_if(|publishing| publishing.channel.is_open()) {
             open
         } else {
-            let channel = self.channel().await?;
-            self.within(Publishing::begin(channel)).await?
+            let channel = link.channel(&self.url).await?;
+            within(Publishing::begin(channel)).await?
         };
-        let outcome = timeout(ANSWER_WITHIN, publishing.publish(queue, bodies)).await;
-        match outcome {
-            Ok(Ok(())) => *idle = Some(publishing),
-            Ok(Err(Error(why))) => {
-                drop(idle);
+        match timeout(ANSWER_WITHIN, publishing.publish(queue, messages)).await {
+            Ok(Ok(())) => {
+                *idle = Some(publishing);
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                link.give_up();
+                drop(publisher);
                 // It may have begun anew with nothing.
-                self.ensure().await?;
-                return Err(Error(format!("{}: {why}", self.shown)));
+                self.make_queues().await?;
+                Err(error)
             }
             Err(_) => {
-                *self.connection.lock().await = None;
-                return Err(Error(format!("{}: not confirmed within {ANSWER_WITHIN:?}", self.shown)));
+                link.give_up();
+                Err(Error(format!("not confirmed within {ANSWER_WITHIN:?}")))
             }
         }
-        Ok(())
     }
 
-    async fn subscribe(&self, prefetch: usize) -> Result<Subscription, Error> {
-        let (channel, ended) = (self.channel().await?, CancellationToken::new());
-        self.within(channel.register_callback(Ends(ended.clone()))).await?;
+    async fn subscribe(&self, link: &mut Link, prefetch: usize) -> Result<Subscription, Error> {
+        let (channel, ended) = (link.channel(&self.url).await?, CancellationToken::new());
+        within(channel.register_callback(Ends(ended.clone()))).await?;
         let count = u16::try_from(prefetch).unwrap_or(u16::MAX);
-        self.within(channel.basic_qos(BasicQosArguments::new(0, count, false))).await?;
+        within(channel.basic_qos(BasicQosArguments::new(0, count, false))).await?;
         let name = format!("seekway-{:016x}", fastrand::u64(..));
         let consume = BasicConsumeArguments::new(QUEUE, &name);
-        let (_, deliveries) = self.within(channel.basic_consume_rx(consume)).await?;
+        let (_, deliveries) = within(channel.basic_consume_rx(consume)).await?;
         *self.deliveries.lock().await = Some(deliveries);
         Ok(Subscription { name, channel, ended, prefetch, unanswered: BTreeMap::new() })
+    }
+
+    /// Has a subscription that serves so many, and gives back what is overdue.
+    async fn serve(&self, wanted: usize) -> Result<CancellationToken, Error> {
+        let mut receiver = self.receives.lock().await;
+        let Receiver { link, subscription } = &mut *receiver;
+        let serving = subscription.take_if(|subscription| subscription.serves(wanted));
+        let subscription = if let Some(serving) = serving {
+            subscription.insert(serving)
+        } else {
+            if let Some(before) = subscription.take() {
+                drop(within(before.channel.close()).await);
+            }
+            let mut begun = self.subscribe(link, wanted).await;
+            if begun.is_err() {
+                link.give_up();
+                self.make_queues().await?;
+                begun = self.subscribe(link, wanted).await;
+            }
+            subscription.insert(begun?)
+        };
+        let overdue = |since: &Instant| since.elapsed() >= self.overdue;
+        let late: Vec<_> = subscription.unanswered.extract_if(.., |_, since| overdue(since)).collect();
+        for (tag, _) in late {
+            // Not `basic.nack`, which does not count from 4.3 on.
+            let reject = BasicRejectArguments::new(tag, true);
+            within(subscription.channel.basic_reject(reject)).await?;
+        }
+        Ok(subscription.ended.clone())
     }
 }
 
@@ -153,63 +173,38 @@ impl Broker for Amqp {
     }
 
     async fn ring(&self, jobs: &[JobId]) -> Result<(), Error> {
-        let bodies: Vec<_> = jobs.iter().map(JobId::to_string).collect();
-        self.publish(QUEUE, &bodies).await
+        let messages: Vec<_> = jobs.iter().map(|job| Message::of(job.to_string())).collect();
+        self.publish(QUEUE, &messages).await
     }
 
     async fn receive(&self, wanted: usize) -> Result<Vec<Ring>, Error> {
-        let mut receives = self.receives.lock().await;
-        let serves = |subscription: &mut Subscription| {
-            subscription.channel.is_open()
-                && !subscription.ended.is_cancelled()
-                && subscription.prefetch >= subscription.unanswered.len() + wanted
-        };
-        let serving = receives.take_if(|subscription| serves(subscription));
-        let subscription = if let Some(serving) = serving {
-            receives.insert(serving)
-        } else {
-            if let Some(before) = receives.take() {
-                drop(self.within(before.channel.close()).await);
-            }
-            let mut begun = self.subscribe(wanted).await;
-            if begun.is_err() {
-                self.ensure().await?;
-                begun = self.subscribe(wanted).await;
-            }
-            receives.insert(begun?)
-        };
-        let overdue = |since: &Instant| since.elapsed() >= self.overdue;
-        let late: Vec<_> = subscription.unanswered.extract_if(.., |_, since| overdue(since)).collect();
-        for (tag, _) in late {
-            let nack = BasicNackArguments::new(tag, false, true);
-            self.within(subscription.channel.basic_nack(nack)).await?;
-        }
-        let ended = subscription.ended.clone();
-        drop(receives);
+        let ended = self.serve(wanted).await?;
         self.next(wanted, &ended).await
     }
 
     /// The broker gives all of the channel's messages to others.
     async fn rest(&self, _unheard: Vec<Ring>) -> Result<(), Error> {
-        match self.receives.lock().await.take() {
-            Some(subscription) => self.within(subscription.channel.close()).await,
+        match self.receives.lock().await.subscription.take() {
+            Some(subscription) => within(subscription.channel.close()).await,
             None => Ok(()),
         }
     }
 
     async fn answered(&self, ring: Ring) -> Result<(), Error> {
-        let mut receives = self.receives.lock().await;
+        let mut receiver = self.receives.lock().await;
         let Some((name, tag)) = ring.receipt.split_once('/') else { return Ok(()) };
-        let (Some(subscription), Ok(tag)) = (receives.as_mut(), tag.parse()) else { return Ok(()) };
+        let (Some(subscription), Ok(tag)) = (receiver.subscription.as_mut(), tag.parse()) else {
+            return Ok(());
+        };
         // One of another channel has been given back with it.
         if subscription.name != name || subscription.unanswered.remove(&tag).is_none() {
             return Ok(());
         }
-        self.within(subscription.channel.basic_ack(BasicAckArguments::new(tag, false))).await
+        within(subscription.channel.basic_ack(BasicAckArguments::new(tag, false))).await
     }
 
     async fn bury(&self, job: JobId, problem: &str) -> Result<(), Error> {
-        self.publish(DEAD, &[dead_letter::write(job, problem)]).await
+        self.publish(DEAD, &[Message::of(dead_letter::write(job, problem))]).await
     }
 
     async fn sift(&self, sieve: &mut dyn Sieve) -> Result<(), Error> {
@@ -219,15 +214,16 @@ impl Broker for Amqp {
     /// What is in flight, and how old the oldest is, only the broker's management interface tells.
     async fn depth(&self) -> Result<Depth, Error> {
         let (waiting, dead) = (self.count(QUEUE).await?, self.count(DEAD).await?);
-        Ok(Depth { waiting, oldest: None, in_flight: None, dead })
+        Ok(Depth { waiting, oldest: None, in_flight: None, dead: Some(dead) })
     }
 
     async fn leave(&self) -> Result<(), Error> {
-        *self.publishes.lock().await = None;
-        match self.connection.lock().await.take() {
-            Some(connection) => self.within(connection.close()).await,
-            None => Ok(()),
-        }
+        self.rest(Vec::new()).await?;
+        let mut publisher = self.publishes.lock().await;
+        publisher.idle = None;
+        publisher.link.close().await?;
+        self.receives.lock().await.link.close().await?;
+        self.looks.lock().await.close().await
     }
 }
 
@@ -240,10 +236,10 @@ impl Amqp {
         let Ok(first) = timeout(RECEIVE.min(self.overdue), coming_or_end).await else {
             return Ok(Vec::new());
         };
-        let mut receives = self.receives.lock().await;
-        let (Some(first), Some(subscription)) = (first.flatten(), receives.as_mut()) else {
-            (*deliveries, *receives) = (None, None);
-            return Err(Error(format!("{}: the consumer was cancelled, or its channel closed", self.shown)));
+        let mut receiver = self.receives.lock().await;
+        let (Some(first), Some(subscription)) = (first.flatten(), receiver.subscription.as_mut()) else {
+            (*deliveries, receiver.subscription) = (None, None);
+            return Err(Error("the consumer was cancelled, or its channel closed".to_owned()));
         };
         let mut messages = vec![first];
         messages.extend(std::iter::from_fn(|| coming.try_recv().ok()).take(wanted.saturating_sub(1)));
@@ -257,10 +253,22 @@ impl Amqp {
                 rings.push(Ring { job: Some(job), receipt: format!("{}/{tag}", subscription.name) });
             } else {
                 let reject = BasicRejectArguments::new(tag, false);
-                self.within(subscription.channel.basic_reject(reject)).await?;
+                let rejected = within(subscription.channel.basic_reject(reject)).await;
+                // The others are heard all the same.
+                rejected.unwrap_or_else(|error| warn!(%error, "what is no ring cannot be rejected"));
             }
         }
         Ok(rings)
+    }
+}
+
+// === impl Subscription ===
+
+impl Subscription {
+    fn serves(&self, wanted: usize) -> bool {
+        self.channel.is_open()
+            && !self.ended.is_cancelled()
+            && self.prefetch >= self.unanswered.len() + wanted
     }
 }
 

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use seekway_catalog::JobId;
 use tokio::sync::{Mutex, OnceCell, mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
@@ -26,6 +26,8 @@ const KEPT_MAX: usize = 64;
 /// Pauses after a failure; each is twice as long as the one before.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// A receive that comes back sooner with nothing is not repeated at once.
+const WAITS_AT_LEAST: Duration = Duration::from_millis(200);
 /// What closing may take; the broker finds out by itself otherwise.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -115,18 +117,25 @@ impl<B: Broker> Brokered<B> {
     }
 }
 
+impl<B: Broker> Brokered<B> {
+    /// What went wrong, and where.
+    fn named<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
+        outcome.map_err(|Error(why)| Error(format!("{}: {why}", self.broker.name())))
+    }
+}
+
 #[async_trait]
 impl<B: Broker> Doorbells for Brokered<B> {
     async fn ensure(&self) -> Result<(), Error> {
-        self.broker.ensure().await
+        self.named(self.broker.ensure().await)
     }
 
     async fn inspect(&self) -> Result<Vec<Finding>, Error> {
-        self.broker.inspect().await
+        self.named(self.broker.inspect().await)
     }
 
     async fn ring(&self, jobs: &[JobId]) -> Result<(), Error> {
-        if jobs.is_empty() { Ok(()) } else { self.broker.ring(jobs).await }
+        if jobs.is_empty() { Ok(()) } else { self.named(self.broker.ring(jobs).await) }
     }
 
     async fn heard(&self) -> Result<Ring, Error> {
@@ -136,27 +145,31 @@ impl<B: Broker> Doorbells for Brokered<B> {
     }
 
     async fn answered(&self, ring: Ring) -> Result<(), Error> {
-        if ring.receipt.is_empty() { Ok(()) } else { self.broker.answered(ring).await }
+        if ring.receipt.is_empty() { Ok(()) } else { self.named(self.broker.answered(ring).await) }
     }
 
     async fn bury(&self, job: JobId, problem: &str) -> Result<(), Error> {
-        self.broker.bury(job, problem).await
+        self.named(self.broker.bury(job, problem).await)
     }
 
     async fn sift(&self, sieve: &mut dyn Sieve) -> Result<(), Error> {
-        self.broker.sift(sieve).await
+        self.named(self.broker.sift(sieve).await)
     }
 
     async fn depth(&self) -> Result<Depth, Error> {
-        self.broker.depth().await
+        self.named(self.broker.depth().await)
     }
 
     async fn close(&self) {
         self.inbox.closed.cancel();
-        if let Some(receives) = self.receives.get()
-            && let Some(task) = receives.lock().await.take()
-        {
-            drop(task.await);
+        let receives = match self.receives.get() {
+            Some(receives) => receives.lock().await.take(),
+            None => None,
+        };
+        match receives {
+            Some(task) => drop(task.await),
+            // Who only rings has a connection, too.
+            None => leave(&*self.broker, &self.inbox).await,
         }
     }
 }
@@ -166,30 +179,31 @@ async fn receive<B: Broker>(broker: Arc<B>, inbox: Arc<Inbox>) {
     let receives = async {
         let (mut pause, mut is_away, mut is_there) = (PAUSE_MIN, false, false);
         loop {
-            let heard = async {
-                if !is_there {
-                    broker.ensure().await?;
-                    is_there = true;
+            // What cannot be made may be there all the same, or be needless.
+            let ensured = if is_there { Ok(()) } else { broker.ensure().await };
+            let heard = next(&*broker, &inbox).await;
+            match (&heard, &ensured) {
+                (Err(error), _) | (Ok(()), Err(error)) if !is_away => {
+                    warn!(broker = broker.name(), %error, "no doorbells may be heard; jobs are looked for");
                 }
-                next(&*broker, &inbox).await
-            };
-            match heard.await {
-                Ok(()) if is_away => info!(broker = broker.name(), "doorbells are heard again"),
-                Ok(()) => {}
-                Err(error) => {
-                    if !is_away {
-                        warn!(broker = broker.name(), %error, "no doorbells are heard; jobs are looked for");
-                    }
-                    is_away = true;
-                    sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
-                    continue;
-                }
+                (Ok(()), Ok(())) if is_away => info!(broker = broker.name(), "doorbells are heard again"),
+                _ => {}
             }
-            (pause, is_away) = (PAUSE_MIN, false);
+            is_away = heard.is_err() || ensured.is_err();
+            is_there = heard.is_ok();
+            if is_there {
+                pause = PAUSE_MIN;
+            } else {
+                sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
         }
     };
     inbox.closed.run_until_cancelled(receives).await;
+    leave(&*broker, &inbox).await;
+}
+
+async fn leave(broker: &impl Broker, inbox: &Inbox) {
     let leaves = async {
         broker.rest(inbox.take()).await?;
         broker.leave().await
@@ -208,7 +222,13 @@ async fn next(broker: &impl Broker, inbox: &Inbox) -> Result<(), Error> {
         broker.rest(inbox.take()).await?;
         inbox.wanted().await
     };
-    for ring in broker.receive(wanted.min(KEPT_MAX)).await? {
+    let asked = Instant::now();
+    let rings = broker.receive(wanted.min(KEPT_MAX)).await?;
+    // Not every server that speaks a broker's protocol waits for messages.
+    if rings.is_empty() && asked.elapsed() < WAITS_AT_LEAST {
+        sleep(WAITS_AT_LEAST).await;
+    }
+    for ring in rings {
         inbox.put(ring).await;
     }
     Ok(())

@@ -11,6 +11,7 @@
 mod amqp;
 mod brokered;
 mod dead_letter;
+mod prepare;
 mod redis;
 mod relay;
 mod sql;
@@ -24,7 +25,8 @@ use async_trait::async_trait;
 use seekway_catalog::JobId;
 
 pub use dead_letter::{DeadLetter, Sieve};
-pub use relay::Relay;
+pub use prepare::prepare;
+pub use relay::{Relay, Rings};
 pub use sql::Sql;
 pub use url::{InvalidUrl, Options, QueueUrl};
 
@@ -98,7 +100,7 @@ pub struct Depth {
     /// What was heard and is not answered, or is being worked on.
     pub in_flight: Option<u64>,
     /// What came to nothing.
-    pub dead: u64,
+    pub dead: Option<u64>,
 }
 
 /// Why a backend does not serve. The catalog can be asked all the same.

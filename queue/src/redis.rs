@@ -16,6 +16,7 @@ use deadpool_redis::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, 
 use seekway_catalog::JobId;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+use tracing::warn;
 
 use crate::brokered::Broker;
 use crate::{Depth, Error, Finding, Ring, Sieve};
@@ -36,10 +37,20 @@ const BLOCK: Duration = Duration::from_secs(5);
 /// A consumer without entries whose process has not been heard of for so long is removed.
 const CONSUMER_LASTS: Duration = Duration::from_hours(1);
 
-/// Takes over what is overdue. `KEYS`: stream, dead stream. `ARGV`: group, consumer, what is overdue in milliseconds, how
+/// Deletes what was answered and is still there (somebody else acknowledged it, or a failover came between), which would
+/// count as waiting for ever, and takes over what is overdue. `KEYS`: stream, dead stream. `ARGV`: group, consumer, what is overdue in milliseconds, how
 /// many, deliveries, entries of the dead stream, the age of a consumer that is gone. Answers with ids and jobs in turn.
 const TAKE_OVER: &str = r"
 local taken = {}
+local delivered = '0-0'
+for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  if group[2] == ARGV[1] then delivered = group[8] end
+end
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', delivered, 'COUNT', 16)) do
+  if #redis.call('XPENDING', KEYS[1], ARGV[1], entry[1], entry[1], 1) == 0 then
+    redis.call('XDEL', KEYS[1], entry[1])
+  end
+end
 for _, entry in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', ARGV[3], '-', '+', ARGV[4])) do
   local id = entry[1]
   local claimed = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], id)[1]
@@ -113,13 +124,13 @@ impl Redis {
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
         self.query(&self.commands, Asked::One(command), ANSWER_WITHIN)
             .await
-            .map_err(|error| self.said(&error))
+            .map_err(|error| Self::said(&error))
     }
 
     async fn ask_all<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Error> {
         self.query(&self.commands, Asked::All(commands), ANSWER_WITHIN)
             .await
-            .map_err(|error| self.said(&error))
+            .map_err(|error| Self::said(&error))
     }
 
     /// After trouble with the connection the next query makes another.
@@ -146,8 +157,10 @@ impl Redis {
             Ok(answer) => answer,
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
         };
-        // What the server refuses it refuses on any connection.
-        if answer.as_ref().is_err_and(|error: &RedisError| error.code().is_none()) {
+        // What the server refuses it refuses on any connection, unless it is no longer the one to ask.
+        let refusals = ["ERR", "NOGROUP", "BUSYGROUP", "NOPERM", "WRONGTYPE", "OOM"];
+        let is_refusal = |error: &RedisError| error.code().is_some_and(|code| refusals.contains(&code));
+        if answer.as_ref().is_err_and(|error| !is_refusal(error)) {
             *lane.0.lock().await = None;
         }
         answer
@@ -161,18 +174,19 @@ impl Redis {
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 
-    fn said(&self, error: &RedisError) -> Error {
-        Error(format!("{}: {error}", self.shown))
+    fn said(error: &RedisError) -> Error {
+        Error(error.to_string())
     }
 
     /// Redis may have begun anew with nothing.
     async fn unless_lost<T: Default>(&self, answer: Result<T, RedisError>) -> Result<T, Error> {
         match answer {
-            Err(error) if error.code() == Some("NOGROUP") => {
+            // Before 7.0 what a script meets is told in words alone.
+            Err(error) if error.code() == Some("NOGROUP") || error.to_string().contains("NOGROUP") => {
                 self.ensure().await?;
                 Ok(T::default())
             }
-            answer => answer.map_err(|error| self.said(&error)),
+            answer => answer.map_err(|error| Self::said(&error)),
         }
     }
 
@@ -240,10 +254,13 @@ impl Broker for Redis {
         }
         let mut rings = Vec::with_capacity(entries.len());
         for (receipt, body) in entries {
-            match JobId::parse(&text(&body)) {
-                Some(job) => rings.push(Ring { job: Some(job), receipt }),
-                None => self.reject(&receipt, &body).await?,
+            if let Some(job) = JobId::parse(&text(&body)) {
+                rings.push(Ring { job: Some(job), receipt });
+                continue;
             }
+            // The others are heard all the same.
+            let rejected = self.reject(&receipt, &body).await;
+            rejected.unwrap_or_else(|error| warn!(%error, "what is no ring cannot be rejected"));
         }
         Ok(rings)
     }
@@ -265,6 +282,7 @@ impl Broker for Redis {
 
     async fn answered(&self, ring: Ring) -> Result<(), Error> {
         let mut pipeline = Pipeline::new();
+        pipeline.atomic();
         done(&mut pipeline, &ring.receipt);
         self.ask_all(&pipeline).await
     }
@@ -292,7 +310,12 @@ impl Broker for Redis {
         let since = oldest.first().and_then(|(id, _)| id.split_once('-')?.0.parse().ok());
         let now = Duration::from_secs(now.0) + Duration::from_micros(now.1);
         let oldest = since.map(|since| now.saturating_sub(Duration::from_millis(since)));
-        Ok(Depth { waiting: all.saturating_sub(in_flight), oldest, in_flight: Some(in_flight), dead })
+        Ok(Depth {
+            waiting: all.saturating_sub(in_flight),
+            oldest,
+            in_flight: Some(in_flight),
+            dead: Some(dead),
+        })
     }
 
     async fn leave(&self) -> Result<(), Error> {

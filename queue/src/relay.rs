@@ -43,7 +43,14 @@ pub struct Relay {
     doorbells: Arc<dyn Doorbells>,
     lease: Duration,
     sweep_after: Duration,
+    counts: Arc<Rings>,
+}
+
+/// What a relay counts.
+#[derive(Debug, Default)]
+pub struct Rings {
     rung: AtomicU64,
+    again: AtomicU64,
     failures: AtomicU64,
 }
 
@@ -52,8 +59,8 @@ pub struct Relay {
 impl Relay {
     /// One that takes from `catalog` and rings `doorbells`.
     pub fn new(catalog: Catalog, doorbells: Arc<dyn Doorbells>) -> Self {
-        let (rung, failures) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { catalog, doorbells, lease: LEASE, sweep_after: SWEEP_AFTER, rung, failures }
+        let counts = Arc::default();
+        Self { catalog, doorbells, lease: LEASE, sweep_after: SWEEP_AFTER, counts }
     }
 
     /// The same, which takes a ring to be lost where its job has been due for so long.
@@ -68,14 +75,9 @@ impl Relay {
         Self { lease, ..self }
     }
 
-    /// Jobs that it has rung for.
-    pub fn rung(&self) -> u64 {
-        self.rung.load(Ordering::Relaxed)
-    }
-
-    /// Batches that came to nothing, because the backend or the database did not serve.
-    pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
+    /// What it counts, for as long as anybody wants to know.
+    pub fn counts(&self) -> Arc<Rings> {
+        self.counts.clone()
     }
 
     /// Relays until `stop`; what it has claimed is rung for first.
@@ -115,7 +117,7 @@ impl Relay {
 
     fn counted<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
         if outcome.is_err() {
-            self.failures.fetch_add(1, Ordering::Relaxed);
+            self.counts.failures.fetch_add(1, Ordering::Relaxed);
         }
         outcome
     }
@@ -126,7 +128,9 @@ impl Relay {
         if jobs.is_empty() || self.within(self.doorbells.depth()).await?.waiting > 0 {
             return Ok(());
         }
-        self.within(self.doorbells.ring(&jobs)).await
+        self.within(self.doorbells.ring(&jobs)).await?;
+        self.counts.again.fetch_add(jobs.len() as u64, Ordering::Relaxed);
+        Ok(())
     }
 
     fn next_sweep(&self) -> Instant {
@@ -172,7 +176,7 @@ impl Relay {
             }
             return Err(error);
         }
-        self.rung.fetch_add(jobs.len() as u64, Ordering::Relaxed);
+        self.counts.rung.fetch_add(jobs.len() as u64, Ordering::Relaxed);
         if !rows.is_empty() {
             outbox.all_done(&rows).await?;
         }
@@ -183,6 +187,25 @@ impl Relay {
         let limit = self.lease / RINGING_PER_LEASE;
         let answer = timeout(limit, asked).await;
         answer.unwrap_or_else(|_| Err(Error(format!("the backend did not answer within {limit:?}"))))
+    }
+}
+
+// === impl Rings ===
+
+impl Rings {
+    /// Jobs that were rung for.
+    pub fn rung(&self) -> u64 {
+        self.rung.load(Ordering::Relaxed)
+    }
+
+    /// Jobs that were rung for once more, because their rings may be lost.
+    pub fn again(&self) -> u64 {
+        self.again.load(Ordering::Relaxed)
+    }
+
+    /// Batches that came to nothing, because the backend or the database did not serve.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 }
 

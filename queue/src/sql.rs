@@ -128,7 +128,7 @@ impl Doorbells for Sql {
             waiting: backlog.due,
             oldest: backlog.oldest_ms.map(Duration::from_millis),
             in_flight: Some(backlog.claimed),
-            dead: backlog.dead,
+            dead: Some(backlog.dead),
         })
     }
 

@@ -23,6 +23,7 @@ use aws_sdk_sqs::types::{
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use seekway_catalog::JobId;
 use tokio::sync::OnceCell;
+use tracing::warn;
 
 use crate::brokered::Broker;
 use crate::{Depth, Error, Finding, Ring, Sieve, dead_letter};
@@ -150,7 +151,6 @@ impl Sqs {
     where
         aws_sdk_sqs::error::SdkError<E, R>: std::error::Error + ProvideErrorMetadata,
     {
-        let queue = &self.url.queue;
         match tokio::time::timeout(limit, asked).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(Refusal {
@@ -158,10 +158,10 @@ impl Sqs {
                     .code()
                     .is_some_and(|code| MISSING.iter().any(|known| code.ends_with(known))),
                 is_denied: error.code().is_some_and(|code| code.contains("AccessDenied")),
-                said: format!("{queue}: {}", in_words(&error)),
+                said: in_words(&error),
             }),
             Err(_) => {
-                let said = format!("{queue}: no answer within {limit:?}");
+                let said = format!("no answer within {limit:?}");
                 Err(Refusal { is_missing: false, is_denied: false, said })
             }
         }
@@ -210,6 +210,12 @@ impl Sqs {
             }
         }
         Ok(())
+    }
+
+    /// Moves a message to the dead ones.
+    async fn reject(&self, body: String, receipt: String) -> Result<(), Error> {
+        self.send(&self.url.dead(), &[body]).await?;
+        self.delete(&self.url.queue, &[receipt]).await
     }
 
     /// How many are visible, and how many were received.
@@ -279,8 +285,9 @@ impl Broker for Sqs {
             if let Some(job) = JobId::parse(&body) {
                 rings.push(Ring { job: Some(job), receipt });
             } else {
-                self.send(&self.url.dead(), &[body]).await?;
-                self.delete(&self.url.queue, &[receipt]).await?;
+                // The others are heard all the same.
+                let rejected = self.reject(body, receipt).await;
+                rejected.unwrap_or_else(|error| warn!(%error, "what is no ring cannot be rejected"));
             }
         }
         Ok(rings)
@@ -313,7 +320,8 @@ impl Broker for Sqs {
     async fn depth(&self) -> Result<Depth, Error> {
         let queue = self.counts(&self.url.queue).await;
         let (waiting, received) = self.or_ensure(queue).await?;
-        let (dead, _) = self.counts(&self.url.dead()).await?;
+        // Where there is none, or another one, the queue serves all the same.
+        let dead = self.counts(&self.url.dead()).await.ok().map(|(dead, _)| dead);
         Ok(Depth { waiting, oldest: None, in_flight: Some(received), dead })
     }
 

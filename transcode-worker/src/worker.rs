@@ -73,6 +73,8 @@ impl Worker {
             .sweeping_after(worker.pace.sweep_after);
         let stop_relay = stop.clone();
         tasks.spawn(async move { relay.run(stop_relay).await });
+        let (doorbells, until) = (worker.doorbells.clone(), stop.clone());
+        tasks.spawn(async move { seekway_queue::prepare(&*doorbells, &until).await });
         stop.cancelled().await;
         info!(drain = ?worker.pace.drain, "no job is claimed any more");
         let ended = async { while tasks.join_next().await.is_some() {} };
@@ -92,7 +94,7 @@ impl Worker {
             }
             tokio::select! {
                 ring = self.doorbells.heard() => match ring {
-                    Ok(ring) => self.after(ring, &name, &drain).await,
+                    Ok(ring) => self.after(ring, &name, &stop, &drain).await,
                     Err(error) => {
                         warn!(%error, "no doorbell is heard; jobs are looked for");
                         sleep(PAUSE).await;
@@ -103,16 +105,34 @@ impl Worker {
         }
     }
 
-    /// Answers a ring once the catalog has been asked, and not once the work is done. Where it could not be asked the ring
-    /// is left to be heard again.
-    async fn after(&self, ring: seekway_queue::Ring, name: &str, drain: &CancellationToken) {
-        let Some(claimed) = self.claim(name).await else { return };
-        if let Err(error) = self.doorbells.answered(ring).await {
-            warn!(%error, "a doorbell cannot be answered; it rings again");
-        }
-        if let Some((job, asked)) = claimed {
-            self.attempt(&job, asked, drain).await;
-        }
+    /// Answers a ring once the catalog has been asked, and not once the work is done.
+    async fn after(
+        &self,
+        ring: seekway_queue::Ring,
+        name: &str,
+        stop: &CancellationToken,
+        drain: &CancellationToken,
+    ) {
+        let claimed = loop {
+            match self.claim(name).await {
+                Some(claimed) => break claimed,
+                // To hear it again and again would make a dead letter of it.
+                None if !stop.is_cancelled() => sleep(PAUSE).await,
+                None => return,
+            }
+        };
+        let answering = async {
+            if let Err(error) = self.doorbells.answered(ring).await {
+                warn!(%error, "a doorbell cannot be answered; it rings again");
+            }
+        };
+        let working = async {
+            if let Some((job, asked)) = claimed {
+                self.attempt(&job, asked, drain).await;
+            }
+        };
+        // A lease does not wait for a broker.
+        tokio::join!(answering, working);
     }
 
     /// Does one job, if there is one.

@@ -10,13 +10,16 @@ use crate::{Error, JobId};
 
 use super::{JobState, Jobs};
 
-/// The newest jobs that have succeeded, from which speeds are learned.
+/// The newest jobs of a kind that have succeeded, from which its speed is learned, among the newest of all kinds.
 const LEARNED_FROM: i64 = 200;
+const NEWEST: i64 = 2000;
 /// More running jobs than that no fleet has.
 const RUNNING_MAX: i64 = 10_000;
 /// Before anything was learned: a second of a video is a second of work, and has a megabyte.
 const SPEED: f64 = 1.0;
 const BYTES_PER_SECOND: f64 = 1e6;
+/// A job is no less, however short: it has to be fetched and published.
+const SECONDS_MIN: f64 = 1.0;
 /// A running job that takes longer than it was thought to has this part of it left.
 const LEFT_AT_LEAST: f64 = 0.05;
 
@@ -71,12 +74,13 @@ impl Jobs<'_> {
         let sql = "SELECT profile, COALESCE(rendition, '') AS rendition, \
                    CAST(COALESCE(SUM(media_ms), 0) AS BIGINT) AS media_ms, \
                    CAST(COALESCE(SUM(CASE WHEN media_ms IS NULL THEN size_bytes END), 0) AS BIGINT) AS bytes, \
-                   COUNT(*) - COUNT(media_ms) AS unprobed \
+                   COUNT(*) - COUNT(media_ms) AS unprobed, COUNT(*) AS jobs \
                    FROM jobs JOIN videos ON videos.id = jobs.video \
                    WHERE jobs.state IN ('queued', 'retry') AND due_ms <= now_ms() GROUP BY profile, rendition";
         for row in self.0.rows(sql, args![]).await? {
             let taken = speeds.of(&kind(&row)?);
-            outstanding.waiting_seconds += taken.seconds(number(&row, "media_ms")?, number(&row, "bytes")?);
+            let seconds = taken.seconds(number(&row, "media_ms")?, number(&row, "bytes")?);
+            outstanding.waiting_seconds += seconds.max(SECONDS_MIN * number(&row, "jobs")?);
             outstanding.unprobed += row.get::<u64>("unprobed")?;
         }
         let sql = "SELECT profile, COALESCE(rendition, '') AS rendition, COALESCE(media_ms, 0) AS media_ms, \
@@ -87,6 +91,7 @@ impl Jobs<'_> {
                    WHERE jobs.state IN ('leased', 'running') LIMIT $2";
         for row in self.0.rows(sql, args![JobState::Running, RUNNING_MAX]).await? {
             let whole = speeds.of(&kind(&row)?).seconds(number(&row, "media_ms")?, number(&row, "bytes")?);
+            let whole = whole.max(SECONDS_MIN);
             let done = number(&row, "worked_ms")? / 1e3;
             outstanding.running_seconds += (whole - done).max(whole * LEFT_AT_LEAST);
             outstanding.unprobed += row.get::<u64>("unprobed")?;
@@ -97,11 +102,13 @@ impl Jobs<'_> {
     async fn speeds(&self) -> Result<Speeds, Error> {
         let sql = "SELECT profile, rendition, CAST(SUM(worked_ms) AS BIGINT) AS worked_ms, \
                    CAST(SUM(media_ms) AS BIGINT) AS media_ms, CAST(SUM(size_bytes) AS BIGINT) AS bytes FROM \
-                   (SELECT profile, COALESCE(rendition, '') AS rendition, worked_ms, media_ms, size_bytes FROM jobs \
-                   JOIN videos ON videos.id = jobs.video WHERE worked_ms IS NOT NULL AND media_ms > 0 \
-                   ORDER BY jobs.updated_ms DESC LIMIT $1) AS newest GROUP BY profile, rendition";
+                   (SELECT profile, COALESCE(rendition, '') AS rendition, worked_ms, media_ms, size_bytes, \
+                   ROW_NUMBER() OVER (PARTITION BY profile, rendition ORDER BY done.updated_ms DESC) AS place FROM \
+                   (SELECT * FROM jobs WHERE worked_ms IS NOT NULL ORDER BY updated_ms DESC LIMIT $2) AS done \
+                   JOIN videos ON videos.id = done.video WHERE media_ms > 0) AS newest \
+                   WHERE place <= $1 GROUP BY profile, rendition";
         let mut speeds = Speeds::default();
-        for row in self.0.rows(sql, args![LEARNED_FROM]).await? {
+        for row in self.0.rows(sql, args![LEARNED_FROM, NEWEST]).await? {
             let taken = Taken {
                 worked_ms: number(&row, "worked_ms")?,
                 media_ms: number(&row, "media_ms")?,

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::delivery::body::Payload;
 use crate::json;
@@ -70,10 +70,9 @@ struct QueueDocument {
 // === impl Work ===
 
 impl Work {
-    async fn count(catalog: &Catalog, doorbells: &dyn Doorbells) -> Result<Self, seekway_catalog::Error> {
+    async fn count(catalog: &Catalog, queue: Option<Depth>) -> Result<Self, seekway_catalog::Error> {
         let jobs = catalog.jobs().backlog().await?;
         let outstanding = catalog.jobs().outstanding().await?;
-        let queue = timeout(BROKER_WITHIN, doorbells.depth()).await.ok().and_then(Result::ok);
         Ok(Self { jobs, outstanding, queue })
     }
 
@@ -109,7 +108,7 @@ impl Work {
                 waiting: self.queue.map(|queue| queue.waiting),
                 oldest_seconds: self.queue.and_then(|queue| Some(rounded(queue.oldest?.as_secs_f64()))),
                 in_flight: self.queue.and_then(|queue| queue.in_flight),
-                dead: self.queue.map(|queue| queue.dead),
+                dead: self.queue.and_then(|queue| queue.dead),
             },
         }
     }
@@ -166,6 +165,11 @@ impl NewestWork {
     }
 }
 
+async fn depth(doorbells: &dyn Doorbells) -> Result<Depth, seekway_queue::Error> {
+    let asked = timeout(BROKER_WITHIN, doorbells.depth()).await;
+    asked.unwrap_or_else(|_| Err(seekway_queue::Error(format!("no answer within {BROKER_WITHIN:?}"))))
+}
+
 /// Counts until `stop`, and writes a line for `CloudWatch` to stdout as often as is wished.
 pub(crate) async fn count(
     catalog: Catalog,
@@ -174,10 +178,19 @@ pub(crate) async fn count(
     emf_every: Option<Duration>,
     stop: CancellationToken,
 ) {
-    let (mut is_away, mut written) = (false, None::<Instant>);
+    let (mut is_away, mut broker_is_away, mut written) = (false, false, None::<Instant>);
     let counting = async {
         loop {
-            match Work::count(&catalog, &*doorbells).await {
+            let depth = depth(&*doorbells).await;
+            match &depth {
+                Err(seekway_queue::Error(error)) if !broker_is_away => {
+                    warn!(error, "the broker does not say how many doorbells wait");
+                }
+                Ok(_) if broker_is_away => info!("the broker says again how many doorbells wait"),
+                _ => {}
+            }
+            broker_is_away = depth.is_err();
+            match Work::count(&catalog, depth.ok()).await {
                 Ok(work) => {
                     is_away = false;
                     metrics.transcoding.work.set(work);
@@ -227,7 +240,7 @@ mod tests {
         Work {
             jobs: Backlog { due: 3, oldest_ms: Some(4200), claimed: 2, dead: 1 },
             outstanding: Outstanding { waiting_seconds: 90.0, running_seconds: 10.55555, unprobed: 1 },
-            queue: Some(Depth { waiting: 3, oldest: None, in_flight: Some(0), dead: 1 }),
+            queue: Some(Depth { waiting: 3, oldest: None, in_flight: Some(0), dead: Some(1) }),
         }
     }
 

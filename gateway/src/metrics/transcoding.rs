@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use seekway_queue::Relay;
+use seekway_queue::Rings;
 
 use super::table::{Counter, Gauge, Table};
 use crate::jobs::NewestWork;
@@ -17,7 +17,7 @@ pub(crate) struct Transcoding {
     /// What there is to do.
     pub(crate) work: NewestWork,
     /// Where this gateway tells of jobs.
-    relay: OnceLock<Arc<Relay>>,
+    relay: OnceLock<Arc<Rings>>,
     jobs: [AtomicU64; STATES.len()],
     worker: Gauge<()>,
     restarts: Counter<()>,
@@ -55,14 +55,14 @@ impl Transcoding {
     }
 
     /// Shows what the relay does, from now on.
-    pub(crate) fn watch(&self, relay: Arc<Relay>) {
+    pub(crate) fn watch(&self, relay: Arc<Rings>) {
         // There is one.
         let _ = self.relay.set(relay);
     }
 
-    /// Rings, and batches that came to nothing.
-    pub(super) fn rings(&self) -> Option<[u64; 2]> {
-        self.relay.get().map(|relay| [relay.rung(), relay.failures()])
+    /// Rings, those that were rung again, and batches that came to nothing.
+    pub(super) fn rings(&self) -> Option<[u64; 3]> {
+        self.relay.get().map(|relay| [relay.rung(), relay.again(), relay.failures()])
     }
 
     pub(super) fn jobs(&self) -> [u64; STATES.len()] {
@@ -117,12 +117,17 @@ fn queue_rows(t: &mut Table) {
         Some(count(n.rings?[0]))
     })
     .read_some(
-        "seekway_queue_ring_failures_total",
-        "Batches of rings that came to nothing, because the broker or the database did not serve; they are tried again.",
+        "seekway_queue_rings_again_total",
+        "Rings for jobs that had been due for SEEKWAY_QUEUE_SWEEP while nothing waited: the ones before may be lost.",
         |n| Some(count(n.rings?[1])),
     )
+    .read_some(
+        "seekway_queue_ring_failures_total",
+        "Batches of rings that came to nothing, because the broker or the database did not serve; they are tried again.",
+        |n| Some(count(n.rings?[2])),
+    )
     .read_some("seekway_queue_dead", "Dead letters; with sql: dead jobs.", |n| {
-        Some(count(n.work?.queue()?.dead))
+        Some(count(n.work?.queue()?.dead?))
     });
 }
 

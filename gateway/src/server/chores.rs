@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use seekway_catalog::Catalog;
 use seekway_queue::Relay;
 use seekway_settings::QueueSettings;
 use tokio::spawn;
+use tokio::task::JoinHandle;
 
 use crate::app::App;
 use crate::config::Config;
@@ -40,8 +42,8 @@ impl Chores {
         }
     }
 
-    /// Begins all of it, on the runtime of whoever calls.
-    pub(super) fn begin(self, app: &Arc<App>, catalog: &Catalog) {
+    /// Begins all of it, on the runtime of whoever calls. What it gives back ends when the broker was left.
+    pub(super) fn begin(self, app: &Arc<App>, catalog: &Catalog) -> JoinHandle<()> {
         let stop = app.drained.clone();
         let (follower, until) = (app.clone(), stop.clone());
         spawn(async move {
@@ -51,16 +53,18 @@ impl Chores {
         let metrics = app.metrics.clone();
         spawn(jobs::look_after(catalog.clone(), metrics.clone(), stop.clone()));
         spawn(app.feed.clone().serve(catalog.clone(), self.events_kept_ms, stop.clone()));
-        let doorbells = self.queue.open(catalog, LOOK_EVERY);
-        spawn(jobs::count(catalog.clone(), doorbells.clone(), metrics.clone(), self.emf_every, stop.clone()));
-        if self.rings {
-            let relay = Relay::new(catalog.clone(), doorbells).sweeping_after(self.queue.sweep_after());
-            let relay = Arc::new(relay);
-            metrics.transcoding.watch(relay.clone());
-            let until = stop.clone();
-            spawn(async move { relay.run(until).await });
-        }
         let deletions = Deletions::new(catalog.clone(), app.store(), self.leftovers_grace_ms);
-        spawn(async move { deletions.serve(stop).await });
+        let until = stop.clone();
+        spawn(async move { deletions.serve(until).await });
+        let doorbells = self.queue.open(catalog, LOOK_EVERY);
+        let relay = Relay::new(catalog.clone(), doorbells.clone()).sweeping_after(self.queue.sweep_after());
+        metrics.transcoding.watch(relay.counts());
+        let counting = jobs::count(catalog.clone(), doorbells.clone(), metrics, self.emf_every, stop.clone());
+        spawn(async move {
+            let rings = OptionFuture::from(self.rings.then(|| relay.run(stop.clone())));
+            tokio::join!(seekway_queue::prepare(&*doorbells, &stop), counting, rings);
+            // Its connections are this runtime's.
+            doorbells.close().await;
+        })
     }
 }

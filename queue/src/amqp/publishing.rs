@@ -27,6 +27,12 @@ struct Confirm {
     problem: Option<String>,
 }
 
+/// One message.
+pub(super) struct Message {
+    pub(super) properties: BasicProperties,
+    pub(super) body: Vec<u8>,
+}
+
 struct Confirms(mpsc::Sender<Confirm>);
 
 // === impl Publishing ===
@@ -39,16 +45,13 @@ impl Publishing {
         Ok(Self { channel, confirms, next_tag: 1 })
     }
 
-    pub(super) async fn publish(&mut self, queue: &str, bodies: &[String]) -> Result<(), Error> {
+    pub(super) async fn publish(&mut self, queue: &str, messages: &[Message]) -> Result<(), Error> {
         let first = self.next_tag;
-        for body in bodies {
+        for Message { properties, body } in messages {
             let mut arguments = BasicPublishArguments::new("", queue);
             // Without it a message for a queue that is not there would be confirmed, too.
             arguments.mandatory(true);
-            let mut properties = BasicProperties::default();
-            properties.with_delivery_mode(2);
-            let published =
-                self.channel.basic_publish(properties.finish(), body.clone().into_bytes(), arguments);
+            let published = self.channel.basic_publish(properties.clone(), body.clone(), arguments);
             published.await.map_err(|error| Error(error.to_string()))?;
             self.next_tag += 1;
         }
@@ -62,6 +65,16 @@ impl Publishing {
             left.retain(|tag| if confirm.is_multiple { *tag > confirm.tag } else { *tag != confirm.tag });
         }
         Ok(())
+    }
+}
+
+// === impl Message ===
+
+impl Message {
+    /// One that outlives the broker.
+    pub(super) fn of(body: String) -> Self {
+        let mut properties = BasicProperties::default();
+        Self { properties: properties.with_delivery_mode(2).finish(), body: body.into_bytes() }
     }
 }
 

@@ -10,6 +10,8 @@ use amqprs::{Ack, BasicProperties, Cancel, CloseChannel, FieldTable, FieldValue,
 use async_trait::async_trait;
 
 use super::Amqp;
+use super::link::{Link, within};
+use super::publishing::Message;
 use crate::{DeadLetter, Error, Finding, Sieve};
 
 pub(super) const QUEUE: &str = "video_processing";
@@ -54,21 +56,24 @@ fn queues() -> [(&'static str, Arguments); 2] {
 
 impl Amqp {
     async fn declare(&self, queue: &str, arguments: Option<&Arguments>) -> Result<Declared, Error> {
-        let (channel, refusal) = (self.channel().await?, Refusal::default());
-        self.within(channel.register_callback(refusal.clone())).await?;
+        let mut looks = self.looks.lock().await;
+        let (channel, refusal) = (looks.channel(&self.url).await?, Refusal::default());
+        within(channel.register_callback(refusal.clone())).await?;
         let mut table = FieldTable::new();
         for (name, value) in arguments.into_iter().flatten() {
             table.insert((*name).try_into().expect("a short name"), value.clone());
         }
         let mut declare = QueueDeclareArguments::durable_client_named(queue);
         let declare = declare.passive(arguments.is_none()).arguments(table).finish();
-        match self.within(channel.queue_declare(declare)).await {
+        match within(channel.queue_declare(declare)).await {
             Ok(found) => {
-                // The connection has a bound of channels.
-                drop(self.within(channel.close()).await);
+                // A connection has so many channels and no more.
+                drop(within(channel.close()).await);
                 Ok(Declared::Has(found.map_or(0, |(_, messages, _)| u64::from(messages))))
             }
             Err(error) => {
+                // The number of a channel that the broker has closed is not used again.
+                looks.give_up();
                 let refused = refusal.0.lock().unwrap_or_else(PoisonError::into_inner).take();
                 refused.map(|(code, why)| Declared::Refused(code, why)).ok_or(error)
             }
@@ -79,7 +84,7 @@ impl Amqp {
     pub(super) async fn count(&self, queue: &str) -> Result<u64, Error> {
         match self.declare(queue, None).await? {
             Declared::Has(messages) => Ok(messages),
-            Declared::Refused(_, why) => Err(Error(format!("{}: {why}", self.shown))),
+            Declared::Refused(_, why) => Err(Error(why)),
         }
     }
 
@@ -90,10 +95,9 @@ impl Amqp {
                 continue;
             }
             if let Declared::Refused(_, why) = self.declare(queue, Some(&arguments)).await? {
-                let shown = call(queue, &arguments);
+                let shown = self.call(queue, &arguments);
                 return Err(Error(format!(
-                    "{}: the queue {queue} is not there and cannot be made ({why}); as an administrator: {shown}",
-                    self.shown
+                    "the queue {queue} is not there and cannot be made ({why}); as an administrator: {shown}"
                 )));
             }
         }
@@ -107,7 +111,7 @@ impl Amqp {
             let mut add = |what: String, cure: String| findings.push(Finding { what, cure });
             match self.declare(queue, None).await? {
                 Declared::Refused(NOT_FOUND, _) => {
-                    add(format!("the queue {queue} is not there"), call(queue, &arguments));
+                    add(format!("the queue {queue} is not there"), self.call(queue, &arguments));
                     continue;
                 }
                 Declared::Refused(_, why) => {
@@ -120,12 +124,15 @@ impl Amqp {
             // Declaring what is there compares it. Who may not declare has a queue that somebody else looks after.
             match self.declare(queue, Some(&arguments)).await? {
                 Declared::Refused(OTHER_ARGUMENTS, why) => {
-                    let cure =
-                        format!("rabbitmqadmin delete queue name={queue}; {}", call(queue, &arguments));
+                    let cure = format!(
+                        "rabbitmqadmin --vhost={} delete queue name={queue}; {}",
+                        self.url.vhost(),
+                        self.call(queue, &arguments)
+                    );
                     add(format!("the queue {queue} is made in another way ({why})"), cure);
                 }
                 Declared::Refused(REFUSED, _) | Declared::Has(_) => {}
-                Declared::Refused(_, why) => return Err(Error(format!("{}: {why}", self.shown))),
+                Declared::Refused(_, why) => return Err(Error(why)),
             }
         }
         Ok(findings)
@@ -135,24 +142,35 @@ impl Amqp {
     /// in the end drops it.
     pub(super) async fn sift_dead(&self, sieve: &mut dyn Sieve) -> Result<(), Error> {
         let count = self.count(DEAD).await?;
-        let channel = self.channel().await?;
+        let mut link = Link::default();
+        let channel = link.channel(&self.url).await?;
         let sifted = self.sift_by(&channel, count, sieve).await;
         // It gives back what is not answered.
-        sifted.and(self.within(channel.close()).await)
+        sifted.and(link.close().await)
     }
 
     async fn sift_by(&self, channel: &Channel, count: u64, sieve: &mut dyn Sieve) -> Result<(), Error> {
         for _ in 0..count {
-            let got = self.within(channel.basic_get(BasicGetArguments::new(DEAD))).await?;
-            let Some((got, _, body)) = got else { break };
-            let text = String::from_utf8_lossy(&body).into_owned();
-            if !sieve.is_done(&DeadLetter::read(text.clone())).await? {
-                self.publish(DEAD, &[text]).await?;
+            let got = within(channel.basic_get(BasicGetArguments::new(DEAD))).await?;
+            let Some((got, properties, body)) = got else { break };
+            let letter = DeadLetter::read(String::from_utf8_lossy(&body).into_owned());
+            if !sieve.is_done(&letter).await? {
+                self.publish(DEAD, &[Message { properties, body }]).await?;
             }
-            let ack = BasicAckArguments::new(got.delivery_tag(), false);
-            self.within(channel.basic_ack(ack)).await?;
+            within(channel.basic_ack(BasicAckArguments::new(got.delivery_tag(), false))).await?;
         }
         Ok(())
+    }
+
+    /// What an administrator types to make it.
+    fn call(&self, queue: &str, arguments: &Arguments) -> String {
+        let all = arguments.iter().map(|(name, value)| match value {
+            FieldValue::I(number) => ((*name).to_owned(), serde_json::json!(number)),
+            value => ((*name).to_owned(), serde_json::json!(value.to_string())),
+        });
+        let shown = serde_json::Value::Object(all.collect());
+        let vhost = self.url.vhost();
+        format!("rabbitmqadmin --vhost={vhost} declare queue name={queue} durable=true arguments='{shown}'")
     }
 }
 
@@ -179,14 +197,4 @@ impl ChannelCallback for Refusal {
     async fn publish_nack(&mut self, _: &Channel, _: Nack) {}
 
     async fn publish_return(&mut self, _: &Channel, _: Return, _: BasicProperties, _: Vec<u8>) {}
-}
-
-/// What an administrator types to make it.
-fn call(queue: &str, arguments: &Arguments) -> String {
-    let all = arguments.iter().map(|(name, value)| match value {
-        FieldValue::I(number) => ((*name).to_owned(), serde_json::json!(number)),
-        value => ((*name).to_owned(), serde_json::json!(value.to_string())),
-    });
-    let shown = serde_json::Value::Object(all.collect());
-    format!("rabbitmqadmin declare queue name={queue} durable=true arguments='{shown}'")
 }

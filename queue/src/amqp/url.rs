@@ -17,6 +17,7 @@ pub(crate) struct AmqpUrl {
     arguments: OpenConnectionArguments,
     /// The name that its certificate has, where it shows one.
     domain: Option<String>,
+    vhost: String,
 }
 
 // === impl AmqpUrl ===
@@ -40,9 +41,13 @@ impl AmqpUrl {
             return None;
         }
         let mut arguments = OpenConnectionArguments::new(host, port, &decoded(user)?, &decoded(password)?);
-        let vhost = decoded(vhost)?;
-        arguments.virtual_host(if vhost.is_empty() { "/" } else { &vhost }).heartbeat(HEARTBEAT);
-        Some(Self { arguments, domain: is_tls.then(|| host.trim_matches(['[', ']']).to_owned()) })
+        let vhost = decoded(vhost).map(|vhost| if vhost.is_empty() { "/".to_owned() } else { vhost })?;
+        arguments.virtual_host(&vhost).heartbeat(HEARTBEAT);
+        Some(Self { arguments, domain: is_tls.then(|| host.trim_matches(['[', ']']).to_owned()), vhost })
+    }
+
+    pub(super) fn vhost(&self) -> &str {
+        &self.vhost
     }
 
     /// The machine's own roots, so that a private authority is known where the machine knows it.

@@ -26,11 +26,10 @@ impl Redis {
         create.arg("CREATE").arg(STREAM).arg(GROUP).arg("0").arg("MKSTREAM");
         match self.query::<()>(&self.commands, Asked::One(&create), ANSWER_WITHIN).await {
             Err(error) if error.code() == Some("NOPERM") => Err(Error(format!(
-                "{}: the group {GROUP} of {STREAM} cannot be made sure of ({error}); allow XGROUP, or what \
-                 docs/queues.md lists",
-                self.shown
+                "the group {GROUP} of {STREAM} cannot be made sure of ({error}); allow XGROUP, or what docs/queues.md \
+                 lists"
             ))),
-            Err(error) if error.code() != Some("BUSYGROUP") => Err(self.said(&error)),
+            Err(error) if error.code() != Some("BUSYGROUP") => Err(Self::said(&error)),
             _ => Ok(()),
         }
     }
@@ -42,7 +41,8 @@ impl Redis {
         let mut groups = cmd("XINFO");
         groups.arg("GROUPS").arg(STREAM);
         let known = self.query::<Vec<Group>>(&self.commands, Asked::One(&groups), ANSWER_WITHIN).await;
-        let create = format!("XGROUP CREATE {STREAM} {GROUP} 0 MKSTREAM");
+        let database = self.client.get_connection_info().redis_settings().db();
+        let create = format!("redis-cli -n {database} XGROUP CREATE {STREAM} {GROUP} 0 MKSTREAM");
         match known {
             Ok(groups) if groups.iter().any(is_ours) => {}
             Err(error) if error.code() == Some("NOPERM") => {
@@ -52,7 +52,7 @@ impl Redis {
                 );
             }
             // What the server says of a stream that is not there has no code of its own.
-            Err(error) if error.code().is_none_or(|code| code != "ERR") => return Err(self.said(&error)),
+            Err(error) if error.code().is_none_or(|code| code != "ERR") => return Err(Self::said(&error)),
             _ => add(format!("the group {GROUP} of the stream {STREAM} is not there"), create),
         }
         // Who may not ask for it has a server that somebody else looks after.

@@ -1,7 +1,6 @@
 //! The two queues: how they are made, what is wrong with those that are there, and what lies in the second.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use serde_json::Value;
@@ -13,8 +12,9 @@ use crate::{DeadLetter, Error, Finding, Sieve};
 const KEPT: &str = "1209600";
 /// For so long nobody else sees a dead letter that is looked at, in seconds.
 const SIFTING: i32 = 120;
-/// A letter that was to be seen and is not is looked for this long, in seconds.
+/// Seconds that a look for more of them waits, and how many find nothing before there are none.
 const SIFT_POLL: i32 = 1;
+const SIFT_POLLS: u32 = 3;
 
 // === impl Sqs ===
 
@@ -25,14 +25,31 @@ impl Sqs {
 
     /// What the queue is made with.
     async fn attributes(&self) -> Vec<(Attribute, String)> {
-        let region = self.client().await.config().region().map(ToString::to_string).unwrap_or_default();
-        let dead = format!("arn:aws:sqs:{region}:{}:{}", self.url.account, self.dead_name());
+        let region = self.region().await;
+        let dead =
+            format!("arn:{}:sqs:{region}:{}:{}", partition(&region), self.url.account, self.dead_name());
         let redrive = serde_json::json!({ "deadLetterTargetArn": dead, "maxReceiveCount": RECEIVES_MAX });
         vec![
             (Attribute::VisibilityTimeout, self.overdue.as_secs().to_string()),
             (Attribute::ReceiveMessageWaitTimeSeconds, super::POLL_MAX.as_secs().to_string()),
             (Attribute::RedrivePolicy, redrive.to_string()),
         ]
+    }
+
+    async fn region(&self) -> String {
+        self.client().await.config().region().map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// What somebody types who may do it.
+    async fn call(&self, what: &str, attributes: &[(Attribute, String)]) -> String {
+        let all = attributes.iter().map(|(name, value)| (name.to_string(), value.as_str().into()));
+        let attributes = Value::Object(all.collect());
+        // AWS's own endpoint follows from the region.
+        let endpoint = match self.url.region() {
+            Some(_) => String::new(),
+            None => format!(" --endpoint-url {}", self.url.endpoint),
+        };
+        format!("aws --region {}{endpoint} sqs {what} --attributes '{attributes}'", self.region().await)
     }
 
     /// Dead letters are kept as long as SQS does.
@@ -42,8 +59,8 @@ impl Sqs {
 
     /// Makes what is missing. What is there is taken as it is.
     pub(super) async fn make_queues(&self) -> Result<(), Error> {
-        self.make(&self.dead_name(), Self::dead_attributes()).await?;
-        self.make(&self.url.name, self.attributes().await).await
+        let dead = self.make(&self.dead_name(), Self::dead_attributes()).await;
+        self.make(&self.url.name, self.attributes().await).await.and(dead)
     }
 
     async fn make(&self, name: &str, attributes: Vec<(Attribute, String)>) -> Result<(), Error> {
@@ -55,10 +72,9 @@ impl Sqs {
         }
         let create = self.client().await.create_queue().queue_name(name);
         let create = create.set_attributes(Some(attributes.iter().cloned().collect()));
-        self.ask(ANSWER_WITHIN, create.send()).await.map(drop).map_err(|Refusal { said, .. }| {
-            let call = call(name, &attributes);
-            Error(format!("the queue {name} is not there and cannot be made ({said}); whoever may: {call}"))
-        })
+        let Err(Refusal { said, .. }) = self.ask(ANSWER_WITHIN, create.send()).await else { return Ok(()) };
+        let call = self.call(&format!("create-queue --queue-name {name}"), &attributes).await;
+        Err(Error(format!("the queue {name} is not there and cannot be made ({said}); whoever may: {call}")))
     }
 
     /// All attributes that the queue has.
@@ -79,7 +95,8 @@ impl Sqs {
             let told = match self.told(queue).await {
                 Ok(told) => told,
                 Err(refusal) if refusal.is_missing => {
-                    add(format!("the queue {queue} is not there"), call(queue, &wanted));
+                    let call = self.call(&format!("create-queue --queue-name {queue}"), &wanted).await;
+                    add(format!("the queue {queue} is not there"), call);
                     continue;
                 }
                 Err(refusal) if refusal.is_denied => {
@@ -93,9 +110,8 @@ impl Sqs {
                 && let Some(problem) = redrive_problem(&told, &dead)
             {
                 let redrive = wanted.into_iter().filter(|(name, _)| *name == Attribute::RedrivePolicy);
-                let set = shown(redrive.collect::<Vec<_>>().as_slice());
-                let url = &self.url.queue;
-                let cure = format!("aws sqs set-queue-attributes --queue-url {url} --attributes '{set}'");
+                let what = format!("set-queue-attributes --queue-url {}", self.url.queue);
+                let cure = self.call(&what, &redrive.collect::<Vec<_>>()).await;
                 add(format!("the queue {queue} {problem}"), cure);
             }
         }
@@ -104,56 +120,44 @@ impl Sqs {
 
     /// See [`Doorbells::sift`](crate::Doorbells::sift). What is kept is visible again at the end of it.
     pub(super) async fn sift_dead(&self, sieve: &mut dyn Sieve) -> Result<(), Error> {
-        let (queue, mut seen, mut kept) = (self.url.dead(), HashSet::new(), Vec::new());
-        let sifted = loop {
+        let mut kept = Vec::new();
+        let sifted = self.sift_by(sieve, &mut kept).await;
+        for receipt in kept {
+            let change = self.client().await.change_message_visibility().queue_url(self.url.dead());
+            // One that took too long is visible already.
+            drop(self.ask(ANSWER_WITHIN, change.receipt_handle(receipt).visibility_timeout(0).send()).await);
+        }
+        sifted
+    }
+
+    async fn sift_by(&self, sieve: &mut dyn Sieve, kept: &mut Vec<String>) -> Result<(), Error> {
+        let (queue, mut seen, mut in_vain) = (self.url.dead(), HashSet::new(), 0);
+        // SQS asks some of its servers at a time, and what was kept may come again.
+        while in_vain < SIFT_POLLS {
             let receive = self.client().await.receive_message().queue_url(&queue);
             let receive = receive
                 .max_number_of_messages(i32::try_from(BATCH).unwrap_or(1))
                 .wait_time_seconds(SIFT_POLL)
                 .visibility_timeout(SIFTING);
-            let limit = ANSWER_WITHIN + Duration::from_secs(1);
-            let received = match self.ask(limit, receive.send()).await {
-                Ok(received) => received.messages.unwrap_or_default(),
-                Err(refusal) => break Err(refusal.into()),
-            };
-            // One that was kept comes again only if this takes long; all have been seen then.
-            let is_new = |id: &Option<String>| seen.insert(id.clone().unwrap_or_default());
-            let new: Vec<_> = received
-                .into_iter()
-                .filter({
-                    let mut is_new = is_new;
-                    move |message| is_new(&message.message_id)
-                })
-                .collect();
-            if new.is_empty() {
-                break Ok(());
-            }
-            let mut failed = None;
-            for message in new {
+            let received = self.ask(ANSWER_WITHIN, receive.send()).await?;
+            in_vain += 1;
+            for message in received.messages.unwrap_or_default() {
+                if !seen.insert(message.message_id.unwrap_or_default()) {
+                    continue;
+                }
+                in_vain = 0;
                 let receipt = message.receipt_handle.unwrap_or_default();
                 let letter = DeadLetter::read(message.body.unwrap_or_default());
-                let done = match sieve.is_done(&letter).await {
-                    Ok(true) => self.delete(&queue, std::slice::from_ref(&receipt)).await.map(|()| true),
-                    kept => kept,
-                };
-                match done {
-                    Ok(true) => {}
-                    Ok(false) => kept.push(receipt),
-                    Err(error) => {
-                        kept.push(receipt);
-                        failed = Some(error);
-                    }
+                let is_done = sieve.is_done(&letter).await;
+                if matches!(is_done, Ok(true)) {
+                    self.delete(&queue, &[receipt]).await?;
+                } else {
+                    kept.push(receipt);
+                    is_done?;
                 }
             }
-            if let Some(error) = failed {
-                break Err(error);
-            }
-        };
-        for receipt in kept {
-            let change = self.client().await.change_message_visibility().queue_url(&queue);
-            self.ask(ANSWER_WITHIN, change.receipt_handle(receipt).visibility_timeout(0).send()).await?;
         }
-        sifted
+        Ok(())
     }
 }
 
@@ -168,12 +172,11 @@ fn redrive_problem(told: &HashMap<Attribute, String>, dead: &str) -> Option<Stri
     (!is_ours).then(|| format!("has a redrive policy to {target:?} instead of {dead}"))
 }
 
-/// What somebody types who may make it.
-fn call(name: &str, attributes: &[(Attribute, String)]) -> String {
-    format!("aws sqs create-queue --queue-name {name} --attributes '{}'", shown(attributes))
-}
-
-fn shown(attributes: &[(Attribute, String)]) -> String {
-    let all = attributes.iter().map(|(name, value)| (name.to_string(), value.as_str().into()));
-    Value::Object(all.collect()).to_string()
+/// Of AWS, which its names of resources begin with.
+fn partition(region: &str) -> &'static str {
+    match region {
+        region if region.starts_with("cn-") => "aws-cn",
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
 }

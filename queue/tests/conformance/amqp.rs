@@ -43,6 +43,13 @@ impl Amqp {
         self.channel.queue_declare(declare).await.expect("declares");
     }
 
+    /// How many listen there.
+    pub(crate) async fn consumers(&self, queue: &str) -> u32 {
+        let mut declare = QueueDeclareArguments::durable_client_named(queue);
+        let told = self.channel.queue_declare(declare.passive(true).finish()).await.expect("it is there");
+        told.expect("an answer").2
+    }
+
     pub(crate) async fn delete(&self, queue: &str) {
         self.channel.queue_delete(QueueDeleteArguments::new(queue)).await.expect("deletes");
     }

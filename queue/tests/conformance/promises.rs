@@ -141,7 +141,7 @@ pub(crate) async fn each_job_is_claimed_once_whatever_becomes_of_a_relay(stand: 
     jobs.extend(there.add(COUNT / 2).await);
     workers.claim(&jobs).await;
     until("each job is rung for", async || {
-        relays.iter().map(|running| running.relay.rung()).sum::<u64>() >= COUNT as u64
+        relays.iter().map(|running| running.relay.counts().rung()).sum::<u64>() >= COUNT as u64
     })
     .await;
     let mut claimed: Vec<_> = workers.claimed().iter().map(|job| job.id).collect();
@@ -155,8 +155,8 @@ pub(crate) async fn a_relay_tries_again_until_the_bell_works(stand: &mut Stand) 
     let here = stand.process().await;
     let running = run(Relay::new(here.catalog.clone(), Broken::failing(&here, 2)));
     let jobs = here.add(1).await;
-    until("it is rung for", async || running.relay.rung() == 1).await;
-    assert_eq!(running.relay.failures(), 2);
+    until("it is rung for", async || running.relay.counts().rung() == 1).await;
+    assert_eq!(running.relay.counts().failures(), 2);
     Workers::start(std::slice::from_ref(&here), 1, LEASE_MS).claim(&jobs).await;
     running.settled(&here).await;
 }
@@ -165,7 +165,7 @@ pub(crate) async fn a_job_that_waits_is_claimed_when_it_is_due(stand: &mut Stand
     let (here, there) = (stand.process().await, stand.process().await);
     let job = here.add(1).await[0];
     let running = run(relay(&here));
-    until("it is rung for", async || running.relay.rung() == 1).await;
+    until("it is rung for", async || running.relay.counts().rung() == 1).await;
     let jobs = here.catalog.jobs();
     let claimed = jobs.claim("a worker", LEASE_MS, u64::MAX).await.expect("claims").expect("there is one");
     assert_eq!(claimed.id, job);
@@ -178,7 +178,7 @@ pub(crate) async fn a_job_that_waits_is_claimed_when_it_is_due(stand: &mut Stand
     let again = &workers.claimed()[0];
     assert_eq!(again.attempt, 2);
     assert!(again.now_ms >= waits.due_ms, "by the database's clock: {again:?}");
-    until("it is rung for when it is due", async || running.relay.rung() == 2).await;
+    until("it is rung for when it is due", async || running.relay.counts().rung() == 2).await;
     running.settled(&here).await;
 }
 

@@ -1,16 +1,18 @@
 //! A gateway beside a broker: what it tells of jobs there, what operators see of it, and what they can do.
 
+use rustix::process::{Pid, Signal, kill_process};
 use seekway_catalog::{Failure, JobState, Role};
 use seekway_loadtests::rabbitmq::RabbitMq;
 use seekway_loadtests::redis::Redis;
 use serde_json::Value;
 
+use super::beside::Beside;
 use super::{ENV, LEASE_MS, asker, begun};
 use crate::commands::{gateway, gateway_with};
 use crate::support::tools::certificates;
-use crate::support::wire::Wire;
+use crate::support::wire::{Wire, head};
 use crate::support::{path_text, until};
-use crate::uploads::stand::Uploading;
+use crate::uploads::stand::{BYTES, TUS, Uploading, video};
 
 /// What the admin listener says.
 async fn admin(up: &Uploading, target: &str) -> (u16, String) {
@@ -98,7 +100,7 @@ async fn the_doctor_says_what_a_broker_misses_and_makes_it() {
     assert_eq!(code, Some(1), "{said}");
     assert!(
         said.contains(
-            "queue: the queue video_processing.dlq is not there; to mend it: rabbitmqadmin declare queue"
+            "queue: the queue video_processing.dlq is not there; to mend it: rabbitmqadmin --vhost=/ declare queue"
         ),
         "{said}"
     );
@@ -154,4 +156,26 @@ async fn tls_trusts_whom_the_machine_does_or_is_told_to() {
         let (code, said) = doctor(&[]);
         assert!(code == Some(69) && said.contains("QUEUE_URL"), "{url}: {code:?} {said}");
     }
+}
+
+/// Its connections are closed while there is a runtime to do that in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_has_rung_ends_well() {
+    let rabbitmq = RabbitMq::start().expect("RabbitMQ starts");
+    let mut beside = Beside::start("", &["--queue-url", &rabbitmq.url(), "--transcoding=external"], &[]);
+    let address = beside.serving("address").await;
+    let video = video(1, 1000);
+    let headers = [TUS, BYTES, ("Upload-Length", "1000"), ("Upload-Metadata", "filename YS5tcDQ=")];
+    let mut wire = Wire::connect(address).await;
+    wire.send(
+        [&head("POST", "/api/uploads", &[&headers[..], &[("Content-Length", "1000")]].concat())[..], &video]
+            .concat(),
+    )
+    .await;
+    assert_eq!(wire.answer("POST").await.status, 201);
+    beside.metric("seekway_queue_rings_total 1").await;
+    beside.metric("seekway_queue_waiting 1").await;
+    kill_process(Pid::from_child(&beside.child), Signal::TERM).expect("it runs");
+    assert_eq!(beside.ends().await.code(), Some(0), "{}", beside.read("log"));
+    assert!(!beside.read("log").contains("panicked"), "{}", beside.read("log"));
 }
