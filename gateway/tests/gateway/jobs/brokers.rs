@@ -10,9 +10,9 @@ use super::beside::Beside;
 use super::{ENV, LEASE_MS, asker, begun};
 use crate::commands::{gateway, gateway_with};
 use crate::support::tools::certificates;
-use crate::support::wire::{Wire, head};
+use crate::support::wire::Wire;
 use crate::support::{path_text, until};
-use crate::uploads::stand::{BYTES, TUS, Uploading, video};
+use crate::uploads::stand::{Uploading, video};
 
 /// What the admin listener says.
 async fn admin(up: &Uploading, target: &str) -> (u16, String) {
@@ -165,13 +165,13 @@ async fn a_gateway_that_has_rung_ends_well() {
     let mut beside = Beside::start("", &["--queue-url", &rabbitmq.url(), "--transcoding=external"], &[]);
     let address = beside.serving("address").await;
     let video = video(1, 1000);
-    let headers = [TUS, BYTES, ("Upload-Length", "1000"), ("Upload-Metadata", "filename YS5tcDQ=")];
+    // Only who names this machine is at it.
+    let head = format!(
+        "POST /api/uploads HTTP/1.1\r\nHost: {address}\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 1000\r\nContent-Length: 1000\r\n\
+         Content-Type: application/offset+octet-stream\r\nUpload-Metadata: filename YS5tcDQ=\r\n\r\n"
+    );
     let mut wire = Wire::connect(address).await;
-    wire.send(
-        [&head("POST", "/api/uploads", &[&headers[..], &[("Content-Length", "1000")]].concat())[..], &video]
-            .concat(),
-    )
-    .await;
+    wire.send([head.as_bytes(), &video].concat()).await;
     assert_eq!(wire.answer("POST").await.status, 201);
     beside.metric("seekway_queue_rings_total 1").await;
     beside.metric("seekway_queue_waiting 1").await;
