@@ -264,3 +264,24 @@ pub(super) fn is_open_to(whom: Listing, client: IpAddr, request: &Request<()>) -
         Listing::Nobody => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_for_who_names_them() {
+        let wants = |values: &[&'static str]| {
+            let values = values.iter().map(|value| (header::ACCEPT, http::HeaderValue::from_static(value)));
+            wants_events(&values.collect())
+        };
+        for yes in ["text/event-stream", "Text/Event-Stream;q=0.9", "application/json, text/event-stream"] {
+            assert!(wants(&[yes]), "{yes}");
+        }
+        assert!(wants(&["application/json", "text/event-stream"]));
+        for no in ["", "*/*", "text/*", "text/event-streams", "application/json"] {
+            assert!(!wants(&[no]), "{no}");
+        }
+        assert!(!wants(&[]));
+    }
+}

@@ -52,3 +52,30 @@ impl Action {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_exact() {
+        const ID: &str = "00000000-0000-7000-8000-000000000001";
+        let (id, event) = (WebhookId::parse(ID).expect("an id"), EventId::parse(ID).expect("an id"));
+        for (below, action) in [
+            ("", Action::One(id)),
+            ("/secret", Action::Secret(id)),
+            ("/test", Action::Test(id)),
+            ("/deliveries", Action::Deliveries(id)),
+            ("/deliveries/00000000-0000-7000-8000-000000000001/redeliver", Action::Redeliver(id, event)),
+        ] {
+            assert_eq!(Action::decode(&format!("{ID}{below}")), Some(action), "{below}");
+            assert!(!action.methods().is_empty());
+        }
+        for below in
+            ["/", "/x", "/test/", "/deliveries/", "/deliveries/1/redeliver", "/deliveries//redeliver", "0"]
+        {
+            assert_eq!(Action::decode(&format!("{ID}{below}")), None, "{below}");
+        }
+        assert_eq!(Action::decode(""), None);
+    }
+}

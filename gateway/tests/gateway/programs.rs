@@ -3,6 +3,7 @@
 mod feed;
 mod kills;
 mod receiver;
+mod targets;
 mod webhooks;
 
 use seekway_catalog::{AccountId, NewVideo, Patch, Source, VideoId, Visibility};

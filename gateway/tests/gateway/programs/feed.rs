@@ -244,8 +244,12 @@ async fn who_was_away_for_too_long_is_told_so() {
         let mut stream = Stream::begin(up.stand(), &key, "/api/events", Some(&begin)).await;
         let place = stream.next().await.id;
         up.catalog.feed().trim(-1000).await.expect("trims");
-        // Not the gateway that remembers them.
+        // Not the gateway that remembers them, but one that remembers what came later.
         let other = replica(&up);
+        let mut now = Stream::begin(&other, &key, "/api/events", None).await;
+        now.is_heard().await;
+        rename(&up, videos[0], "later".to_owned()).await;
+        assert_eq!(now.next().await.data["data"]["title"], "later");
         let mut late = Stream::begin(&other, &key, "/api/events", Some(&begin)).await;
         let reset = late.next().await;
         assert_eq!(reset.kind, "reset");
@@ -259,6 +263,49 @@ async fn who_was_away_for_too_long_is_told_so() {
         let mut later =
             Stream::begin(up.stand(), &key, &format!("/api/events?after={place}"), Some(&reset.id)).await;
         assert_eq!(later.next().await.data["data"]["title"], "after", "the header counts");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_reads_nothing_is_cut_and_goes_on_later() {
+    const EVENTS: usize = 300;
+    let env = [ENV[0], ENV[1], ("SEEKWAY_WRITE_STALL_TIMEOUT", "500ms")];
+    for up in Uploading::both(&env).await {
+        let (_, key, videos) = somebody_with_videos(&up).await;
+        let (_, begin) = pages(up.stand(), &key, None).await;
+        let mut slow = Wire::connect_narrow(up.stand().address()).await;
+        let headers = [
+            ("Accept", "text/event-stream"),
+            ("Authorization", key.as_str()),
+            ("Last-Event-ID", begin.as_str()),
+        ];
+        slow.send(head("GET", "/api/events", &headers)).await;
+        let listeners = async |wanted: usize| {
+            let line = format!("seekway_event_listeners {wanted}\n");
+            until(&line, async || {
+                let page = Wire::connect(up.stand().admin_address()).await.ask("GET", "/metrics", &[]).await;
+                String::from_utf8_lossy(&page.body).contains(&line).then_some(())
+            })
+            .await;
+        };
+        listeners(1).await;
+        // More than sockets hold.
+        for nth in 0..EVENTS {
+            rename(&up, videos[0], format!("{nth} {}", "x".repeat(20_000))).await;
+        }
+        listeners(0).await;
+        let mut text = String::from_utf8_lossy(&slow.until_closed().await).into_owned();
+        let (mut last, mut heard) = (begin, 0);
+        while let Some(event) = Heard::take(&mut text) {
+            (last, heard) = (event.id, heard + 1);
+        }
+        assert!(heard < EVENTS, "the rest was not kept for it");
+        let mut stream = Stream::begin(up.stand(), &key, "/api/events", Some(&last)).await;
+        for nth in heard..EVENTS {
+            let event = stream.next().await;
+            let title = event.data["data"]["title"].as_str().expect("text").to_owned();
+            assert!(title.starts_with(&format!("{nth} ")), "{nth}: {title}");
+        }
     }
 }
 
