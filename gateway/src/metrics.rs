@@ -79,7 +79,7 @@ pub(crate) struct Now {
     cache: Stats,
     memory: Connections,
     uploads: UploadMemory,
-    jobs: [u64; 5],
+    jobs: [u64; 6],
     endpoints: Vec<EndpointState>,
     process: Process,
     started: Duration,

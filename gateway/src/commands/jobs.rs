@@ -28,7 +28,7 @@ The database is the gateway's: DATABASE_URL, or --database-url behind a `--`.";
 pub(super) enum JobsCommand {
     /// List jobs, newest first
     List {
-        /// Only those that stand there: queued, leased, running, retry, succeeded, dead or cancelled
+        /// Only those that stand there: queued, leased, running, waiting, retry, succeeded, dead or cancelled
         #[arg(long, value_name = "STATE", value_parser = state)]
         state: Option<JobState>,
 
@@ -154,5 +154,5 @@ fn id(text: &str) -> Result<JobId, &'static str> {
 }
 
 fn state(text: &str) -> Result<JobState, &'static str> {
-    JobState::parse(text).ok_or("queued, leased, running, retry, succeeded, dead or cancelled")
+    JobState::parse(text).ok_or("queued, leased, running, waiting, retry, succeeded, dead or cancelled")
 }

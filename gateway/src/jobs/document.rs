@@ -96,7 +96,7 @@ pub(crate) struct NewJobDocument {
     pub(super) priority: i32,
 }
 
-/// Where a job stands: it waits; a worker has it, or is at it; it waits for another attempt; it is done; nobody tries it
+/// Where a job stands: it is to be done; a worker has it, or is at it; it waits for its parts, or for another attempt; it is done; nobody tries it
 /// again by himself; somebody gave it up.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[schema(as = JobState)]
@@ -105,6 +105,7 @@ pub(crate) enum JobStateWord {
     Queued,
     Leased,
     Running,
+    Waiting,
     Retry,
     Succeeded,
     Dead,
@@ -129,7 +130,7 @@ impl JobDocument {
     /// With all that is known. `progress` is its video's.
     pub(crate) fn alone(mut job: Job, progress: Option<Progress>) -> Self {
         let log = job.log.take();
-        let progress = progress.filter(|_| job.state == JobState::Running).map(ProgressDocument::from);
+        let progress = progress.filter(|_| matches!(job.state, JobState::Running | JobState::Waiting)).map(ProgressDocument::from);
         Self { progress, log, ..Self::in_list(job) }
     }
 
@@ -168,6 +169,7 @@ impl From<JobState> for JobStateWord {
             JobState::Queued => Self::Queued,
             JobState::Leased => Self::Leased,
             JobState::Running => Self::Running,
+            JobState::Waiting => Self::Waiting,
             JobState::Retry => Self::Retry,
             JobState::Succeeded => Self::Succeeded,
             JobState::Dead => Self::Dead,

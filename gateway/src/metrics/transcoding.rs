@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::table::{Counter, Gauge, Table};
 
 /// States of jobs that are counted, in the order of [`seekway_catalog::Jobs::OPEN`].
-const STATES: &[&str] = &["queued", "leased", "running", "retry", "dead"];
+const STATES: &[&str] = &["queued", "leased", "running", "waiting", "retry", "dead"];
 
 /// The numbers of jobs.
 #[derive(Debug)]
