@@ -175,7 +175,9 @@ pub fn plan(
 pub fn chunk(inputs: &Inputs, profile: &Profile, cut: Cut, late: u64) -> Result<Step, Unusable> {
     let frame_rate = frame_rate(&inputs.source, profile);
     let mut legs = graph::legs(inputs, profile, frame_rate)?;
-    legs.iter_mut().for_each(|leg| leg.narrow(cut, frame_rate));
+    for leg in &mut legs {
+        leg.narrow(cut, frame_rate);
+    }
     let graph = graph::Graph { inputs, profile, legs: &legs, frame_rate, cut: Some((cut, late)) };
     Ok(command::encode(&graph, &all_sizes(inputs, profile), false, None))
 }

@@ -76,8 +76,7 @@ impl Jobs<'_> {
         let id = prefix.strip_prefix("processed/").and_then(|rest| rest.split('/').next());
         let Some(id) = id.and_then(VideoId::parse) else { return Ok(false) };
         // Attempts first: one that ends meanwhile has published then.
-        let sql =
-            "SELECT *, now_ms() AS now_ms FROM jobs WHERE video = $1 AND (state IN ('leased', 'running') OR made IS NOT NULL)";
+        let sql = "SELECT *, now_ms() AS now_ms FROM jobs WHERE video = $1 AND (state IN ('leased', 'running') OR made IS NOT NULL)";
         for row in self.0.rows(sql, args![id]).await? {
             if Job::from_row(&row)?.prefix().starts_with(prefix) {
                 return Ok(true);
@@ -113,7 +112,6 @@ pub(crate) async fn lock_of_video(write: &mut Write, video: VideoId) -> Result<b
 pub(crate) async fn cancel_of_video(write: &mut Write, video: VideoId) -> Result<(), Error> {
     let sql = "UPDATE jobs SET is_cancelled = 1, updated_ms = now_ms() WHERE video = $1 AND state IN ('leased', 'running')";
     write.rows(sql, args![video]).await?;
-    let sql =
-        "UPDATE jobs SET state = $2, updated_ms = now_ms() WHERE video = $1 AND state IN ('queued', 'waiting', 'retry')";
+    let sql = "UPDATE jobs SET state = $2, updated_ms = now_ms() WHERE video = $1 AND state IN ('queued', 'waiting', 'retry')";
     write.rows(sql, args![video, JobState::Cancelled]).await.map(drop)
 }

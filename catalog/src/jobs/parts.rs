@@ -22,13 +22,7 @@ impl Jobs<'_> {
     ///
     /// # Errors
     /// [`Error::Superseded`].
-    pub async fn split(
-        &self,
-        id: JobId,
-        attempt: u64,
-        brief: &str,
-        parts: &[NewPart],
-    ) -> Result<(), Error> {
+    pub async fn split(&self, id: JobId, attempt: u64, brief: &str, parts: &[NewPart]) -> Result<(), Error> {
         let mut write = self.0.write().await?;
         let (job, _) = held_with_whole(&mut write, id, attempt).await?;
         if job.is_cancelled {
@@ -50,12 +44,13 @@ impl Jobs<'_> {
             let (new, brief) = (JobId::at(now), part.brief.as_str());
             let (video, profile, queued) = (job.video, job.profile.as_str(), JobState::Queued);
             let (bytes, media) = (part.source_bytes, part.media_ms);
-            let args =
-                args![new, video, profile, job.priority, queued, now, id, brief, media, bytes, turn];
+            let args = args![new, video, profile, job.priority, queued, now, id, brief, media, bytes, turn];
             write.rows(sql, args).await?;
             outbox::insert(&mut write, READY, &new.to_string()).await?;
-            turn = turn.saturating_add(media);
+            // Their turns say their order, too.
+            turn = turn.saturating_add(media.max(1));
         }
+        note_progress(&mut write, id, job.video).await?;
         write.commit().await
     }
 
@@ -134,7 +129,8 @@ pub(super) async fn drop_all(write: &mut Write, whole: JobId, brief: Option<&str
 
 /// What parts made, of all jobs of the video, is of no more use: the whole is published.
 pub(super) async fn used_up(write: &mut Write, video: VideoId) -> Result<(), Error> {
-    let sql = "UPDATE jobs SET made = NULL WHERE video = $1 AND made IS NOT NULL RETURNING *, now_ms() AS now_ms";
+    let sql =
+        "UPDATE jobs SET made = NULL WHERE video = $1 AND made IS NOT NULL RETURNING *, now_ms() AS now_ms";
     for row in write.rows(sql, args![video]).await? {
         outbox::insert(write, LEFT, &Job::from_row(&row)?.prefix()).await?;
     }
@@ -143,7 +139,8 @@ pub(super) async fn used_up(write: &mut Write, video: VideoId) -> Result<(), Err
 
 /// Has the parts of a job made that are not. Whether there are such.
 pub(super) async fn redrive(write: &mut Write, whole: JobId) -> Result<bool, Error> {
-    let sql = "SELECT *, now_ms() AS now_ms FROM jobs WHERE parent = $1 AND made IS NULL ORDER BY id FOR UPDATE";
+    let sql =
+        "SELECT *, now_ms() AS now_ms FROM jobs WHERE parent = $1 AND made IS NULL ORDER BY id FOR UPDATE";
     let rows = write.rows(sql, args![whole]).await?;
     for row in &rows {
         let part = Job::from_row(row)?;
@@ -209,7 +206,9 @@ async fn note_progress(write: &mut Write, whole: JobId, video: VideoId) -> Resul
         return Ok(());
     }
     let now = videos::locked(write, video).await?;
-    if now.state != videos::VideoState::Processing || !is_further(now.progress.map(|noted| noted.percent.into())) {
+    if now.state != videos::VideoState::Processing
+        || !is_further(now.progress.map(|noted| noted.percent.into()))
+    {
         return Ok(());
     }
     let since = u64::try_from(since.unwrap_or_default()).unwrap_or_default().max(1);

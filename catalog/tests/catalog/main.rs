@@ -4,6 +4,7 @@ mod accounts;
 mod away;
 mod crashes;
 mod jobs;
+mod parts;
 mod pooled;
 mod quotas;
 mod stand;

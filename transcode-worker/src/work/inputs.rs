@@ -185,7 +185,9 @@ async fn look(
     let take = |line: &str| {
         if let Some(packet) = Packet::parse(line) {
             packets.take(&packet);
-            cadence.iter_mut().for_each(|cadence| cadence.take(&packet));
+            if let Some(cadence) = &mut cadence {
+                cadence.take(&packet);
+            }
         }
     };
     programs.probe(file, &packets::ARGUMENTS, folder, take).await?;
