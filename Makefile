@@ -1,6 +1,6 @@
 # Everything a person types. Each target says what it does in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs fuzz bench bench-keep compare cold-seek hedging soak loadtest clean
+.PHONY: help run test check docs fuzz bench bench-keep compare cold-seek scheduler hedging soak loadtest clean
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -53,6 +53,10 @@ cold-seek: ## measure a seek into a cold object, on release builds (ARGS are pas
 	@scripts/setup run
 	@cargo build --release --locked --workspace
 	@$(TARGET_DIR)/release/loadtest cold-seek $(ARGS)
+
+scheduler: ## measure how one long video spreads over 1 to 64 workers, with a stand-in for ffmpeg
+	@scripts/setup test
+	@$(BENCH) --bench scheduler
 
 hedging: ## measure what asking twice does for late answers, on release builds (ARGS are passed on)
 	@scripts/setup run

@@ -6,11 +6,16 @@
 //! twice, and only one of the two can publish.
 //!
 //! How an attempt may end, and what follows, is [`Failure`]'s to say.
+//!
+//! A job may be split into **parts**, which are jobs, too, and only name the one that they are parts of. It waits for them, and is
+//! then claimed once more, to be put together. What becomes of a part's attempt is decided with the whole job's row locked
+//! first, then the part's, then the video's: everybody locks in that order.
 
 mod attempt;
 mod backlog;
 mod of_videos;
 mod outstanding;
+mod parts;
 mod record;
 
 use crate::database::{Database, Write, args};
@@ -21,7 +26,7 @@ pub use backlog::Backlog;
 pub use of_videos::JobFilter;
 pub(crate) use of_videos::{cancel_of_video, lock_of_video};
 pub use outstanding::Outstanding;
-pub use record::{Failure, Job, JobState, NewJob};
+pub use record::{Failure, Job, JobState, NewJob, NewPart};
 
 /// See [`Catalog::jobs`](crate::Catalog::jobs).
 #[derive(Debug)]
@@ -61,13 +66,14 @@ impl Jobs<'_> {
         Job::from_row(&self.0.row(sql, args![id]).await?)
     }
 
-    /// A video's jobs, newest first.
+    /// A video's jobs, newest first, without their parts.
     pub async fn of_video(&self, video: VideoId) -> Result<Vec<Job>, Error> {
-        let sql = "SELECT *, now_ms() AS now_ms FROM jobs WHERE video = $1 ORDER BY id DESC";
+        let sql =
+            "SELECT *, now_ms() AS now_ms FROM jobs WHERE video = $1 AND parent IS NULL ORDER BY id DESC";
         self.0.rows(sql, args![video]).await?.iter().map(Job::from_row).collect()
     }
 
-    /// Jobs in a state, oldest first, at most `limit`. The next page is `after` the last of this one.
+    /// Jobs in a state, without parts, oldest first, at most `limit`. The next page is `after` the last of this one.
     pub async fn in_state(
         &self,
         state: JobState,
@@ -75,18 +81,19 @@ impl Jobs<'_> {
         limit: u32,
     ) -> Result<Vec<Job>, Error> {
         let after = after.map(|id| id.to_string()).unwrap_or_default();
-        let sql = "SELECT *, now_ms() AS now_ms FROM jobs WHERE state = $1 AND id > $2 ORDER BY id LIMIT $3";
+        let sql = "SELECT *, now_ms() AS now_ms FROM jobs WHERE state = $1 AND id > $2 AND parent IS NULL \
+                   ORDER BY id LIMIT $3";
         self.0.rows(sql, args![state, after, i64::from(limit)]).await?.iter().map(Job::from_row).collect()
     }
 
-    /// Gives a job up: at once where nobody is at it, else its worker learns of it with the next renewal of its lease.
-    /// The state that it has now. Done again it does nothing.
+    /// Gives a job up, with its parts: at once where nobody is at it, else its worker learns of it with the next renewal of its
+    /// lease. The state that it has now. Done again it does nothing.
     ///
     /// # Errors
-    /// [`Error::IllegalTransition`] where it has ended in another way.
+    /// [`Error::IllegalTransition`] where it has ended in another way; [`Error::Conflict`] for a part.
     pub async fn cancel(&self, id: JobId) -> Result<JobState, Error> {
         let mut write = self.0.write().await?;
-        let job = locked(&mut write, id).await?;
+        let job = locked(&mut write, id).await?.whole()?;
         let state = match job.state {
             JobState::Cancelled => return Ok(JobState::Cancelled),
             JobState::Leased | JobState::Running => {
@@ -97,6 +104,7 @@ impl Jobs<'_> {
             state => {
                 let next = state.become_(JobState::Cancelled)?;
                 write.rows(SET_STATE, args![id, next, 0_i64]).await?;
+                parts::drop_all(&mut write, id, None).await?;
                 videos::give_up(&mut write, job.video, None).await?;
                 next
             }
@@ -119,23 +127,26 @@ impl Jobs<'_> {
         write.commit().await
     }
 
-    /// Has a job that is dead or cancelled tried again, with its counts at zero. Its attempts go on being counted.
+    /// Has a job that is dead or cancelled tried again, with its counts at zero. Its attempts go on being counted. Parts of it
+    /// that are made stay.
     ///
     /// # Errors
     /// [`Error::IllegalTransition`] where it has another state; [`Error::Conflict`] where another job of the video has not
-    /// ended.
+    /// ended, and for a part.
     pub async fn redrive(&self, id: JobId) -> Result<(), Error> {
         let mut write = self.0.write().await?;
-        let job = locked(&mut write, id).await?;
-        let next = job.state.become_(JobState::Queued)?;
+        let job = locked(&mut write, id).await?.whole()?;
+        let mut next = job.state.become_(JobState::Queued)?;
         // Two of them could each find the video idle.
         videos::locked(&mut write, job.video).await?;
         of_videos::must_be_idle(&mut write, job.video).await?;
-        let sql = "UPDATE jobs SET failures = 0, memory_failures = 0, interruptions = 0, is_cancelled = 0, failure = NULL, \
-                   problem = NULL, log = NULL WHERE id = $1";
-        write.rows(sql, args![id]).await?;
+        if parts::redrive(&mut write, id).await? {
+            next = job.state.become_(JobState::Waiting)?;
+        } else {
+            outbox::insert(&mut write, READY, &id.to_string()).await?;
+        }
+        write.rows(FORGET_FAILURES, args![id]).await?;
         write.rows(SET_STATE, args![id, next, 0_i64]).await?;
-        outbox::insert(&mut write, READY, &id.to_string()).await?;
         write.commit().await
     }
 }
@@ -143,6 +154,10 @@ impl Jobs<'_> {
 /// Moves a job that nobody has, to be claimed in so many milliseconds where its state is one of those.
 const SET_STATE: &str = "UPDATE jobs SET state = $2, due_ms = now_ms() + $3, worker = NULL, leased_until_ms = NULL, \
                          updated_ms = now_ms() WHERE id = $1";
+
+/// Has a job begin anew.
+const FORGET_FAILURES: &str = "UPDATE jobs SET failures = 0, memory_failures = 0, interruptions = 0, is_cancelled = 0, \
+                               failure = NULL, problem = NULL, log = NULL WHERE id = $1";
 
 /// Adds a job, because of what else `write` does.
 pub(crate) async fn insert(write: &mut Write, new: &NewJob) -> Result<JobId, Error> {

@@ -42,7 +42,9 @@ pub use error::{Error, SharedError};
 pub use feed::{EventKind, Feed, FeedEvent, Following};
 pub use hints::Hints;
 pub use ids::{AccountId, ApiKeyId, AssetId, EventId, JobId, UploadId, VideoId, WebhookId};
-pub use jobs::{Backlog, Failure, Job, JobFilter, JobState, Jobs, Lease, NewJob, Outstanding, Published};
+pub use jobs::{
+    Backlog, Failure, Job, JobFilter, JobState, Jobs, Lease, NewJob, NewPart, Outstanding, Published,
+};
 pub use login_attempts::LoginAttempts;
 pub use outbox::{Outbox, OutboxRow};
 pub use sessions::{Session, Sessions};

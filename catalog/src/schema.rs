@@ -8,7 +8,7 @@ use crate::Error;
 use crate::database::{Database, args};
 
 /// In order; the place in the list, from 1, is a migration's number.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../migrations/0001_accounts.sql"),
     include_str!("../migrations/0002_videos.sql"),
     include_str!("../migrations/0003_uploads.sql"),
@@ -16,6 +16,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../migrations/0005_owners.sql"),
     include_str!("../migrations/0006_jobs.sql"),
     include_str!("../migrations/0007_job_lists.sql"),
+    include_str!("../migrations/0008_parts.sql"),
     include_str!("../migrations/0009_events.sql"),
     include_str!("../migrations/0010_work.sql"),
 ];

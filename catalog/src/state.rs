@@ -137,9 +137,10 @@ mod tests {
         check::<JobState>(&[
             ("queued", &["leased", "cancelled"]),
             ("leased", &["running", "queued", "retry", "dead", "cancelled"]),
-            ("running", &["succeeded", "queued", "retry", "dead", "cancelled"]),
+            ("running", &["waiting", "succeeded", "queued", "retry", "dead", "cancelled"]),
+            ("waiting", &["queued", "dead", "cancelled"]),
             ("retry", &["leased", "cancelled"]),
-            ("dead", &["queued"]),
+            ("dead", &["queued", "waiting"]),
             ("cancelled", &["queued"]),
         ]);
         check::<AssetState>(&[("ready", &["deleting"])]);

@@ -26,7 +26,7 @@ function durationInWords(seconds) {
 }
 
 function isOpen(job) {
-  return ["queued", "leased", "running", "retry"].includes(job?.state);
+  return ["queued", "leased", "running", "waiting", "retry"].includes(job?.state);
 }
 
 /** A video's newest job, if somebody may know it. */

@@ -13,7 +13,7 @@ use http::{Response, StatusCode};
 use seekway_catalog::{Catalog, Error, Job, JobFilter, JobId, JobState, NewJob, Role, VideoId};
 
 pub(crate) use action::JobAction;
-pub(crate) use document::{JobDocument, JobStateWord, JobsDocument, NewJobDocument};
+pub(crate) use document::{JobDocument, JobStateWord, JobsDocument, NewJobDocument, PartsDocument};
 pub(crate) use upkeep::look_after;
 pub(crate) use work::{NewestWork, Work, count, work_answer};
 
@@ -102,7 +102,8 @@ pub(crate) async fn list(
 /// `GET /api/jobs/{id}`
 pub(crate) async fn get(catalog: &Catalog, caller: Caller, id: JobId) -> Result<Response<Payload>, Problem> {
     let (job, video) = owned(catalog, caller, id).await?;
-    Ok(json::response(StatusCode::OK, &JobDocument::alone(job, video.progress)))
+    let parts = catalog.jobs().parts(id).await?;
+    Ok(json::response(StatusCode::OK, &JobDocument::alone(job, &parts, video.progress)))
 }
 
 /// `POST /api/jobs/{id}/…`

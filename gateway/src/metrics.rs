@@ -83,7 +83,7 @@ pub(crate) struct Now {
     cache: Stats,
     memory: Connections,
     uploads: UploadMemory,
-    jobs: [u64; 5],
+    jobs: [u64; 6],
     work: Option<Work>,
     rings: Option<[u64; 3]>,
     webhooks: webhooks::Backlog,

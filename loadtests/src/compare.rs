@@ -54,6 +54,17 @@ pub struct Plan<'a> {
     pub cache_bytes: u64,
 }
 
+/// Lines over axes that both double from tick to tick, as an SVG document of its own.
+pub fn curves(
+    title: &str,
+    (across, up): (&'static str, &'static str),
+    lines: Vec<(String, Vec<(f64, f64)>)>,
+) -> String {
+    let axis = |label| plot::Axis { label, scale: plot::Scale::Log };
+    let lines: Vec<_> = lines.into_iter().map(|(name, points)| plot::Line { name, points }).collect();
+    plot::standalone(&[plot::Plot::lines(title, axis(across), axis(up), &lines)], 1)
+}
+
 /// Runs the scenarios, each for those of its peers that are among `kinds`. Shows its progress on standard error when
 /// that is a terminal, and hands each scenario's report to `done` as soon as there is one.
 pub async fn run(

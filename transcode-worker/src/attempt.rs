@@ -8,15 +8,18 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::brief::Brief;
 use crate::lease::{Lease, Stop};
 use crate::problem::Problem;
-use crate::work::{Meter, Tools, work};
+use crate::work::{Done, Meter, Tools, work};
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// What it made is published.
+    /// What it made is published; of a part: it is made.
     Succeeded,
+    /// It is to be made in parts, or in none.
+    Split,
     /// It came to nothing, and the job has this state now.
     Failed(JobState),
     /// The job was given up.
@@ -64,18 +67,36 @@ async fn done(tools: &Tools, job: &Job, meter: &Meter) -> Ended {
         Err(_) => return Ended::Lost,
     };
     let problem = match work(tools, job, &video, meter).await {
-        Ok(published) => match tell(|| jobs.succeed(id, number, &published)).await {
-            Ok(()) => return Ended::Succeeded,
-            // The answer to an earlier try may have been lost.
-            Err(Error::Superseded) => match jobs.get(id).await {
-                Ok(now) if now.state == JobState::Succeeded && now.attempt == number => {
-                    return Ended::Succeeded;
+        Ok(done) => {
+            let (told, ended, state) = match &done {
+                Done::Published(published) => (
+                    tell(|| jobs.succeed(id, number, published)).await,
+                    Ended::Succeeded,
+                    JobState::Succeeded,
+                ),
+                Done::Part(made) => {
+                    (tell(|| jobs.part_made(id, number, made)).await, Ended::Succeeded, JobState::Succeeded)
                 }
-                _ => return Ended::Lost,
-            },
-            Err(Error::NotFound) => return stopped(tools, job, Stop::Cancelled).await,
-            Err(error) => Problem::from(error),
-        },
+                Done::Split { brief, parts } => {
+                    (tell(|| jobs.split(id, number, brief, parts)).await, Ended::Split, JobState::Waiting)
+                }
+                Done::Unsplit(why) => {
+                    warn!(job = %id, why, "it cannot be made in parts; all of it will be encoded at once");
+                    let brief = Brief::Whole(why.clone()).json();
+                    (tell(|| jobs.unsplit(id, number, &brief)).await, Ended::Split, JobState::Queued)
+                }
+            };
+            match told {
+                Ok(()) => return ended,
+                // The answer to an earlier try may have been lost.
+                Err(Error::Superseded) => match jobs.get(id).await {
+                    Ok(now) if now.state == state && now.attempt == number => return ended,
+                    _ => return Ended::Lost,
+                },
+                Err(Error::NotFound) => return stopped(tools, job, Stop::Cancelled).await,
+                Err(error) => Problem::from(error),
+            }
+        }
         Err(problem) => problem,
     };
     let Problem { failure, text, detail, log } = &problem;

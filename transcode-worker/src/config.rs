@@ -11,6 +11,8 @@ use seekway_settings::{
     Configuration, DatabaseSettings, LogSettings, QueueSettings, Settings, Stop, StorageSettings,
 };
 
+use crate::work::Chunking;
+
 const WORKER: &str = "Worker";
 const FFMPEG: &str = "ffmpeg";
 
@@ -69,6 +71,16 @@ pub struct Config {
     #[arg(long, env = "SEEKWAY_WORKER_DRAIN", value_name = "TIME", default_value = "20s")]
     #[arg(value_parser = period, help_heading = WORKER)]
     pub drain: humantime::Duration,
+
+    /// Videos that play for longer than this are made in chunks, by as many workers as there are; 0: none is
+    #[arg(long, env = "SEEKWAY_CHUNK_ABOVE", value_name = "TIME", default_value = "10m")]
+    #[arg(value_parser = period, help_heading = WORKER)]
+    pub chunk_above: humantime::Duration,
+
+    /// How long such a chunk plays, about
+    #[arg(long, env = "SEEKWAY_CHUNK_LENGTH", value_name = "TIME", default_value = "1m")]
+    #[arg(value_parser = limit, help_heading = WORKER)]
+    pub chunk_length: humantime::Duration,
 
     /// Profiles beside the built-in ones, as TOML
     #[arg(long, env = "SEEKWAY_PROFILES", value_name = "FILE", help_heading = WORKER)]
@@ -135,6 +147,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// When videos are split, if they are.
+    pub fn chunking(&self) -> Option<Chunking> {
+        let (above, length) = (*self.chunk_above, *self.chunk_length);
+        (!above.is_zero()).then_some(Chunking { above, length })
+    }
+
     /// Bytes of addresses that a run may have: threads have stacks and arenas of their own.
     pub fn memory_bytes(&self) -> u64 {
         let processors = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
@@ -150,6 +168,9 @@ impl Configuration for Config {
         self.storage.check(settings)?;
         if self.lease.as_secs() < 2 {
             return Err(settings.wrong("lease", "a time from 2s: it is renewed every quarter of it"));
+        }
+        if self.chunk_length.as_secs() < 1 {
+            return Err(settings.wrong("chunk_length", "a time from 1s: chunks are whole groups of pictures"));
         }
         if self.scratch_max < 1 << 20 {
             return Err(settings.wrong("scratch_max", format!("a size from {}", ByteSize::mib(1))));
@@ -181,6 +202,11 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (name, value, expected) in [
             ("SEEKWAY_WORKER_LEASE", "1s", "--lease (SEEKWAY_WORKER_LEASE) is \"1s\": a time from 2s"),
+            (
+                "SEEKWAY_CHUNK_LENGTH",
+                "1ms",
+                "--chunk-length (SEEKWAY_CHUNK_LENGTH) is \"1ms\": a time from 1s",
+            ),
             ("SEEKWAY_WORKER_SLOTS", "0", "--slots (SEEKWAY_WORKER_SLOTS) is \"0\": a number from 1 to 64"),
             ("SEEKWAY_SCRATCH_MAX", "1KiB", "--scratch-max (SEEKWAY_SCRATCH_MAX) is \"1KiB\": a size from"),
             ("STORAGE_BACKEND", "s3", "--s3-bucket (S3_BUCKET) is not set"),

@@ -1,6 +1,7 @@
 //! From the store to a file: ranges of one version, several at a time, each tried again by itself.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -45,23 +46,65 @@ pub async fn fetch(
     to: &Path,
     mut moved: impl FnMut(u64, u64),
 ) -> Result<Fetched, Problem> {
-    let name = ObjectKey::new(key).map_err(|error| Problem::input(format!("{key:?} is no key: {error}")))?;
-    let object = store.head(&name).await.map_err(|error| said(key, &error))?;
-    let file = Arc::new(File::create_new(to)?);
-    file.set_len(object.size)?;
-    let starts = (0..object.size.div_ceil(RANGE_BYTES)).map(|nth| nth * RANGE_BYTES);
-    // Boxed, because the compiler cannot see that a future of many borrows may change threads.
-    let ranges: Vec<_> = starts.map(|start| range(store, &name, &object, start, &file).boxed()).collect();
-    let mut ranges = stream::iter(ranges).buffer_unordered(AT_ONCE);
-    let mut bytes = 0;
-    while let Some(read) = ranges.next().await {
-        bytes += read.map_err(|error| said(key, &error))?;
-        moved(bytes, object.size);
-    }
+    let (name, object) = head(store, key).await?;
+    spans(store, &name, &object, &[0..object.size], to, &mut moved).await?;
     let path = to.to_owned();
     let sha256 =
         tokio::task::spawn_blocking(move || sha256(&path)).await.map_err(std::io::Error::other)??;
-    Ok(Fetched { bytes, etag: object.version.etag.to_string(), sha256 })
+    Ok(Fetched { bytes: object.size, etag: object.version.etag.to_string(), sha256 })
+}
+
+/// Fetches parts of a version of an object into a file that is not there yet: it is as long as the object, and has holes
+/// elsewhere. Otherwise as [`fetch`].
+///
+/// # Errors
+/// Also where the object is another version by now.
+pub async fn fetch_spans(
+    store: &Arc<dyn ObjectStore>,
+    key: &str,
+    etag: &str,
+    wanted: &[Range<u64>],
+    to: &Path,
+    mut moved: impl FnMut(u64, u64),
+) -> Result<(), Problem> {
+    let (name, object) = head(store, key).await?;
+    if object.version.etag.to_string() != etag {
+        return Err(Problem::infrastructure("it is not in the store as it was").because(key));
+    }
+    spans(store, &name, &object, wanted, to, &mut moved).await
+}
+
+async fn head(store: &Arc<dyn ObjectStore>, key: &str) -> Result<(ObjectKey, Object), Problem> {
+    let name = ObjectKey::new(key).map_err(|error| Problem::input(format!("{key:?} is no key: {error}")))?;
+    let object = store.head(&name).await.map_err(|error| said(key, &error))?;
+    Ok((name, object))
+}
+
+async fn spans(
+    store: &Arc<dyn ObjectStore>,
+    name: &ObjectKey,
+    object: &Object,
+    wanted: &[Range<u64>],
+    to: &Path,
+    moved: &mut impl FnMut(u64, u64),
+) -> Result<(), Problem> {
+    let file = Arc::new(File::create_new(to)?);
+    file.set_len(object.size)?;
+    let pieces = wanted.iter().flat_map(|span| {
+        let starts =
+            (0..(span.end - span.start).div_ceil(RANGE_BYTES)).map(|nth| span.start + nth * RANGE_BYTES);
+        starts.map(|start| start..(start + RANGE_BYTES).min(span.end))
+    });
+    let all = wanted.iter().map(|span| span.end - span.start).sum();
+    // Boxed, because the compiler cannot see that a future of many borrows may change threads.
+    let ranges: Vec<_> = pieces.map(|piece| range(store, name, object, piece, &file).boxed()).collect();
+    let mut ranges = stream::iter(ranges).buffer_unordered(AT_ONCE);
+    let mut bytes = 0;
+    while let Some(read) = ranges.next().await {
+        bytes += read.map_err(|error| said(name.as_str(), &error))?;
+        moved(bytes, all);
+    }
+    Ok(())
 }
 
 /// One range, from where it breaks off if it does.
@@ -69,10 +112,9 @@ async fn range(
     store: &Arc<dyn ObjectStore>,
     name: &ObjectKey,
     object: &Object,
-    start: u64,
+    Range { start, end }: Range<u64>,
     file: &Arc<File>,
 ) -> Result<u64, Error> {
-    let end = (start + RANGE_BYTES).min(object.size);
     let mut at = start;
     let mut tries = 0;
     while at < end {

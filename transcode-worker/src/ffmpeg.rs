@@ -121,7 +121,7 @@ impl Programs {
                             last_move = Instant::now();
                         }
                         if line.starts_with("progress=") {
-                            moved(now);
+                            moved(Moved { seconds: (now.seconds - step.start).max(0.0), ..now });
                         }
                     }
                     // It closes its output when it ends, and whatever it says later is of no use.
@@ -143,7 +143,7 @@ impl Programs {
         if status.success() && has_ended {
             return Ok(Finished { log, took: began.elapsed(), moved: now });
         }
-        Err(judged(step.name, status, &log).with_log(log))
+        Err(judged(&step.name, status, &log).with_log(log))
     }
 
     /// Runs ffprobe on a file of the folder; `line` hears what it prints.

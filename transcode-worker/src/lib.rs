@@ -2,10 +2,12 @@
 //!
 //! Read in the order in which things happen: [`worker`] claims, [`attempt`] holds the lease ([`lease`]) and says how it
 //! ended, [`work`] goes through the phases: [`fetch`], [`probe`], [`plan`] (a pure function of the probe and the
-//! [`profile`]), [`ffmpeg`], [`packaging`], [`publish`]. Files are in a [`scratch`] folder meanwhile.
+//! [`profile`]), [`ffmpeg`], [`packaging`], [`publish`]. A long video is split into parts
+//! ([`brief`]), which any workers make. Files are in a [`scratch`] folder meanwhile.
 
 pub mod admin;
 pub mod attempt;
+pub mod brief;
 mod commands;
 pub mod config;
 pub mod fetch;

@@ -19,7 +19,7 @@ pub struct Metrics {
 #[derive(Debug)]
 pub struct Busy<'m>(&'m Metrics);
 
-const OUTCOMES: [&str; 5] = ["succeeded", "failed", "cancelled", "released", "lost"];
+const OUTCOMES: [&str; 6] = ["succeeded", "split", "failed", "cancelled", "released", "lost"];
 
 // === impl Metrics ===
 
@@ -44,10 +44,11 @@ impl Metrics {
     pub fn ended(&self, how: Ended, took: Duration) {
         let outcome = match how {
             Ended::Succeeded => 0,
-            Ended::Failed(_) => 1,
-            Ended::Cancelled => 2,
-            Ended::Released => 3,
-            Ended::Lost => 4,
+            Ended::Split => 1,
+            Ended::Failed(_) => 2,
+            Ended::Cancelled => 3,
+            Ended::Released => 4,
+            Ended::Lost => 5,
         };
         self.ended[outcome].fetch_add(1, Ordering::Relaxed);
         self.busy_millis.fetch_add(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);

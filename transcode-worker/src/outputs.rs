@@ -1,10 +1,11 @@
 //! What is said of outputs: to the gateway, as JSON in the catalog, and to whoever wants to know it all, in `receipt.json`.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use seekway_catalog::Job;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use crate::fetch::{Fetched, sha256};
@@ -75,13 +76,16 @@ pub struct Receipt<'r> {
     pub planned_seconds: f64,
     /// By how much the sound ends later than the picture, in milliseconds.
     pub drift_ms: Option<f64>,
+    /// Why it was not made in parts, where that was tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// A file that something was made of.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Input {
-    pub what: &'static str,
+    pub what: Cow<'static, str>,
     pub bytes: u64,
     pub etag: String,
     pub sha256: String,
@@ -96,16 +100,16 @@ pub struct Versions {
 }
 
 /// One run of ffmpeg.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Run {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     pub args: Vec<String>,
     pub seconds: f64,
 }
 
 /// A file that was made.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Output {
     pub name: String,
@@ -215,27 +219,33 @@ impl<'r> Receipt<'r> {
             planned_frames: plan.frames,
             planned_seconds: plan.seconds,
             drift_ms: drift,
+            note: None,
         }
     }
 
     /// The text of it, once it has noted what the files of the folder are.
     pub(crate) async fn text(mut self, folder: PathBuf, files: Vec<String>) -> std::io::Result<Vec<u8>> {
-        let outputs = spawn_blocking(move || {
-            let outputs = files.into_iter().map(|name| {
-                let path = folder.join(&name);
-                Ok(Output { bytes: std::fs::metadata(&path)?.len(), sha256: sha256(&path)?, name })
-            });
-            outputs.collect::<std::io::Result<Vec<_>>>()
-        });
-        self.outputs = outputs.await.map_err(std::io::Error::other)??;
+        self.outputs = outputs(folder, files).await?;
         Ok(serde_json::to_vec_pretty(&self)?)
     }
+}
+
+/// What these files of a folder are.
+pub(crate) async fn outputs(folder: PathBuf, files: Vec<String>) -> std::io::Result<Vec<Output>> {
+    let outputs = spawn_blocking(move || {
+        let outputs = files.into_iter().map(|name| {
+            let path = folder.join(&name);
+            Ok(Output { bytes: std::fs::metadata(&path)?.len(), sha256: sha256(&path)?, name })
+        });
+        outputs.collect()
+    });
+    outputs.await.map_err(std::io::Error::other)?
 }
 
 impl Input {
     pub(crate) fn new(what: &'static str, fetched: Fetched) -> Self {
         let Fetched { bytes, etag, sha256 } = fetched;
-        Self { what, bytes, etag, sha256 }
+        Self { what: Cow::Borrowed(what), bytes, etag, sha256 }
     }
 }
 

@@ -31,7 +31,7 @@ use std::{
     time::Duration,
 };
 
-pub use assemble::assemble;
+pub use assemble::{assemble, concatenate, frames};
 pub use storyboard::{Sheets, storyboard_vtt};
 
 use rendition::Rendition;

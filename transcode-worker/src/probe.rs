@@ -3,12 +3,16 @@
 //! The headers of a file promise; only its packets tell whether it was cut off. Both are read before anything is decoded,
 //! because a small file can promise pictures of any size.
 
+mod cadence;
 pub mod packets;
 pub mod streams;
 
 use std::fmt;
 
-pub use packets::{Packets, Span};
+use serde::{Deserialize, Serialize};
+
+pub use cadence::{Cadence, Steady};
+pub use packets::{Packet, Packets, Span};
 
 /// What is in a media file.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,7 +74,7 @@ pub struct Audio {
 }
 
 /// A fraction, as media files say rates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rational {
     /// Above the line.
     pub num: u32,
@@ -134,6 +138,16 @@ impl Probe {
             return Err(Unusable(text));
         }
         Ok(self)
+    }
+
+    /// Whether it is an MP4 file or one of its family, which keep an index, and all but the media at their ends.
+    pub fn is_mp4(&self) -> bool {
+        self.container.split(',').any(|name| name == "mp4")
+    }
+
+    /// Whether any of its frames can be found without reading what is before it.
+    pub fn is_indexed(&self) -> bool {
+        self.is_mp4() || self.container.split(',').any(|name| name == "matroska")
     }
 
     /// Seconds until its picture ends, or its sound, where that goes on for longer than encoders make it.

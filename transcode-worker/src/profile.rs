@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// All profiles that a worker knows.
 #[derive(Debug, Clone, Deserialize)]
@@ -100,8 +100,8 @@ pub struct Clip {
 }
 
 /// What a profile refers to: `asset:ID`, `object:KEY`, or `file:PATH` on the worker.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Reference {
     /// An asset that somebody uploaded.
     Asset(String),
@@ -301,6 +301,16 @@ impl TryFrom<String> for Reference {
             Some(("object", key)) if !key.is_empty() => Ok(Self::Object(key.to_owned())),
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.to_owned())),
             _ => Err(format!("{text:?}: asset:ID, object:KEY or file:PATH")),
+        }
+    }
+}
+
+impl From<Reference> for String {
+    fn from(reference: Reference) -> Self {
+        match reference {
+            Reference::Asset(id) => format!("asset:{id}"),
+            Reference::Object(key) => format!("object:{key}"),
+            Reference::File(path) => format!("file:{path}"),
         }
     }
 }

@@ -114,7 +114,16 @@ async fn tools(
     };
     version(&config.ffprobe, "--ffprobe (SEEKWAY_FFPROBE)").await?;
     let ffmpeg_version = version(&config.ffmpeg, "--ffmpeg (SEEKWAY_FFMPEG)").await?;
-    Ok(Tools { catalog, store, programs, ffmpeg_version, profiles, limits, scratch })
+    Ok(Tools {
+        catalog,
+        store,
+        programs,
+        ffmpeg_version,
+        profiles,
+        limits,
+        scratch,
+        chunking: config.chunking(),
+    })
 }
 
 /// What the program says of itself, which proves that it is there.

@@ -2,27 +2,30 @@
 //! and then nothing of it goes on.
 
 mod inputs;
+mod splitting;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use seekway_catalog::{Catalog, Job, Phase, Progress, Published, Video};
+use seekway_catalog::{Catalog, Failure, Job, Jobs, NewPart, Phase, Progress, Published, Video};
 use seekway_storage::ObjectStore;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
+use crate::brief::{Brief, Join};
 use crate::ffmpeg::Programs;
 use crate::outputs::{Files, Input, Outputs, Receipt, Run};
 use crate::packaging::{self, Kind, Packaged, Sheets, Source, Track, storyboard_vtt};
-use crate::plan::{AUDIO, Inputs, Loudness, Plan, Sheet, Step, names, plan};
-use crate::probe::Limits;
+use crate::plan::{AUDIO, Inputs, Loudness, Plan, Sheet, Step, check_joined, names, plan};
+use crate::probe::{Cadence, Limits, Packets};
 use crate::problem::Problem;
 use crate::profile::{Profile, Profiles};
 use crate::publish::publish;
 use crate::scratch::{Folder, Scratch};
 
 pub use inputs::probe;
+pub use splitting::Chunking;
 
 /// What all attempts of a worker share.
 #[derive(Debug)]
@@ -41,6 +44,26 @@ pub struct Tools {
     pub limits: Limits,
     /// Where attempts keep their files.
     pub scratch: Scratch,
+    /// When videos are split, if they are.
+    pub chunking: Option<Chunking>,
+}
+
+/// What came of the work.
+#[derive(Debug)]
+pub enum Done {
+    /// All is in the store, and may be published.
+    Published(Published),
+    /// The video is long: it is to be made in these parts, and joined by that brief.
+    Split {
+        /// For whoever joins them.
+        brief: String,
+        /// In their order.
+        parts: Vec<NewPart>,
+    },
+    /// A part is in the store, as this says.
+    Part(String),
+    /// The video is to be made whole after all, because of this.
+    Unsplit(String),
 }
 
 /// Says how far an attempt is. What it says is noted when there is time for it.
@@ -55,6 +78,10 @@ struct Bench<'w> {
     folder: Folder,
     inputs: Vec<Input>,
     runs: Vec<Run>,
+    /// What the packets of a video say that may be split.
+    watched: Option<(Cadence, Packets)>,
+    /// Why it is not made in parts, where that was tried.
+    note: Option<String>,
 }
 
 /// The name of the file that has all of it.
@@ -63,8 +90,8 @@ const WHOLE: &str = "video.mp4";
 const RECEIPT: &str = "receipt.json";
 /// How much of the whole is done when a phase begins, in percent, by what they took with videos of some minutes.
 const PROBED_AT: f64 = 5.0;
-const TRANSCODED_AT: f64 = 6.0;
-const PACKAGED_AT: f64 = 88.0;
+const TRANSCODED_AT: f64 = Jobs::PARTS_PERCENT.0 as f64;
+const PACKAGED_AT: f64 = Jobs::PARTS_PERCENT.1 as f64;
 const PUBLISHED_AT: f64 = 92.0;
 /// Frames that may be missing: rates that are rounded, and a picture that begins late.
 const FRAMES_MISSING: u64 = 2;
@@ -73,22 +100,36 @@ const FRAMES_MISSING: u64 = 2;
 ///
 /// # Errors
 /// Whose fault it was, and whether another attempt may do better.
-pub async fn work(tools: &Tools, job: &Job, video: &Video, meter: &Meter) -> Result<Published, Problem> {
-    let profile = tools.profiles.get(&job.profile).ok_or_else(|| {
-        let names: Vec<_> = tools.profiles.names().collect();
-        // Another worker may have it: they are not all replaced at once.
-        let text = format!("there is no profile {:?}; there is {}", job.profile, names.join(", "));
-        Problem::infrastructure(text)
-    })?;
-    let folder = tools.scratch.folder()?;
-    let mut bench = Bench { tools, job, meter, folder, inputs: Vec::new(), runs: Vec::new() };
-    bench.fetch_source(video).await?;
-    let inputs = bench.inputs(profile).await?;
-    let plan = bench.encode(&inputs, profile).await?;
-    if job.rendition.is_some() {
-        bench.fetch_published(video, &plan, profile).await?;
+pub async fn work(tools: &Tools, job: &Job, video: &Video, meter: &Meter) -> Result<Done, Problem> {
+    let brief = job.brief.as_deref().map(Brief::parse).transpose()?;
+    let bench = |note| Bench::new(tools, job, meter, note);
+    match brief {
+        Some(Brief::Chunk(chunk)) => bench(None)?.chunk(video, &chunk).await,
+        Some(Brief::Sound) => bench(None)?.sound(video, tools.profile(job)?).await,
+        Some(Brief::Join(join)) => match bench(None)?.join(*join).await {
+            Err(problem) if problem.failure == Failure::Input => {
+                let note = splitting::whole_because(&problem);
+                warn!(job = %job.id, problem = note, "parts cannot be joined; all of it is encoded at once");
+                bench(Some(note))?.whole(video, tools.profile(job)?).await
+            }
+            joined => joined,
+        },
+        Some(Brief::Whole(note)) => bench(Some(note))?.whole(video, tools.profile(job)?).await,
+        None => bench(None)?.whole(video, tools.profile(job)?).await,
     }
-    bench.package(plan, profile).await
+}
+
+// === impl Tools ===
+
+impl Tools {
+    fn profile(&self, job: &Job) -> Result<&Profile, Problem> {
+        self.profiles.get(&job.profile).ok_or_else(|| {
+            let names: Vec<_> = self.profiles.names().collect();
+            // Another worker may have it: they are not all replaced at once.
+            let text = format!("there is no profile {:?}; there is {}", job.profile, names.join(", "));
+            Problem::infrastructure(text)
+        })
+    }
 }
 
 // === impl Meter ===
@@ -115,7 +156,44 @@ impl Meter {
 
 // === impl Bench ===
 
-impl Bench<'_> {
+impl<'w> Bench<'w> {
+    fn new(tools: &'w Tools, job: &'w Job, meter: &'w Meter, note: Option<String>) -> Result<Self, Problem> {
+        let folder = tools.scratch.folder()?;
+        Ok(Self { tools, job, meter, folder, inputs: Vec::new(), runs: Vec::new(), watched: None, note })
+    }
+
+    /// All that the profile makes, unless the video is split.
+    async fn whole(mut self, video: &Video, profile: &Profile) -> Result<Done, Problem> {
+        self.fetch_source(video).await?;
+        let inputs = self.inputs(profile).await?;
+        if let Some(split) = self.split(&inputs, profile)? {
+            return Ok(split);
+        }
+        let plan = self.encode(&inputs, profile).await?;
+        if self.job.rendition.is_some() {
+            self.fetch_published(video, &plan, profile).await?;
+        }
+        let sources = plan.files().map(|file| {
+            let encoded = self.path(&format!("{}/{file}", names::ENCODED));
+            (file, vec![encoded])
+        });
+        let sources = sources.collect();
+        self.package(plan, sources).await
+    }
+
+    /// What parts have made, as one.
+    async fn join(mut self, join: Join) -> Result<Done, Problem> {
+        self.has_room(&join.plan)?;
+        let sources = self.fetch_parts(&join).await?;
+        if let (Some(_), Some((file, chunks))) = (&join.plan.whole, sources.first()) {
+            let (chunks, to) = (chunks.clone(), self.path(&format!("{}/{file}", names::ENCODED)));
+            spawn_blocking(move || packaging::concatenate(&chunks, &to))
+                .await
+                .map_err(std::io::Error::other)??;
+        }
+        self.package(join.plan, sources).await
+    }
+
     fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file)
     }
@@ -123,7 +201,7 @@ impl Bench<'_> {
     async fn encode(&mut self, inputs: &Inputs, profile: &Profile) -> Result<Plan, Problem> {
         let only = self.job.rendition.as_deref();
         let mut planned = plan(inputs, profile, None, only)?;
-        self.has_room(&planned, profile)?;
+        self.has_room(&planned)?;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let media_ms = (planned.seconds * 1e3) as u64;
         let noted = self.tools.catalog.jobs().set_length(self.job.id, self.job.attempt, media_ms).await;
@@ -144,9 +222,9 @@ impl Bench<'_> {
 
     /// Whether what is planned fits on the disk: tracks as ffmpeg writes them, as they are published, and once more in one
     /// file.
-    fn has_room(&self, plan: &Plan, profile: &Profile) -> Result<(), Problem> {
+    fn has_room(&self, plan: &Plan) -> Result<(), Problem> {
         let video: u32 = plan.renditions.iter().map(|size| size.max_kbps).sum();
-        let kbps = f64::from(video + if plan.has_audio { profile.audio.kbps } else { 0 });
+        let kbps = f64::from(video + plan.audio_kbps);
         let needed = kbps * 1000.0 / 8.0 * plan.seconds * 3.0;
         let free = self.tools.scratch.free_bytes()?;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -170,9 +248,9 @@ impl Bench<'_> {
             meter.at(phase, from + (to - from) * done, moved.speed, eta);
         });
         let finished = run.await?;
-        info!(job = %self.job.id, step = step.name, took = ?finished.took, "ffmpeg ended");
+        info!(job = %self.job.id, step = %step.name, took = ?finished.took, "ffmpeg ended");
         let seconds = finished.took.as_secs_f64();
-        self.runs.push(Run { name: step.name, args: step.args.clone(), seconds });
+        self.runs.push(Run { name: step.name.clone(), args: step.args.clone(), seconds });
         for output in &step.outputs {
             if !self.path(output).is_file() {
                 let text = format!("{} made no {output}", step.name);
@@ -182,18 +260,23 @@ impl Bench<'_> {
         Ok(finished.log)
     }
 
-    async fn package(&mut self, plan: Plan, profile: &Profile) -> Result<Published, Problem> {
+    /// Makes and puts into the store what is published, of tracks in one or more files each.
+    async fn package(&mut self, plan: Plan, sources: Sources) -> Result<Done, Problem> {
         if let Some(whole) = &plan.whole {
             self.run(whole, Phase::Packaging, (PACKAGED_AT, PACKAGED_AT)).await?;
         }
-        let folder = self.folder.path().to_owned();
-        let (plan, tracks, packaged) = spawn_blocking(move || {
-            let (tracks, packaged) = tracks(&plan, &folder)?;
-            Ok::<_, Problem>((plan, tracks, packaged))
-        })
-        .await
-        .map_err(std::io::Error::other)??;
-        complete(&plan, &tracks)?;
+        let is_joined = sources.iter().any(|(_, files)| files.len() > 1);
+        if is_joined && plan.whole.is_some() {
+            tokio::fs::remove_file(self.path(&format!("{}/{}", names::ENCODED, sources[0].0))).await?;
+        }
+        let out = self.path(names::OUTPUTS);
+        let packaged = spawn_blocking(move || tracks(&sources, &out)).await;
+        let (tracks, packaged) = packaged.map_err(std::io::Error::other)??;
+        complete(&plan, &tracks, is_joined)?;
+        if is_joined {
+            let check = check_joined(&plan.renditions, plan.seconds);
+            self.run(&check, Phase::Packaging, (PACKAGED_AT, PACKAGED_AT)).await?;
+        }
         for step in &plan.finishing {
             self.run(step, Phase::Packaging, (PACKAGED_AT, PUBLISHED_AT)).await?;
         }
@@ -202,13 +285,12 @@ impl Bench<'_> {
             let cues = storyboard_vtt(&sheets(sheet), packaged.duration);
             tokio::fs::write(out.join("storyboard.vtt"), cues).await?;
         }
-        let has_picture = !plan.renditions.is_empty();
         let some = |is: bool, name: &str| is.then(|| name.to_owned());
         let files = Files {
             hls: "master.m3u8".to_owned(),
             dash: "manifest.mpd".to_owned(),
-            mp4: some(profile.mp4, WHOLE),
-            poster: some(profile.poster && has_picture, "poster.jpg"),
+            mp4: some(plan.has_mp4, WHOLE),
+            poster: some(plan.finishing.iter().any(|step| step.name == "poster"), "poster.jpg"),
             storyboard: some(plan.storyboard.is_some(), "storyboard.vtt"),
             receipt: RECEIPT.to_owned(),
         };
@@ -223,13 +305,14 @@ impl Bench<'_> {
         let mut last = packaged.files.clone();
         let mut receipt = Receipt::new(self.job, &plan, &tracks, &self.runs, &self.tools.ffmpeg_version);
         receipt.inputs.clone_from(&self.inputs);
+        receipt.note.clone_from(&self.note);
         let all: Vec<String> = media.iter().chain(&last).cloned().collect();
         let text = receipt.text(out.clone(), all).await?;
         tokio::fs::write(out.join(RECEIPT), text).await?;
         last.insert(0, RECEIPT.to_owned());
         self.publish(&media, &last).await?;
         let outputs = Outputs::new(&self.job.profile, files, &plan, &tracks, &packaged);
-        Ok(Published { outputs: outputs.json(), duration_ms: outputs.duration_ms() })
+        Ok(Done::Published(Published { outputs: outputs.json(), duration_ms: outputs.duration_ms() }))
     }
 
     async fn publish(&self, media: &[String], last: &[String]) -> Result<(), Problem> {
@@ -244,29 +327,33 @@ impl Bench<'_> {
     }
 }
 
+/// The name of each track's file, and what encoders wrote of it, in order.
+type Sources = Vec<(String, Vec<PathBuf>)>;
+
 /// The tracks in the folder of outputs, and what points into them. Blocks.
-fn tracks(plan: &Plan, folder: &Path) -> Result<(Vec<Track>, Packaged), Problem> {
-    let videos = plan.renditions.iter().map(|size| (size.file(), Kind::Video));
-    let audio = plan.has_audio.then(|| (AUDIO.to_owned(), Kind::Audio));
+fn tracks(sources: &Sources, out: &Path) -> Result<(Vec<Track>, Packaged), Problem> {
     let mut tracks = Vec::new();
-    let out = folder.join(names::OUTPUTS);
-    for (file, kind) in videos.chain(audio) {
+    for (file, fragments) in sources {
         let id = file.trim_end_matches(".mp4").to_owned();
-        let encoded = folder.join(names::ENCODED).join(&file);
-        let source = Source { id, kind, fragments: vec![encoded.clone()] };
-        tracks.push(packaging::assemble(&source, &out.join(&file))?);
+        let kind = if file == AUDIO { Kind::Audio } else { Kind::Video };
+        let source = Source { id, kind, fragments: fragments.clone() };
+        tracks.push(packaging::assemble(&source, &out.join(file))?);
         // The disk has to hold it once only.
-        std::fs::remove_file(encoded)?;
+        for encoded in fragments {
+            std::fs::remove_file(encoded)?;
+        }
     }
-    let packaged = packaging::package(&tracks, &packaging::Options::default(), &out)?;
+    let packaged = packaging::package(&tracks, &packaging::Options::default(), out)?;
     Ok((tracks, packaged))
 }
 
-/// Whether everything that was planned is there: ffmpeg ends well also where it could not decode all of it.
-fn complete(plan: &Plan, tracks: &[Track]) -> Result<(), Problem> {
+/// Whether everything that was planned is there: ffmpeg ends well also where it could not decode all of it. Of a video in parts
+/// each frame is known.
+fn complete(plan: &Plan, tracks: &[Track], is_joined: bool) -> Result<(), Problem> {
+    let may_miss = if is_joined { 0 } else { FRAMES_MISSING + plan.frames / 200 };
     for track in tracks {
         match track.kind() {
-            Kind::Video if track.frames.abs_diff(plan.frames) > FRAMES_MISSING + plan.frames / 200 => {
+            Kind::Video if track.frames.abs_diff(plan.frames) > may_miss => {
                 let (made, planned) = (track.frames, plan.frames);
                 let text = format!("it is damaged: {made} frames could be made of it, and not {planned}");
                 return Err(Problem::input(text));

@@ -5,7 +5,7 @@ use crate::videos::{self, Progress, VideoState};
 use crate::{Error, JobId, State as _, feed, outbox};
 
 use super::record::Next;
-use super::{DEAD, Failure, Job, JobState, Jobs, LEFT, READY, SET_STATE, locked};
+use super::{DEAD, Failure, Job, JobState, Jobs, LEFT, READY, SET_STATE, locked, parts};
 
 /// What a worker learns when it renews its lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +26,14 @@ pub struct Published {
 // === impl Jobs ===
 
 impl Jobs<'_> {
-    /// Claims the job that is to be done first, for `lease_ms`, of those whose video has at most `bytes_max`. No two
-    /// callers get the same.
+    /// Claims the job that is to be done first, for `lease_ms`, of those for which at most `bytes_max` have to be fetched. No
+    /// two callers get the same.
     pub async fn claim(&self, worker: &str, lease_ms: i64, bytes_max: u64) -> Result<Option<Job>, Error> {
         let sql = "UPDATE jobs SET state = $3, attempt = attempt + 1, worker = $1, leased_until_ms = now_ms() + $2, \
                    updated_ms = now_ms() WHERE id = (SELECT id FROM jobs WHERE state IN ('queued', 'retry') \
-                   AND due_ms <= now_ms() AND (SELECT size_bytes FROM videos WHERE videos.id = jobs.video) <= $4 \
-                   ORDER BY priority DESC, due_ms, id LIMIT 1 FOR UPDATE SKIP LOCKED) \
+                   AND due_ms <= now_ms() \
+                   AND COALESCE(source_bytes, (SELECT size_bytes FROM videos WHERE videos.id = jobs.video)) <= $4 \
+                   ORDER BY priority DESC, COALESCE(turn_ms, due_ms), id LIMIT 1 FOR UPDATE SKIP LOCKED) \
                    RETURNING *, now_ms() AS now_ms";
         let bytes_max = i64::try_from(bytes_max).unwrap_or(i64::MAX);
         let rows = self.0.change(sql, args![worker, lease_ms, JobState::Leased, bytes_max]).await?;
@@ -71,14 +72,17 @@ impl Jobs<'_> {
         Ok(Lease { is_cancelled: job.is_cancelled })
     }
 
-    /// Says how far the attempt is.
+    /// Says how far the attempt is; at a part, in percent of that.
     ///
     /// # Errors
     /// [`Error::Superseded`]; [`Error::Conflict`] before [`start`](Self::start).
     pub async fn set_progress(&self, id: JobId, attempt: u64, progress: Progress) -> Result<(), Error> {
         let mut write = self.0.write().await?;
         let job = held(&mut write, id, attempt).await?;
-        videos::note_progress(&mut write, job.video, progress).await?;
+        match job.parent {
+            Some(whole) => parts::progress(&mut write, &job, whole, progress.percent).await?,
+            None => videos::note_progress(&mut write, job.video, progress).await.map(drop)?,
+        }
         write.commit().await
     }
 
@@ -88,7 +92,7 @@ impl Jobs<'_> {
     /// [`Error::Superseded`]: what it made will be deleted. [`Error::NotFound`] when the video is being deleted.
     pub async fn succeed(&self, id: JobId, attempt: u64, published: &Published) -> Result<(), Error> {
         let mut write = self.0.write().await?;
-        let job = held(&mut write, id, attempt).await?;
+        let job = held(&mut write, id, attempt).await?.whole()?;
         let next = job.state.become_(JobState::Succeeded)?;
         write.rows(SET_STATE, args![id, next, 0_i64]).await?;
         write.rows("UPDATE jobs SET worked_ms = now_ms() - started_ms WHERE id = $1", args![id]).await?;
@@ -96,6 +100,7 @@ impl Jobs<'_> {
         if let Some(before) = before {
             outbox::insert(&mut write, LEFT, &before).await?;
         }
+        parts::used_up(&mut write, job.video).await?;
         write.commit().await
     }
 
@@ -113,7 +118,7 @@ impl Jobs<'_> {
         log: Option<&str>,
     ) -> Result<JobState, Error> {
         let mut write = self.0.write().await?;
-        let job = held(&mut write, id, attempt).await?;
+        let (job, _) = held_with_whole(&mut write, id, attempt).await?;
         let state = ended(&mut write, &job, failure, problem, log).await?;
         write.commit().await?;
         Ok(state)
@@ -125,16 +130,12 @@ impl Jobs<'_> {
     /// [`Error::Superseded`].
     pub async fn release(&self, id: JobId, attempt: u64) -> Result<(), Error> {
         let mut write = self.0.write().await?;
-        let job = held(&mut write, id, attempt).await?;
+        let (job, _) = held_with_whole(&mut write, id, attempt).await?;
         if job.is_cancelled {
             given_up(&mut write, &job).await?;
-            return write.commit().await;
+        } else {
+            given_back(&mut write, &job).await?;
         }
-        let next = job.state.become_(JobState::Queued)?;
-        write.rows(SET_STATE, args![id, next, 0_i64]).await?;
-        videos::rests(&mut write, job.video).await?;
-        outbox::insert(&mut write, LEFT, &job.prefix()).await?;
-        outbox::insert(&mut write, READY, &id.to_string()).await?;
         write.commit().await
     }
 
@@ -144,29 +145,58 @@ impl Jobs<'_> {
     /// [`Error::Superseded`].
     pub async fn cancelled(&self, id: JobId, attempt: u64) -> Result<(), Error> {
         let mut write = self.0.write().await?;
-        let job = held(&mut write, id, attempt).await?;
-        given_up(&mut write, &job).await?;
+        let (job, _) = held_with_whole(&mut write, id, attempt).await?;
+        // A part may be wanted again since its worker heard that it was not.
+        if job.parent.is_some() && !job.is_cancelled {
+            given_back(&mut write, &job).await?;
+        } else {
+            given_up(&mut write, &job).await?;
+        }
         write.commit().await
     }
 
     /// Ends attempts whose leases are over, at most `limit`: their workers have vanished. Who they were.
     pub async fn expire(&self, limit: u32) -> Result<Vec<Job>, Error> {
-        let mut write = self.0.write().await?;
-        let sql = "SELECT *, now_ms() AS now_ms FROM jobs WHERE state IN ('leased', 'running') \
-                   AND leased_until_ms <= now_ms() ORDER BY leased_until_ms LIMIT $1 FOR UPDATE SKIP LOCKED";
-        let rows = write.rows(sql, args![i64::from(limit)]).await?;
-        let jobs: Vec<_> = rows.iter().map(Job::from_row).collect::<Result<_, _>>()?;
-        for job in &jobs {
+        let sql = "SELECT id, attempt FROM jobs WHERE state IN ('leased', 'running') \
+                   AND leased_until_ms <= now_ms() ORDER BY leased_until_ms LIMIT $1";
+        let mut expired = Vec::new();
+        for row in self.0.rows(sql, args![i64::from(limit)]).await? {
+            let mut write = self.0.write().await?;
+            let job = match held_with_whole(&mut write, row.get("id")?, row.get("attempt")?).await {
+                // Somebody else has looked.
+                Err(Error::Superseded | Error::NotFound) => continue,
+                job => job?.0,
+            };
+            // It may have been renewed.
+            if job.leased_until_ms.is_none_or(|until| until > job.now_ms) {
+                continue;
+            }
             if job.is_cancelled {
-                given_up(&mut write, job).await?;
+                given_up(&mut write, &job).await?;
             } else {
                 let problem = "The worker vanished.";
-                ended(&mut write, job, Failure::Interrupted, problem, None).await?;
+                ended(&mut write, &job, Failure::Interrupted, problem, None).await?;
             }
+            write.commit().await?;
+            expired.push(job);
         }
-        write.commit().await?;
-        Ok(jobs)
+        Ok(expired)
     }
+}
+
+/// As [`held`], after the job that it is a part of, if it is: nobody changes that either.
+pub(super) async fn held_with_whole(
+    write: &mut Write,
+    id: JobId,
+    attempt: u64,
+) -> Result<(Job, Option<Job>), Error> {
+    let parent: Option<JobId> =
+        write.row("SELECT parent FROM jobs WHERE id = $1", args![id]).await?.get("parent")?;
+    let whole = match parent {
+        Some(parent) => Some(locked(write, parent).await?),
+        None => None,
+    };
+    Ok((held(write, id, attempt).await?, whole))
 }
 
 /// The job, if this attempt at it is still the one that counts. Nobody else changes it until `write` ends.
@@ -177,12 +207,26 @@ pub(super) async fn held(write: &mut Write, id: JobId, attempt: u64) -> Result<J
 }
 
 /// Nobody wants it any more, however the attempt ended.
-async fn given_up(write: &mut Write, job: &Job) -> Result<JobState, Error> {
+pub(super) async fn given_up(write: &mut Write, job: &Job) -> Result<JobState, Error> {
     let next = job.state.become_(JobState::Cancelled)?;
     write.rows(SET_STATE, args![job.id, next, 0_i64]).await?;
     outbox::insert(write, LEFT, &job.prefix()).await?;
-    videos::give_up(write, job.video, None).await?;
+    if job.parent.is_none() {
+        parts::drop_all(write, job.id, None).await?;
+        videos::give_up(write, job.video, None).await?;
+    }
     Ok(next)
+}
+
+/// Another worker may have it at once.
+async fn given_back(write: &mut Write, job: &Job) -> Result<(), Error> {
+    let next = job.state.become_(JobState::Queued)?;
+    write.rows(SET_STATE, args![job.id, next, 0_i64]).await?;
+    if job.parent.is_none() {
+        videos::rests(write, job.video).await?;
+    }
+    outbox::insert(write, LEFT, &job.prefix()).await?;
+    outbox::insert(write, READY, &job.id.to_string()).await
 }
 
 async fn ended(
@@ -215,12 +259,16 @@ async fn ended(
     write.rows(sql, args).await?;
     write.rows(SET_STATE, args![job.id, next, delay_ms]).await?;
     outbox::insert(write, LEFT, &job.prefix()).await?;
-    if next == JobState::Dead {
+    if next == JobState::Dead && job.parent.is_some() {
+        parts::died(write, job, failure, problem, log).await?;
+    } else if next == JobState::Dead {
         videos::give_up(write, job.video, Some(problem)).await?;
         outbox::insert(write, DEAD, &job.id.to_string()).await?;
         feed::tell_of_job(write, job.video, job.id, problem).await?;
     } else {
-        videos::rests(write, job.video).await?;
+        if job.parent.is_none() {
+            videos::rests(write, job.video).await?;
+        }
         outbox::insert_due(write, READY, &job.id.to_string(), delay_ms).await?;
     }
     Ok(next)

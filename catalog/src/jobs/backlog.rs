@@ -36,7 +36,7 @@ impl Jobs<'_> {
                    (SELECT COUNT(*) FROM jobs WHERE state IN ('queued', 'retry') AND due_ms <= now_ms()) AS due, \
                    (SELECT MIN(due_ms) FROM jobs WHERE state IN ('queued', 'retry') AND due_ms <= now_ms()) AS oldest, \
                    (SELECT COUNT(*) FROM jobs WHERE state IN ('leased', 'running')) AS claimed, \
-                   (SELECT COUNT(*) FROM jobs WHERE state = 'dead') AS dead";
+                   (SELECT COUNT(*) FROM jobs WHERE state = 'dead' AND parent IS NULL) AS dead";
         let row = self.0.row(sql, args![]).await?;
         let now: u64 = row.get("now_ms")?;
         let oldest: Option<u64> = row.get("oldest")?;

@@ -18,23 +18,31 @@ pub struct JobFilter {
 
 impl Jobs<'_> {
     /// States of jobs that have not ended well; of the others there may be any number.
-    pub const OPEN: [JobState; 5] =
-        [JobState::Queued, JobState::Leased, JobState::Running, JobState::Retry, JobState::Dead];
+    pub const OPEN: [JobState; 6] = [
+        JobState::Queued,
+        JobState::Leased,
+        JobState::Running,
+        JobState::Waiting,
+        JobState::Retry,
+        JobState::Dead,
+    ];
 
-    /// A page of at most `limit` jobs, newest first. The next one is `after` the last of this one.
+    /// A page of at most `limit` jobs, newest first, without their parts. The next one is `after` the last of this one.
     pub async fn list(&self, filter: JobFilter, after: Option<JobId>, limit: u32) -> Result<Vec<Job>, Error> {
-        let sql = "SELECT *, now_ms() AS now_ms FROM jobs WHERE (state = $1 OR $1 IS NULL) AND (id < $2 OR $2 IS NULL) \
+        let sql = "SELECT *, now_ms() AS now_ms FROM jobs WHERE parent IS NULL AND (state = $1 OR $1 IS NULL) AND (id < $2 OR $2 IS NULL) \
                    AND ($3 = 0 OR EXISTS (SELECT 1 FROM videos WHERE videos.id = jobs.video AND owner IS NULL)) \
                    ORDER BY id DESC LIMIT $4";
         let args = args![filter.state, after, i64::from(filter.is_unowned), i64::from(limit)];
         self.0.rows(sql, args).await?.iter().map(Job::from_row).collect()
     }
 
-    /// How many jobs there are in each of [`OPEN`](Self::OPEN).
-    pub async fn counts(&self) -> Result<[u64; 5], Error> {
+    /// How many jobs there are in each of [`OPEN`](Self::OPEN), parts among them, save that what is dead of a dead job is not
+    /// counted twice.
+    pub async fn counts(&self) -> Result<[u64; 6], Error> {
         let sql = "SELECT state, COUNT(*) AS jobs FROM jobs \
-                   WHERE state IN ('queued', 'leased', 'running', 'retry', 'dead') GROUP BY state";
-        let mut counts = [0; 5];
+                   WHERE state IN ('queued', 'leased', 'running', 'waiting', 'retry') OR (state = 'dead' AND parent IS NULL) \
+                   GROUP BY state";
+        let mut counts = [0; 6];
         for row in self.0.rows(sql, args![]).await? {
             let state: JobState = row.get("state")?;
             if let Some(place) = Self::OPEN.iter().position(|open| *open == state) {
@@ -62,13 +70,13 @@ impl Jobs<'_> {
         Ok(id)
     }
 
-    /// Whether something below that prefix is published, or an attempt is at it: what lies there is not to be deleted.
+    /// Whether something below that prefix is published, or an attempt is at it, or it is a part that has yet to be put together
+    /// with others: what lies there is not to be deleted.
     pub async fn is_in_use(&self, prefix: &str) -> Result<bool, Error> {
         let id = prefix.strip_prefix("processed/").and_then(|rest| rest.split('/').next());
         let Some(id) = id.and_then(VideoId::parse) else { return Ok(false) };
         // Attempts first: one that ends meanwhile has published then.
-        let sql =
-            "SELECT *, now_ms() AS now_ms FROM jobs WHERE video = $1 AND state IN ('leased', 'running')";
+        let sql = "SELECT *, now_ms() AS now_ms FROM jobs WHERE video = $1 AND (state IN ('leased', 'running') OR made IS NOT NULL)";
         for row in self.0.rows(sql, args![id]).await? {
             if Job::from_row(&row)?.prefix().starts_with(prefix) {
                 return Ok(true);
@@ -86,7 +94,7 @@ impl Jobs<'_> {
 /// Fails where a job of the video has not ended.
 pub(super) async fn must_be_idle(write: &mut Write, video: VideoId) -> Result<(), Error> {
     let sql = "SELECT 1 AS open FROM jobs WHERE video = $1 \
-               AND state IN ('queued', 'leased', 'running', 'retry') LIMIT 1";
+               AND parent IS NULL AND state IN ('queued', 'leased', 'running', 'waiting', 'retry') LIMIT 1";
     if write.rows(sql, args![video]).await?.is_empty() {
         return Ok(());
     }
@@ -95,7 +103,8 @@ pub(super) async fn must_be_idle(write: &mut Write, video: VideoId) -> Result<()
 
 /// Has all attempts at a video wait until `write` ends. Whether it has jobs at all.
 pub(crate) async fn lock_of_video(write: &mut Write, video: VideoId) -> Result<bool, Error> {
-    let sql = "SELECT id FROM jobs WHERE video = $1 ORDER BY id FOR UPDATE";
+    // Whole jobs before their parts, as everybody locks them.
+    let sql = "SELECT id FROM jobs WHERE video = $1 ORDER BY parent IS NOT NULL, id FOR UPDATE";
     Ok(!write.rows(sql, args![video]).await?.is_empty())
 }
 
@@ -103,7 +112,6 @@ pub(crate) async fn lock_of_video(write: &mut Write, video: VideoId) -> Result<b
 pub(crate) async fn cancel_of_video(write: &mut Write, video: VideoId) -> Result<(), Error> {
     let sql = "UPDATE jobs SET is_cancelled = 1, updated_ms = now_ms() WHERE video = $1 AND state IN ('leased', 'running')";
     write.rows(sql, args![video]).await?;
-    let sql =
-        "UPDATE jobs SET state = $2, updated_ms = now_ms() WHERE video = $1 AND state IN ('queued', 'retry')";
+    let sql = "UPDATE jobs SET state = $2, updated_ms = now_ms() WHERE video = $1 AND state IN ('queued', 'waiting', 'retry')";
     write.rows(sql, args![video, JobState::Cancelled]).await.map(drop)
 }

@@ -71,24 +71,21 @@ impl Jobs<'_> {
         let speeds = self.speeds().await?;
         let mut outstanding = Outstanding::default();
         // Bytes of those alone whose length is not known.
-        let sql = "SELECT profile, COALESCE(rendition, '') AS rendition, \
-                   CAST(COALESCE(SUM(media_ms), 0) AS BIGINT) AS media_ms, \
+        let sql = "SELECT profile, kind, CAST(COALESCE(SUM(media_ms), 0) AS BIGINT) AS media_ms, \
                    CAST(COALESCE(SUM(CASE WHEN media_ms IS NULL THEN size_bytes END), 0) AS BIGINT) AS bytes, \
                    COUNT(*) - COUNT(media_ms) AS unprobed, COUNT(*) AS jobs \
-                   FROM jobs JOIN videos ON videos.id = jobs.video \
-                   WHERE jobs.state IN ('queued', 'retry') AND due_ms <= now_ms() GROUP BY profile, rendition";
+                   FROM work WHERE state IN ('queued', 'retry') AND due_ms <= now_ms() GROUP BY profile, kind";
         for row in self.0.rows(sql, args![]).await? {
             let taken = speeds.of(&kind(&row)?);
             let seconds = taken.seconds(number(&row, "media_ms")?, number(&row, "bytes")?);
             outstanding.waiting_seconds += seconds.max(SECONDS_MIN * number(&row, "jobs")?);
             outstanding.unprobed += row.get::<u64>("unprobed")?;
         }
-        let sql = "SELECT profile, COALESCE(rendition, '') AS rendition, COALESCE(media_ms, 0) AS media_ms, \
+        let sql = "SELECT profile, kind, COALESCE(media_ms, 0) AS media_ms, \
                    CASE WHEN media_ms IS NULL THEN size_bytes ELSE 0 END AS bytes, \
                    CAST(CASE WHEN media_ms IS NULL THEN 1 ELSE 0 END AS BIGINT) AS unprobed, \
-                   CASE WHEN jobs.state = $1 THEN now_ms() - started_ms ELSE 0 END AS worked_ms \
-                   FROM jobs JOIN videos ON videos.id = jobs.video \
-                   WHERE jobs.state IN ('leased', 'running') LIMIT $2";
+                   CASE WHEN state = $1 THEN now_ms() - started_ms ELSE 0 END AS worked_ms \
+                   FROM work WHERE state IN ('leased', 'running') LIMIT $2";
         for row in self.0.rows(sql, args![JobState::Running, RUNNING_MAX]).await? {
             let whole = speeds.of(&kind(&row)?).seconds(number(&row, "media_ms")?, number(&row, "bytes")?);
             let whole = whole.max(SECONDS_MIN);
@@ -100,13 +97,12 @@ impl Jobs<'_> {
     }
 
     async fn speeds(&self) -> Result<Speeds, Error> {
-        let sql = "SELECT profile, rendition, CAST(SUM(worked_ms) AS BIGINT) AS worked_ms, \
+        let sql = "SELECT profile, kind, CAST(SUM(worked_ms) AS BIGINT) AS worked_ms, \
                    CAST(SUM(media_ms) AS BIGINT) AS media_ms, CAST(SUM(size_bytes) AS BIGINT) AS bytes FROM \
-                   (SELECT profile, COALESCE(rendition, '') AS rendition, worked_ms, media_ms, size_bytes, \
-                   ROW_NUMBER() OVER (PARTITION BY profile, rendition ORDER BY done.updated_ms DESC) AS place FROM \
-                   (SELECT * FROM jobs WHERE worked_ms IS NOT NULL ORDER BY updated_ms DESC LIMIT $2) AS done \
-                   JOIN videos ON videos.id = done.video WHERE media_ms > 0) AS newest \
-                   WHERE place <= $1 GROUP BY profile, rendition";
+                   (SELECT profile, kind, worked_ms, media_ms, size_bytes, \
+                   ROW_NUMBER() OVER (PARTITION BY profile, kind ORDER BY updated_ms DESC) AS place FROM \
+                   (SELECT * FROM work WHERE worked_ms IS NOT NULL ORDER BY updated_ms DESC LIMIT $2) AS done \
+                   WHERE media_ms > 0) AS newest WHERE place <= $1 GROUP BY profile, kind";
         let mut speeds = Speeds::default();
         for row in self.0.rows(sql, args![LEARNED_FROM, NEWEST]).await? {
             let taken = Taken {
@@ -143,7 +139,7 @@ impl Taken {
 }
 
 fn kind(row: &Row) -> Result<Kind, Error> {
-    Ok((row.get("profile")?, row.get("rendition")?))
+    Ok((row.get("profile")?, row.get("kind")?))
 }
 
 /// As exact as an estimate needs.

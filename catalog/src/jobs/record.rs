@@ -13,9 +13,11 @@ states! {
         Leased = "leased",
         /// A worker is at it.
         Running = "running",
+        /// It was split, and its parts are being made. Then it may be claimed again, to be put together.
+        Waiting = "waiting",
         /// An attempt came to nothing. It may be claimed again when it is due.
         Retry = "retry",
-        /// What it made is published.
+        /// What it made is published; of a part: it is made.
         Succeeded = "succeeded",
         /// It is not tried again by itself.
         Dead = "dead",
@@ -25,9 +27,10 @@ states! {
     ways {
         Queued => Leased | Cancelled,
         Leased => Running | Queued | Retry | Dead | Cancelled,
-        Running => Succeeded | Queued | Retry | Dead | Cancelled,
+        Running => Waiting | Succeeded | Queued | Retry | Dead | Cancelled,
+        Waiting => Queued | Dead | Cancelled,
         Retry => Leased | Cancelled,
-        Dead => Queued,
+        Dead => Queued | Waiting,
         Cancelled => Queued,
     }
 }
@@ -59,6 +62,17 @@ pub struct NewJob {
     pub priority: i32,
 }
 
+/// A part of a job, to be.
+#[derive(Debug, Clone)]
+pub struct NewPart {
+    /// What exactly is to be made.
+    pub brief: String,
+    /// How long that plays; what is quickly made counts as nothing.
+    pub media_ms: u64,
+    /// How much a worker has to fetch for it; without it all of the video.
+    pub source_bytes: Option<u64>,
+}
+
 /// A job as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
@@ -70,6 +84,14 @@ pub struct Job {
     pub profile: String,
     /// Only this rendition of the profile's.
     pub rendition: Option<String>,
+    /// The job that it is a part of.
+    pub parent: Option<JobId>,
+    /// What exactly is to be made, as workers say it to each other; without it all that the profile makes.
+    pub brief: Option<String>,
+    /// What a part has made, for as long as that lies in the store.
+    pub made: Option<String>,
+    /// How long what it makes plays, where that is known.
+    pub media_ms: Option<u64>,
     /// Higher ones are claimed first.
     pub priority: i64,
     /// Where it stands.
@@ -158,6 +180,10 @@ impl Job {
             video: row.get("video")?,
             profile: row.get("profile")?,
             rendition: row.get("rendition")?,
+            parent: row.get("parent")?,
+            brief: row.get("brief")?,
+            made: row.get("made")?,
+            media_ms: row.get("media_ms")?,
             priority: row.get("priority")?,
             state: row.get("state")?,
             due_ms: row.get("due_ms")?,

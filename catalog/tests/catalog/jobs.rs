@@ -14,20 +14,20 @@ use crate::stand::{Stand, new_video};
 use crate::videos::video;
 
 /// Longer than any test.
-const LEASE_MS: i64 = 600_000;
+pub(crate) const LEASE_MS: i64 = 600_000;
 
 /// More urgent than what other promises left behind, so that a claim finds it.
-fn urgent(video: VideoId, priority: i32) -> NewJob {
+pub(crate) fn urgent(video: VideoId, priority: i32) -> NewJob {
     NewJob { video, profile: "default".to_owned(), rendition: None, priority }
 }
 
-async fn job(catalog: &Catalog, key: &str, priority: i32) -> (VideoId, JobId) {
+pub(crate) async fn job(catalog: &Catalog, key: &str, priority: i32) -> (VideoId, JobId) {
     let video = video(catalog, None, new_video(key, 1)).await;
     (video, catalog.jobs().add(&urgent(video, priority)).await.expect("adds"))
 }
 
 /// What was refused before is taken back a moment later, and until then a claim passes over its row: so it looks again.
-async fn claim(catalog: &Catalog, id: JobId) -> Job {
+pub(crate) async fn claim(catalog: &Catalog, id: JobId) -> Job {
     let look = async || catalog.jobs().claim("a worker", LEASE_MS, u64::MAX).await.expect("claims");
     for _ in 0..100 {
         if let Some(job) = look().await {
@@ -39,12 +39,12 @@ async fn claim(catalog: &Catalog, id: JobId) -> Job {
     panic!("there is one");
 }
 
-fn outputs() -> Published {
+pub(crate) fn outputs() -> Published {
     Published { outputs: "{}".to_owned(), duration_ms: 1500 }
 }
 
 /// What the outbox has of a topic, which is no longer there then.
-async fn told(catalog: &Catalog, topic: &str) -> Vec<String> {
+pub(crate) async fn told(catalog: &Catalog, topic: &str) -> Vec<String> {
     let rows = catalog.outbox().claim(topic, 1000, LEASE_MS).await.expect("claims");
     for row in &rows {
         catalog.outbox().done(row).await.expect("done");

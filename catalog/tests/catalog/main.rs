@@ -5,6 +5,7 @@ mod away;
 mod crashes;
 mod feed;
 mod jobs;
+mod parts;
 mod pooled;
 mod quotas;
 mod stand;

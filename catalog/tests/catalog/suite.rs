@@ -1,7 +1,7 @@
 //! What both engines promise. One function per promise; each keeps to rows of its own.
 
 use crate::stand::Stand;
-use crate::{accounts, feed, jobs, quotas, uploads, videos};
+use crate::{accounts, feed, jobs, parts, quotas, uploads, videos};
 
 /// Tries every promise, in turn, so that a failure names the first one that is broken.
 pub(crate) async fn conformance(stand: &Stand) {
@@ -44,6 +44,11 @@ pub(crate) async fn conformance(stand: &Stand) {
         jobs::what_was_published_stays_until_there_is_better,
         jobs::a_video_is_processed_by_one_job_at_a_time,
         jobs::what_is_published_is_told_of_with_its_video,
+        parts::a_split_job_waits_for_its_parts_and_is_then_put_together,
+        parts::parts_take_turns_with_other_jobs,
+        parts::a_dead_part_ends_the_whole_and_what_is_made_stays,
+        parts::what_is_given_up_or_made_whole_has_no_parts,
+        parts::many_who_end_the_last_parts_have_the_whole_claimed_once,
         jobs::outstanding_work_is_what_jobs_of_its_kind_took,
         feed::the_feed_tells_what_happened_to_whom_it_belongs,
         feed::a_reader_of_the_feed_misses_nothing,

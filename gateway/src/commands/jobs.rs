@@ -13,12 +13,12 @@ use crate::videos::timestamp;
 
 pub(super) const EXAMPLES: &str = "\
 A video that was uploaded is queued. A worker claims the job (leased), begins (running), and publishes what it made
-(succeeded). Where something did not serve, the job waits and is tried again (retry); where that does not help, or the video
+(succeeded). A long video is made in parts, for which its job waits (waiting). Where something did not serve, the job waits and is tried again (retry); where that does not help, or the video
 is what cannot be processed, it is dead.
 
   gateway jobs list                    the newest, whatever became of them
   gateway jobs list --state dead       those that nobody tries again
-  gateway jobs show ID                 why, with the end of ffmpeg's log
+  gateway jobs show ID                 why, with the end of ffmpeg's log, and its parts
   gateway jobs redrive ID              try it again, once the cause is mended
   gateway jobs redrive --all           try all dead ones again, and what lies in the broker's dead letters
   gateway jobs hurry ID                do not wait for its next attempt
@@ -34,7 +34,7 @@ const NEVER: Duration = Duration::from_hours(1);
 pub(super) enum JobsCommand {
     /// List jobs, newest first
     List {
-        /// Only those that stand there: queued, leased, running, retry, succeeded, dead or cancelled
+        /// Only those that stand there: queued, leased, running, waiting, retry, succeeded, dead or cancelled
         #[arg(long, value_name = "STATE", value_parser = state)]
         state: Option<JobState>,
 
@@ -138,7 +138,10 @@ impl JobsCommand {
                 let filter = JobFilter { state: *state, is_unowned: false };
                 return Ok(table(&catalog.jobs().list(filter, *after, *limit).await?));
             }
-            Self::Show(one) => return Ok(in_words(&catalog.jobs().get(one.id).await?)),
+            Self::Show(one) => {
+                let job = catalog.jobs().get(one.id).await?;
+                return Ok(in_words(&job) + &of_parts(&catalog.jobs().parts(one.id).await?));
+            }
             Self::Cancel(one) => (one, JobAction::Cancel),
             Self::Hurry(one) => (one, JobAction::Hurry),
         };
@@ -159,6 +162,18 @@ fn table(jobs: &[Job]) -> String {
         let Job { id, video, state, profile, .. } = job;
         let updated = timestamp(job.updated_ms);
         write!(text, "\n{id}  {:9}  {video}  {profile:12}  {updated}", state.as_str())
+            .expect("a String takes all text");
+    }
+    text
+}
+
+fn of_parts(parts: &[Job]) -> String {
+    let mut text = String::new();
+    for part in parts {
+        let Job { id, state, attempt, .. } = part;
+        let worker = part.worker.as_ref().map(|worker| format!(" at {worker}")).unwrap_or_default();
+        let problem = part.problem.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default();
+        write!(text, "\npart          {id}  {:9}  attempt {attempt}{worker}{problem}", state.as_str())
             .expect("a String takes all text");
     }
     text
@@ -187,6 +202,7 @@ fn in_words(job: &Job) -> String {
         lines.push(("due", timestamp(job.due_ms)));
     }
     let known = [
+        ("part of", job.parent.map(|id| id.to_string())),
         ("worker", job.worker.clone()),
         ("leased until", job.leased_until_ms.map(timestamp)),
         ("failure", job.failure.map(|failure| failure.as_str().to_owned())),
@@ -203,5 +219,5 @@ fn id(text: &str) -> Result<JobId, &'static str> {
 }
 
 fn state(text: &str) -> Result<JobState, &'static str> {
-    JobState::parse(text).ok_or("queued, leased, running, retry, succeeded, dead or cancelled")
+    JobState::parse(text).ok_or("queued, leased, running, waiting, retry, succeeded, dead or cancelled")
 }

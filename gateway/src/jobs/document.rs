@@ -20,6 +20,12 @@ pub(crate) struct JobDocument {
     profile: String,
     /// Only this one of the profile's renditions.
     rendition: Option<String>,
+    /// The job that it is a part of.
+    #[schema(format = "uuid")]
+    parent: Option<String>,
+    /// What it was split into, where it was. Only of a job by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<PartsDocument>,
     /// Higher ones are done first.
     priority: i64,
     /// Where it stands.
@@ -55,6 +61,21 @@ pub(crate) struct JobDocument {
     /// When it last changed.
     #[schema(format = "date-time")]
     updated: String,
+}
+
+/// The parts of a job: chunks of its picture, and its sound.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JobParts)]
+pub(crate) struct PartsDocument {
+    /// How many there are.
+    #[schema(minimum = 0)]
+    count: u64,
+    /// How many of them are made.
+    #[schema(minimum = 0)]
+    made: u64,
+    /// How many of them a worker has.
+    #[schema(minimum = 0)]
+    running: u64,
 }
 
 /// How many attempts ended in which way.
@@ -96,7 +117,7 @@ pub(crate) struct NewJobDocument {
     pub(super) priority: i32,
 }
 
-/// Where a job stands: it waits; a worker has it, or is at it; it waits for another attempt; it is done; nobody tries it
+/// Where a job stands: it is to be done; a worker has it, or is at it; it waits for its parts, or for another attempt; it is done; nobody tries it
 /// again by himself; somebody gave it up.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[schema(as = JobState)]
@@ -105,6 +126,7 @@ pub(crate) enum JobStateWord {
     Queued,
     Leased,
     Running,
+    Waiting,
     Retry,
     Succeeded,
     Dead,
@@ -127,10 +149,12 @@ pub(crate) enum FailureWord {
 
 impl JobDocument {
     /// With all that is known. `progress` is its video's.
-    pub(crate) fn alone(mut job: Job, progress: Option<Progress>) -> Self {
+    pub(crate) fn alone(mut job: Job, parts: &[Job], progress: Option<Progress>) -> Self {
         let log = job.log.take();
-        let progress = progress.filter(|_| job.state == JobState::Running).map(ProgressDocument::from);
-        Self { progress, log, ..Self::in_list(job) }
+        let progress = progress
+            .filter(|_| matches!(job.state, JobState::Running | JobState::Waiting))
+            .map(ProgressDocument::from);
+        Self { progress, log, parts: PartsDocument::of(parts), ..Self::in_list(job) }
     }
 
     /// Among others.
@@ -140,6 +164,8 @@ impl JobDocument {
             video: job.video.to_string(),
             profile: job.profile,
             rendition: job.rendition,
+            parent: job.parent.map(|id| id.to_string()),
+            parts: None,
             priority: job.priority,
             state: job.state.into(),
             is_cancelled: job.is_cancelled,
@@ -162,12 +188,24 @@ impl JobDocument {
     }
 }
 
+impl PartsDocument {
+    fn of(parts: &[Job]) -> Option<Self> {
+        let count = |is: fn(JobState) -> bool| parts.iter().filter(|part| is(part.state)).count() as u64;
+        (!parts.is_empty()).then(|| Self {
+            count: parts.len() as u64,
+            made: count(|state| state == JobState::Succeeded),
+            running: count(|state| matches!(state, JobState::Leased | JobState::Running)),
+        })
+    }
+}
+
 impl From<JobState> for JobStateWord {
     fn from(state: JobState) -> Self {
         match state {
             JobState::Queued => Self::Queued,
             JobState::Leased => Self::Leased,
             JobState::Running => Self::Running,
+            JobState::Waiting => Self::Waiting,
             JobState::Retry => Self::Retry,
             JobState::Succeeded => Self::Succeeded,
             JobState::Dead => Self::Dead,

@@ -9,7 +9,7 @@ use super::table::{Counter, Gauge, Table};
 use crate::jobs::NewestWork;
 
 /// States of jobs that are counted, in the order of [`seekway_catalog::Jobs::OPEN`].
-const STATES: &[&str] = &["queued", "leased", "running", "retry", "dead"];
+const STATES: &[&str] = &["queued", "leased", "running", "waiting", "retry", "dead"];
 
 /// The numbers of jobs.
 #[derive(Debug)]

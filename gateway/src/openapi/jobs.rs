@@ -3,12 +3,12 @@
 use utoipa::OpenApi;
 
 use super::problems::{OfBody, OfList, OfOne};
-use crate::jobs::{JobDocument, JobStateWord, JobsDocument, NewJobDocument};
+use crate::jobs::{JobDocument, JobStateWord, JobsDocument, NewJobDocument, PartsDocument};
 
 #[derive(OpenApi)]
 #[openapi(
     paths(jobs_of_video, new_job, list_jobs, get_job, cancel_job, redrive_job, hurry_job),
-    components(schemas(JobDocument, JobsDocument, NewJobDocument, JobStateWord))
+    components(schemas(JobDocument, PartsDocument, JobsDocument, NewJobDocument, JobStateWord))
 )]
 pub(super) struct Jobs;
 

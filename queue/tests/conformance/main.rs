@@ -2,6 +2,8 @@
 
 mod amqp;
 mod brokers;
+mod films;
+mod fleet;
 mod hints;
 mod promises;
 mod sqs;

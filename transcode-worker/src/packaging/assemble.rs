@@ -7,7 +7,7 @@
 use std::{
     fs::File,
     io::{self, BufWriter, Read, Seek, SeekFrom, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::{
@@ -94,6 +94,40 @@ pub fn assemble(source: &Source, to: &Path) -> Result<Track, Error> {
         start,
         duration: end - start,
     })
+}
+
+/// How many samples there are in a file of ffmpeg's.
+pub fn frames(file: &Path, kind: Kind) -> Result<u64, Error> {
+    let input = Input::open(file, kind).map_err(|fault| fault.in_file(file))?;
+    Ok(input.fragments.iter().map(|fragment| fragment.samples).sum())
+}
+
+/// Writes the chunks of a video one after the other to `to`, which must not be there yet, as if ffmpeg had written it at once:
+/// with no index, and fragments as they are.
+pub fn concatenate(chunks: &[PathBuf], to: &Path) -> Result<(), Error> {
+    let failed = |source| Error::Io { path: to.to_owned(), source };
+    let mut out = BufWriter::new(File::create_new(to).map_err(failed)?);
+    for (nth, path) in chunks.iter().enumerate() {
+        let mut copy = || {
+            let mut file = File::open(path)?;
+            let length = file.metadata()?.len();
+            for place in Place::all(&mut file, length)? {
+                // One head for all: that they are the same is known once they are assembled.
+                let is_wanted = match &place.name.0 {
+                    b"ftyp" | b"moov" => nth == 0,
+                    b"moof" | b"mdat" => true,
+                    _ => false,
+                };
+                if is_wanted {
+                    file.seek(SeekFrom::Start(place.at))?;
+                    io::copy(&mut Read::take(&mut file, place.bytes), &mut out)?;
+                }
+            }
+            Ok::<_, Fault>(())
+        };
+        copy().map_err(|fault| fault.in_file(path))?;
+    }
+    out.flush().map_err(failed)
 }
 
 // === impl Input ===

@@ -1,23 +1,27 @@
 //! Commands for ffmpeg.
 
+use std::borrow::Cow;
 use std::process::Command;
 
 use ffmpeg_sidecar::command::FfmpegCommand;
+use serde::{Deserialize, Serialize};
 
 use super::graph::Graph;
 use super::{ImageKind, Loudness, Size, names};
 
 /// One run of ffmpeg.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// What it does, in a word.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What ffmpeg is told. Names of files are relative to the attempt's folder.
     pub args: Vec<String>,
     /// What has to be there afterwards.
     pub outputs: Vec<String>,
     /// Seconds of video that go through it.
     pub seconds: f64,
+    /// The time of the first of them, by which it says how far it is.
+    pub start: f64,
 }
 
 /// Of an upload nothing is believed: only containers that name no other files (a playlist can name any), read by no
@@ -38,7 +42,7 @@ impl Step {
     ) -> Self {
         let command: Command = command.into();
         let args = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
-        Self { name, args, outputs, seconds }
+        Self { name: Cow::Borrowed(name), args, outputs, seconds, start: 0.0 }
     }
 }
 
@@ -78,7 +82,23 @@ pub(super) fn encode(graph: &Graph, sizes: &[Size], has_audio: bool, loudness: O
         command.format("mp4").args(["-movflags", "+cmaf+delay_moov", "-frag_duration", "2000000"]);
         put_out(&mut command, &mut outputs, AUDIO);
     }
-    Step::new("encode", command, outputs, seconds(graph))
+    let start = graph.cut.map_or(0.0, |(cut, _)| cut.start(graph.frame_rate));
+    Step { start, ..Step::new("encode", command, outputs, seconds(graph)) }
+}
+
+/// Decodes files, each of one track, with `options` before each; what cannot be decoded ends it.
+pub(super) fn check(files: &[String], options: &[&str], seconds: f64) -> Step {
+    let mut command = begun("level+warning");
+    command.args(["-xerror"]);
+    for file in files {
+        command.args(guard()).args(["-err_detect", "explode"]).args(options.iter().copied());
+        command.input(format!("file:{file}"));
+    }
+    for nth in 0..files.len() {
+        command.map(format!("{nth}:0"));
+    }
+    command.args(["-fps_mode", "passthrough"]).format("null").output("-");
+    Step::new("check", command, Vec::new(), seconds)
 }
 
 /// How loud it all is.
@@ -123,7 +143,14 @@ fn picture(command: &mut FfmpegCommand, graph: &Graph, nth: usize, size: &Size) 
     command.args(["-preset", graph.profile.preset.as_str(), "-profile:v", "high", "-bf", "2", "-crf", &crf]);
     command.args(["-maxrate", &rate, "-bufsize", &buffer]);
     command.args(["-g", &group, "-keyint_min", &group, "-sc_threshold", "0", "-fps_mode", "passthrough"]);
-    bare(command).format("mp4").args(["-movflags", "+cmaf+frag_keyframe"]);
+    bare(command).format("mp4");
+    match graph.cut {
+        None => command.args(["-movflags", "+cmaf+frag_keyframe"]),
+        // Its fragments have the times that they will have in the whole.
+        Some((cut, _)) => command
+            .args(["-output_ts_offset", &format!("{:.6}", cut.start(graph.frame_rate))])
+            .args(["-movflags", "+cmaf+frag_keyframe+frag_discont"]),
+    };
 }
 
 /// Without what the source's maker wrote into it: places, names, chapters.

@@ -1,5 +1,7 @@
 //! What is made of finished renditions: one file to download, a poster, and a storyboard. Nothing is encoded again.
 
+use serde::{Deserialize, Serialize};
+
 use crate::probe::Rational;
 use crate::profile::Profile;
 
@@ -7,7 +9,7 @@ use super::command::{AUDIO, Step, begun, guard};
 use super::{Size, names};
 
 /// A storyboard: one sheet of small pictures, one picture after each so many seconds.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sheet {
     /// One picture of so many keyframes, since only those are decoded.
     pub every: u64,

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::probe::{Audio, Probe, Rational, Unusable, Video};
 use crate::profile::{Corner, Profile, Watermark};
 
+use super::cuts::Cut;
 use super::sizes::{Size, inside};
 use super::{Inputs, Loudness, names};
 
@@ -27,6 +28,8 @@ pub(super) struct Graph<'p> {
     pub(super) profile: &'p Profile,
     pub(super) legs: &'p [Leg<'p>],
     pub(super) frame_rate: Rational,
+    /// Only these frames of the one leg, of which the first is shown for so many before it.
+    pub(super) cut: Option<(Cut, u64)>,
 }
 
 /// Rates that cameras and broadcasts have. What is nearly one of them is one of them.
@@ -37,7 +40,7 @@ const RATES: [(u32, u32); 9] =
 const SAMPLE_RATE: u32 = 48_000;
 
 /// Frames a second of what is made: the source's, at most the profile's.
-pub(super) fn frame_rate(source: &Probe, profile: &Profile) -> Rational {
+pub fn frame_rate(source: &Probe, profile: &Profile) -> Rational {
     let most = Rational { num: profile.frame_rate_max, den: 1 };
     let own = source.video.as_ref().map_or(Rational { num: 25, den: 1 }, own_rate);
     let near = RATES.map(|(num, den)| Rational { num, den }).into_iter().min_by(|a, b| {
@@ -121,6 +124,15 @@ impl<'p> Leg<'p> {
         let seconds = if video.is_some() { frames as f64 / rate.value() } else { seconds };
         Self { file, video, audio, start, seconds, frames, is_main }
     }
+
+    /// Only what is needed for these frames: some before them, so that filters that look back see what they would see, and one
+    /// after them.
+    pub(super) fn narrow(&mut self, cut: Cut, rate: Rational) {
+        let before = cut.warm_up();
+        self.start += Cut { first: cut.first - before, ..cut }.start(rate);
+        self.seconds = Cut { first: before + cut.frames + 1, ..cut }.start(rate);
+        self.frames = cut.frames;
+    }
 }
 
 // === impl Graph ===
@@ -168,10 +180,21 @@ impl Graph<'_> {
         // Rate first: what is dropped need not be scaled. A late picture is there from the beginning.
         let rate = self.frame_rate;
         let woven = if video.is_interlaced { "bwdif=mode=send_frame," } else { "" };
-        write_to(graph, &format!("[{nth}:{}]{woven}fps={rate}:start_time=0,", video.index));
+        write_to(graph, &format!("[{nth}:{}]{woven}", video.index));
+        if let Some((cut, _)) = self.cut {
+            // Not by the rate, which would put another frame in the place of one that is missing.
+            let before = Cut { first: cut.warm_up(), ..cut };
+            let half = 0.5 / rate.value();
+            let (start, end) = (before.start(rate) - half, before.end(rate) - half);
+            write_to(graph, &format!("trim=start={start:.6}:end={end:.6},setpts=N/({rate})/TB,"));
+        }
+        write_to(graph, &format!("fps={rate}:start_time=0,"));
+        if let Some((_, late)) = self.cut.filter(|(cut, late)| cut.first == 0 && *late > 0) {
+            write_to(graph, &format!("tpad=start_mode=clone:start={late},"));
+        }
         // One that ends before its sound stays; by what the packets say, so that one that breaks off is still noticed.
         let missing = leg.seconds - (video.span.end - leg.start).max(0.0);
-        if missing > 0.5 / rate.value() {
+        if missing > 0.5 / rate.value() && self.cut.is_none() {
             write_to(graph, &format!("tpad=stop_mode=clone:stop_duration={missing:.3},"));
         }
         write_to(graph, &format!("trim=end_frame={},scale={wide}:{high}:flags=bicubic,", leg.frames));

@@ -1,9 +1,11 @@
 //! How large the renditions of a picture are.
 
+use serde::{Deserialize, Serialize};
+
 use crate::profile::{Profile, Ratio};
 
 /// One rendition's size and bit rate.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Size {
     /// Of the whole picture, bars included; even.
     pub width: u32,

@@ -186,6 +186,41 @@ fn what_cannot_be_is_named() {
 }
 
 #[test]
+fn a_chunk_is_told_the_same_but_for_where_it_begins() {
+    let profiles = Profiles::builtin();
+    let inputs = inputs(file(Some(video(1280, 720, (30_000, 1001), 20.02)), true, 20.02));
+    let ladder = profiles.get("ladder").expect("built in");
+    let whole = plan(&inputs, ladder, None, None).expect("a plan");
+    assert_eq!((whole.frames, whole.keyframe_frames), (600, 60));
+    let cut = |nth: u64| Cut { first: nth * 120, frames: 120 };
+    let first = chunk(&inputs, ladder, cut(0), 1).expect("a plan");
+    let second = chunk(&inputs, ladder, cut(1), 1).expect("a plan");
+    assert_eq!(after(&first, "-ss"), [""; 0]);
+    assert_eq!(after(&second, "-ss"), ["3.937267"], "two frames are there for filters that look back");
+    assert_eq!(after(&second, "-t"), ["4.137467"]);
+    assert_eq!(after(&first, "-output_ts_offset"), ["0.000000"; 3]);
+    assert_eq!(after(&second, "-output_ts_offset"), ["4.004000"; 3]);
+    assert_eq!(second.outputs, ["encoded/v720.mp4", "encoded/v480.mp4", "encoded/v360.mp4"]);
+    assert!(!second.args.iter().any(|arg| arg == "-c:a"));
+    let graph = after(&second, "-filter_complex")[0];
+    let chosen = "[0:0]trim=start=0.050050:end=4.054050,setpts=N/(30000/1001)/TB,fps=30000/1001:start_time=0,trim=end_frame=120,";
+    assert!(graph.starts_with(chosen), "{graph}");
+    assert!(
+        after(&first, "-filter_complex")[0]
+            .contains("start_time=0,tpad=start_mode=clone:start=1,trim=end_frame=120")
+    );
+    for flag in ["-crf", "-maxrate", "-bufsize", "-g", "-keyint_min", "-preset", "-profile:v", "-bf"] {
+        assert_eq!(after(&second, flag), after(&whole.encode, flag), "{flag}");
+    }
+    let sound = sound(&inputs, ladder, None).expect("a plan");
+    assert_eq!(sound.outputs, ["encoded/a0.mp4"]);
+    let heard = |step: &Step| {
+        after(step, "-filter_complex")[0].rsplit_once("[0:1]").map(|(_, sound)| sound.to_owned())
+    };
+    assert_eq!(heard(&sound), heard(&whole.encode));
+}
+
+#[test]
 fn one_rendition_alone_comes_without_the_others_and_without_sound() {
     let profiles = Profiles::builtin();
     let inputs = inputs(file(Some(video(1920, 1080, (25, 1), 10.0)), true, 10.0));

@@ -2,9 +2,28 @@
 
 use std::collections::BTreeMap;
 
-/// The arguments of ffprobe after its input, for lines that [`Packets::line`] reads.
+/// The arguments of ffprobe after its input, for lines that [`Packet::parse`] reads.
 pub const ARGUMENTS: [&str; 4] =
-    ["-show_entries", "packet=stream_index,pts_time,dts_time,duration_time", "-of", "csv=p=0"];
+    ["-show_entries", "packet=stream_index,pts_time,dts_time,duration_time,size,pos,flags", "-of", "csv=p=0"];
+
+/// What is said of one packet, in seconds and bytes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Packet {
+    /// The stream's number.
+    pub stream: usize,
+    /// When it is shown.
+    pub presented: Option<f64>,
+    /// When it is decoded.
+    pub decoded: Option<f64>,
+    /// For how long it is shown; 0 where that is not said.
+    pub duration: f64,
+    /// How large it is.
+    pub bytes: u64,
+    /// Where in the file it is.
+    pub position: Option<u64>,
+    /// It can be decoded by itself.
+    pub is_key: bool,
+}
 
 /// When a stream plays.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -41,6 +60,24 @@ struct Sums {
 const BACK: f64 = 0.1;
 const JUMP: f64 = 10.0;
 
+// === impl Packet ===
+
+impl Packet {
+    /// Reads one line; `None` for what makes no sense.
+    pub fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.trim().split(',');
+        let stream = fields.next()?.parse().ok()?;
+        let mut second =
+            || fields.next().and_then(|text| text.parse::<f64>().ok()).filter(|at| at.is_finite());
+        let (presented, decoded) = (second(), second());
+        let duration = second().unwrap_or(0.0).clamp(0.0, 60.0);
+        let bytes = fields.next().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let position = fields.next().and_then(|text| text.parse().ok());
+        let is_key = fields.next().is_some_and(|flags| flags.starts_with('K'));
+        Some(Self { stream, presented, decoded, duration, bytes, position, is_key })
+    }
+}
+
 // === impl Packets ===
 
 impl Packets {
@@ -50,18 +87,14 @@ impl Packets {
         Self { streams: BTreeMap::new(), begins_again }
     }
 
-    /// Takes in one line. What makes no sense counts as nothing.
-    pub fn line(&mut self, line: &str) {
-        let mut fields = line.trim().split(',');
-        let Some(index) = fields.next().and_then(|index| index.parse().ok()) else { return };
-        let mut number =
-            || fields.next().and_then(|text| text.parse::<f64>().ok()).filter(|at| at.is_finite());
-        let (pts, dts, duration) = (number(), number(), number().unwrap_or(0.0).clamp(0.0, 60.0));
+    /// Takes in one packet. One without a time counts as nothing.
+    pub fn take(&mut self, packet: &Packet) {
+        let Packet { stream, presented, decoded, duration, .. } = *packet;
         // What is before the beginning is not played: encoders of sound need some samples before the first.
-        let Some(at) = pts.or(dts).map(|at| at.max(0.0)) else { return };
-        let decoded = dts.unwrap_or(at);
+        let Some(at) = presented.or(decoded).map(|at| at.max(0.0)) else { return };
+        let decoded = decoded.unwrap_or(at);
         let new = Sums { first: at, last: at, end: at, packets: 0, shift: 0.0, decoded };
-        let sums = self.streams.entry(index).or_insert(new);
+        let sums = self.streams.entry(stream).or_insert(new);
         let moved = decoded + sums.shift - sums.decoded;
         if self.begins_again && !(-BACK..JUMP).contains(&moved) {
             sums.shift += sums.end - (at + sums.shift);
@@ -79,9 +112,14 @@ impl Packets {
         self.streams.values().map(|sums| sums.end).fold(0.0, f64::max)
     }
 
+    /// When the first packet of all is shown, by the file's own clock.
+    pub fn start(&self) -> f64 {
+        self.streams.values().map(|sums| sums.first).fold(f64::INFINITY, f64::min)
+    }
+
     /// When a stream plays, counted from the first of all; `None` where it has no packets.
     pub fn span(&self, index: usize) -> Option<Span> {
-        let zero = self.streams.values().map(|sums| sums.first).fold(f64::INFINITY, f64::min);
+        let zero = self.start();
         let sums = self.streams.get(&index)?;
         // Formats that keep no durations: the last lasts as long as the others did on average.
         let steps = u32::try_from(sums.packets - 1).unwrap_or(u32::MAX);
@@ -101,10 +139,12 @@ mod tests {
         for line in
             ["0,1.400000,1.333,0.040000", "0,1.480000,1.4,0.040000", "1,1.900000,1.9,N/A", "1,2.1,2.1,N/A"]
         {
-            packets.line(line);
+            packets.take(&Packet::parse(line).expect("a packet"));
         }
         for nonsense in ["", "x", "0", "0,N/A,N/A,N/A", "0,inf,inf,1", "9999999999999999999999,1,1,1"] {
-            packets.line(nonsense);
+            if let Some(packet) = Packet::parse(nonsense) {
+                packets.take(&packet);
+            }
         }
         let near = |a: f64, b: f64| (a - b).abs() < 1e-6;
         let video = packets.span(0).expect("it has packets");
@@ -121,7 +161,7 @@ mod tests {
             let mut packets = Packets::of(container);
             for frame in (0..25).chain(0..25) {
                 let at = 1.4 + f64::from(frame) / 25.0;
-                packets.line(&format!("0,{at},{at},0.04"));
+                packets.take(&Packet::parse(&format!("0,{at},{at},0.04")).expect("a packet"));
             }
             let span = packets.span(0).expect("it has packets");
             assert!(

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use seekway_catalog::{AssetId, Phase, Video};
 use tokio::task::spawn_blocking;
 
-use super::{Bench, PROBED_AT, WHOLE, share};
+use super::{Bench, PROBED_AT, Tools, WHOLE, share};
 use crate::fetch::{Fetched, fetch};
 use crate::ffmpeg::Programs;
 use crate::outputs::{self, Input};
-use crate::plan::{AUDIO, ImageKind, Inputs, Plan, Size, names};
-use crate::probe::{Limits, Packets, Probe, packets, streams};
+use crate::plan::{ImageKind, Inputs, Plan, frame_rate, names};
+use crate::probe::{Cadence, Limits, Packet, Packets, Probe, packets, streams};
 use crate::problem::Problem;
 use crate::profile::{Profile, Reference};
 
@@ -41,7 +41,18 @@ impl Bench<'_> {
     /// Fetches what the profile puts around the video, and finds out what is in all of it.
     pub(super) async fn inputs(&mut self, profile: &Profile) -> Result<Inputs, Problem> {
         self.meter.at(Phase::Probing, PROBED_AT, None, None);
-        let source = self.probe(names::SOURCE).await?;
+        let watch = |probe: &Probe| {
+            let video = probe.video.as_ref().filter(|_| probe.is_indexed())?;
+            // Where headers say no rate, packets do, when all have been read.
+            (video.frame_rate.num > 0).then(|| Cadence::new(video.index, frame_rate(probe, profile)))
+        };
+        let may_split = self.may_split(profile);
+        let Tools { programs, limits, .. } = self.tools;
+        let looked = look(programs, limits, self.folder.path(), names::SOURCE, |probe| {
+            if may_split { watch(probe) } else { None }
+        });
+        let (source, packets, cadence) = looked.await?;
+        self.watched = cadence.map(|cadence| (cadence, packets));
         let mut clips = [None, None];
         let around = [("intro", names::INTRO, &profile.intro), ("outro", names::OUTRO, &profile.outro)];
         for (probe, (what, file, clip)) in clips.iter_mut().zip(around) {
@@ -62,7 +73,7 @@ impl Bench<'_> {
         Ok(Inputs { source, intro, outro, watermark })
     }
 
-    async fn fetch_reference(
+    pub(super) async fn fetch_reference(
         &mut self,
         what: &'static str,
         of: &Reference,
@@ -126,8 +137,7 @@ impl Bench<'_> {
             );
             return Err(Problem::input(text));
         }
-        let tracks = plan.renditions.iter().map(Size::file).chain(plan.has_audio.then(|| AUDIO.to_owned()));
-        let tracks = tracks.map(|file| (names::ENCODED, file));
+        let tracks = plan.files().map(|file| (names::ENCODED, file));
         let whole = (profile.mp4 && plan.whole.is_none()).then(|| (names::OUTPUTS, WHOLE.to_owned()));
         for (folder, file) in tracks.chain(whole) {
             let to = self.path(&format!("{folder}/{file}"));
@@ -151,6 +161,17 @@ pub async fn probe(
     folder: &Path,
     file: &str,
 ) -> Result<Probe, Problem> {
+    look(programs, limits, folder, file, |_| None).await.map(|(probe, ..)| probe)
+}
+
+/// The same, with what the packets say besides to whom `watch` makes of the headers.
+async fn look(
+    programs: &Programs,
+    limits: &Limits,
+    folder: &Path,
+    file: &str,
+    watch: impl FnOnce(&Probe) -> Option<Cadence>,
+) -> Result<(Probe, Packets, Option<Cadence>), Problem> {
     let mut json = String::new();
     programs
         .probe(file, &streams::ARGUMENTS, folder, |line| {
@@ -160,9 +181,17 @@ pub async fn probe(
         })
         .await?;
     let probe = streams::parse(json.as_bytes(), limits)?;
-    let mut packets = Packets::of(&probe.container);
-    programs.probe(file, &packets::ARGUMENTS, folder, |line| packets.line(line)).await?;
-    Ok(probe.measured(&packets, limits)?)
+    let (mut packets, mut cadence) = (Packets::of(&probe.container), watch(&probe));
+    let take = |line: &str| {
+        if let Some(packet) = Packet::parse(line) {
+            packets.take(&packet);
+            if let Some(cadence) = &mut cadence {
+                cadence.take(&packet);
+            }
+        }
+    };
+    programs.probe(file, &packets::ARGUMENTS, folder, take).await?;
+    Ok((probe.measured(&packets, limits)?, packets, cadence))
 }
 
 async fn image_kind(path: PathBuf) -> Result<ImageKind, Problem> {

@@ -1,5 +1,6 @@
 //! The worker as a process, with a real database, a real store and real ffmpeg.
 
+mod chunks;
 mod hostile;
 mod kills;
 mod operations;
