@@ -10,6 +10,7 @@
 mod attempt;
 mod backlog;
 mod of_videos;
+mod outstanding;
 mod record;
 
 use crate::database::{Database, Write, args};
@@ -19,6 +20,7 @@ pub use attempt::{Lease, Published};
 pub use backlog::Backlog;
 pub use of_videos::JobFilter;
 pub(crate) use of_videos::{cancel_of_video, lock_of_video};
+pub use outstanding::Outstanding;
 pub use record::{Failure, Job, JobState, NewJob};
 
 /// See [`Catalog::jobs`](crate::Catalog::jobs).

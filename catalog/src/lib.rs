@@ -39,7 +39,7 @@ pub use database_url::{DatabaseUrl, InvalidUrl};
 pub use error::{Error, SharedError};
 pub use hints::Hints;
 pub use ids::{AccountId, ApiKeyId, AssetId, JobId, UploadId, VideoId};
-pub use jobs::{Backlog, Failure, Job, JobFilter, JobState, Jobs, Lease, NewJob, Published};
+pub use jobs::{Backlog, Failure, Job, JobFilter, JobState, Jobs, Lease, NewJob, Outstanding, Published};
 pub use login_attempts::LoginAttempts;
 pub use outbox::{Outbox, OutboxRow};
 pub use sessions::{Session, Sessions};

@@ -8,7 +8,7 @@ use crate::Error;
 use crate::database::{Database, args};
 
 /// In order; the place in the list, from 1, is a migration's number.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/0001_accounts.sql"),
     include_str!("../migrations/0002_videos.sql"),
     include_str!("../migrations/0003_uploads.sql"),
@@ -16,6 +16,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0005_owners.sql"),
     include_str!("../migrations/0006_jobs.sql"),
     include_str!("../migrations/0007_job_lists.sql"),
+    include_str!("../migrations/0008_work.sql"),
 ];
 
 const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (

@@ -29,6 +29,7 @@ use crate::delivery::body::Payload;
 use crate::delivery::cors::{self, AllowOrigin};
 use crate::delivery::{Delivery, MediaRequest};
 use crate::framing::BadHead;
+use crate::jobs::work_answer;
 use crate::metrics::{self, Meter, Metrics};
 use crate::objects::Shown;
 use crate::request_ids::{REQUEST_ID, RequestIds};
@@ -263,6 +264,7 @@ impl App {
                 };
                 Ok(self.metrics.page(self.cache.stats(), memory, uploads))
             }
+            "/api/work" if self.catalog.is_some() => work_answer(&self.metrics, request.uri().query()),
             "/api/health" => Ok(json(StatusCode::OK, r#"{"status":"ok"}"#)),
             "/api/ready" => Ok(self.readiness()),
             _ => Err(Problem::NoRoute),

@@ -4,6 +4,7 @@ mod doctor;
 mod import;
 mod jobs;
 mod ours;
+mod queue;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
@@ -87,14 +88,15 @@ enum Command {
         command: JobsCommand,
     },
     /// Find what the database and the store do not agree on: videos and assets without objects, what videos have published that
-    /// is gone, and objects and multipart uploads that came by a gateway or a worker and that nobody has. Exit code 1 when
-    /// something is left
+    /// is gone, and objects and multipart uploads that came by a gateway or a worker and that nobody has; and what is missing
+    /// or wrong in the broker of `QUEUE_URL`, with the call that makes it. Exit code 1 when something is left
     ///
     /// Only keys of our own making are looked at: `original/YYYY/MM/DD/UUID-…`, `assets/UUID-…`, `seekway-incoming/…` and
     /// `processed/UUID/UUID-N/…`.
     /// Where the database has been lost, `gateway import s3://BUCKET/original/` makes videos of what is there.
     Doctor {
-        /// Mend it: delete such videos, assets, objects and multipart uploads, and have videos processed again. Refused where the database and the store
+        /// Mend it: delete such videos, assets, objects and multipart uploads, have videos processed again, and make the queues
+        /// that are missing. Refused where the database and the store
         /// do not seem to belong together
         #[arg(long)]
         fix: bool,
@@ -251,6 +253,9 @@ async fn doctor(mend: Mend, older_than: Duration, settings: &[OsString]) -> Resu
         return Err(Failure::Usage(why.to_owned()));
     }
     let (catalog, store) = open(&config).await?;
+    let doorbells = config.queue.open(&catalog, YOUNG);
+    let queue = queue::inspect(&*doorbells, fix).await;
+    doorbells.close().await;
     let profile = config.transcoding.transcoding_profile.clone();
     let doctor = Doctor { catalog: catalog.clone(), store, mend, older_than, profile };
     let found = doctor
@@ -261,11 +266,11 @@ async fn doctor(mend: Mend, older_than: Duration, settings: &[OsString]) -> Resu
         })
         .await;
     catalog.close().await;
-    let found = found?;
+    let (found, (queue, queue_left)) = (found?, queue?);
     let left =
         if fix { found.iter().filter(|finding| finding.failed.is_some()).count() } else { found.len() };
-    match (found.len(), left) {
-        (0, _) => Ok("the database and the store agree".to_owned()),
+    match (found.len() + queue, left + queue_left) {
+        (0, _) => Ok("the database and the store agree, and the queue is as it should be".to_owned()),
         (all, 0) => Ok(format!("{all} findings, all mended")),
         (all, left) if fix => Err(Failure::Findings(format!("{left} of {all} findings could not be mended"))),
         (all, _) => Err(Failure::Findings(format!("{all} findings; gateway doctor --fix mends them"))),

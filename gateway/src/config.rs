@@ -11,7 +11,7 @@ mod values;
 
 use clap::{Parser, ValueEnum};
 use seekway_settings::command_line::Environment;
-use seekway_settings::{Configuration, LogSettings, Settings};
+use seekway_settings::{Configuration, LogSettings, QueueSettings, Settings};
 
 use cache::CacheSettings;
 
@@ -63,6 +63,10 @@ pub struct Config {
     /// What becomes of videos.
     #[command(flatten)]
     pub transcoding: TranscodingSettings,
+
+    /// How workers hear of jobs.
+    #[command(flatten)]
+    pub queue: QueueSettings,
 
     /// Where accounts, videos and uploads are kept.
     #[command(flatten)]

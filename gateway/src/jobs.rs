@@ -6,6 +6,7 @@
 mod action;
 mod document;
 mod upkeep;
+mod work;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
@@ -14,6 +15,7 @@ use seekway_catalog::{Catalog, Error, Job, JobFilter, JobId, JobState, NewJob, R
 pub(crate) use action::JobAction;
 pub(crate) use document::{JobDocument, JobStateWord, JobsDocument, NewJobDocument};
 pub(crate) use upkeep::look_after;
+pub(crate) use work::{NewestWork, Work, count, work_answer};
 
 use crate::accounts;
 use crate::caller::Caller;

@@ -28,6 +28,7 @@ use seekway_cache::Stats;
 use seekway_storage::origin::EndpointState;
 
 use crate::delivery::body::Payload;
+use crate::jobs::Work;
 use crate::respond::Problem;
 use origin::Origin;
 use process::Process;
@@ -80,6 +81,7 @@ pub(crate) struct Now {
     memory: Connections,
     uploads: UploadMemory,
     jobs: [u64; 5],
+    work: Option<Work>,
     endpoints: Vec<EndpointState>,
     process: Process,
     started: Duration,
@@ -183,6 +185,7 @@ impl Metrics {
             memory,
             uploads,
             jobs: self.transcoding.jobs(),
+            work: self.transcoding.work.get(),
             endpoints: self.origin.endpoints(),
             process: Process::read(),
             started: self.started,

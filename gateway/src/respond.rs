@@ -76,6 +76,8 @@ pub enum Problem {
     },
     /// The process starts or stops.
     NotReady,
+    /// How much there is to do is not known now.
+    Uncounted,
     /// The object changed again and again while it was being answered.
     Changing,
     /// The store failed.
@@ -284,6 +286,9 @@ fn shown<'a>(problem: &Problem, bad_request: &'a str) -> Shown<'a> {
             retry: true,
         },
         Problem::NotReady => later("The gateway is starting or stopping. Try again shortly."),
+        Problem::Uncounted => later(
+            "How much there is to do is not known: the database does not serve, or the gateway has just started.",
+        ),
         Problem::Changing => later("The object is being replaced. Try again shortly."),
         Problem::Catalog(error) if error.is_retryable() => {
             later("The database does not serve at the moment. Try again shortly.")

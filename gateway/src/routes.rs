@@ -115,6 +115,9 @@ pub enum BadQuery {
     /// The same of jobs.
     #[error("`state` must be queued, leased, running, retry, succeeded, dead or cancelled")]
     JobState,
+    /// `format` is none of work's.
+    #[error("`format` must be emf, or left out")]
+    Format,
     /// `after` is no id.
     #[error("`after` must be the `next` of the page before")]
     After,

@@ -32,7 +32,7 @@ use std::time::Duration;
 use futures_util::future::{OptionFuture, join_all};
 use seekway_cache::Cache;
 use seekway_catalog::Catalog;
-use seekway_queue::{Relay, Sql};
+use seekway_queue::Relay;
 use seekway_settings::store::{self, Opened, StoreError};
 use seekway_storage::ObjectStore;
 use seekway_storage::measured::Observer;
@@ -65,10 +65,10 @@ pub(crate) use tls::BUFFER_BYTES_MAX as TLS_BUFFER_BYTES;
 pub use tls::TlsError;
 pub(crate) use tls::TlsFiles;
 
+/// Nobody waits for doorbells in a gateway, which only rings.
+const LOOK_EVERY: Duration = Duration::from_hours(1);
 /// The admin listener serves probes and scrapes: a handful of connections.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
-/// It rings, and listens to nothing: how often one would look is of no matter.
-const RELAY_ALONE: Duration = Duration::from_secs(1);
 
 /// Reads of local files that each serving thread has under way. Each is a chunk that no budget pays for, and one more
 /// in hand: [`memory_limit`](crate::memory_limit) counts them.
@@ -170,7 +170,9 @@ impl Gateway {
             Worker::new(app.clone(), Surface::Admin, config, StreamPlaces::new(ADMIN_CONNECTIONS_MAX, 0));
         let accepting = app.clone();
         let grace_ms = config.transcoding.leftovers_grace_ms();
-        let rings = !config.database.is_embedded();
+        // On SQLite nobody hears of it by the database who is not in this process, and those elsewhere look.
+        let rings = !(config.queue.url().is_sql() && config.database.is_embedded());
+        let (queue, emf_every) = (config.queue.clone(), config.transcoding.emf_every());
         let accept = move || {
             runtime.block_on(async move {
                 let (lane, receiver) = Lane::new();
@@ -183,11 +185,15 @@ impl Gateway {
                         access.follow(stop).await;
                     });
                     let (metrics, stop) = (accepting.metrics.clone(), accepting.drained.clone());
-                    tokio::spawn(jobs::look_after(catalog.clone(), metrics, stop));
-                    // On SQLite nobody listens in this process, and those elsewhere look.
+                    tokio::spawn(jobs::look_after(catalog.clone(), metrics.clone(), stop.clone()));
+                    // Nobody waits for them here.
+                    let doorbells = queue.open(&catalog, LOOK_EVERY);
+                    let counting =
+                        jobs::count(catalog.clone(), doorbells.clone(), metrics, emf_every, stop.clone());
+                    tokio::spawn(counting);
                     if rings {
-                        let bells = Arc::new(Sql::new(catalog.clone(), RELAY_ALONE));
-                        let (relay, stop) = (Relay::new(catalog.clone(), bells), accepting.drained.clone());
+                        let relay =
+                            Relay::new(catalog.clone(), doorbells).sweeping_after(queue.sweep_after());
                         tokio::spawn(async move { relay.run(stop).await });
                     }
                     let (deletions, stop) =

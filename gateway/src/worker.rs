@@ -170,6 +170,8 @@ fn environment(config: &Config) -> Vec<(&'static str, OsString)> {
     let policy = storage.origin();
     let mut environment: Vec<(&str, OsString)> = vec![
         ("DATABASE_URL", config.database.url().with_password().into()),
+        ("QUEUE_URL", config.queue.url().with_password().into()),
+        ("SEEKWAY_QUEUE_SWEEP", humantime::format_duration(config.queue.sweep_after()).to_string().into()),
         ("STORAGE_BACKEND", backend.into()),
         ("LOCAL_STORAGE_DIR", storage.local_storage_dir.clone().into()),
         ("S3_FORCE_PATH_STYLE", storage.s3_force_path_style.to_string().into()),

@@ -22,6 +22,7 @@ use crate::{
 const NAME: &str = "rabbitmq-server";
 const EPMD: &str = "epmd";
 const SCRIPT: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+const CONTROL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
 const DATA: &str = "data";
 const READY_WITHIN: Duration = Duration::from_mins(2);
 
@@ -42,9 +43,27 @@ impl RabbitMq {
     /// # Errors
     /// When `RabbitMQ` is not installed, or does not come up.
     pub fn start() -> Result<Self, Error> {
+        Self::start_with("")
+    }
+
+    /// The same, which shows a certificate on one more port: it, and where that is.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with_tls(certificate: &Path, key: &Path) -> Result<(Self, SocketAddr), Error> {
+        let tls = child::free_addresses::<1>()?[0];
+        let (certificate, key) = (certificate.display(), key.display());
+        let server = Self::start_with(&format!(
+            "listeners.ssl.1 = {tls}\nssl_options.cacertfile = {certificate}\nssl_options.certfile = {certificate}\n\
+             ssl_options.keyfile = {key}\nssl_options.verify = verify_none\n"
+        ))?;
+        Ok((server, tls))
+    }
+
+    fn start_with(more: &str) -> Result<Self, Error> {
         let mut attempts = Attempts::default();
         loop {
-            let outcome = Self::start_once();
+            let outcome = Self::start_once(more);
             if !attempts.another(&outcome) {
                 return outcome;
             }
@@ -59,6 +78,21 @@ impl RabbitMq {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.ports[0]
+    }
+
+    /// What `rabbitmqctl` answers to these words.
+    ///
+    /// # Errors
+    /// When it does not do it.
+    pub fn control(&self, words: &[&str]) -> Result<String, Error> {
+        let mut control = Command::new(CONTROL);
+        environment(&mut control, self.ports, self.child.folder());
+        let output = control.args(words).output()?;
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        if output.status.success() {
+            return Ok(said);
+        }
+        Err(std::io::Error::other(format!("{CONTROL} {words:?}: {said}")).into())
     }
 
     /// Stops it in its tracks: connections stay open, and nothing answers.
@@ -91,7 +125,7 @@ impl RabbitMq {
         self.restart()
     }
 
-    fn start_once() -> Result<Self, Error> {
+    fn start_once(more: &str) -> Result<Self, Error> {
         if !Path::new(SCRIPT).is_file() {
             return Err(Error::MissingBinary { name: NAME, looked_at: SCRIPT.to_owned() });
         }
@@ -102,7 +136,7 @@ impl RabbitMq {
         let folder = child::folder("rabbitmq")?;
         let config =
             format!("listeners.tcp.1 = {}\nlog.console = true\nlog.console.level = warning\n", ports[0]);
-        child::write(&folder.path().join("rabbitmq.conf"), config)?;
+        child::write(&folder.path().join("rabbitmq.conf"), config + more)?;
         child::write(&folder.path().join("plugins"), "[].")?;
         let command = command(ports, folder.path());
         let child = Child::spawn(NAME, &command, Ending::Kill, folder)?;
@@ -126,9 +160,17 @@ impl RabbitMq {
 
 fn command(ports: [SocketAddr; 3], folder: &Path) -> Command {
     let mut command = Command::new(SCRIPT);
+    environment(&mut command, ports, folder);
+    command
+}
+
+/// Which node it is about, and where all of it is.
+fn environment(command: &mut Command, ports: [SocketAddr; 3], folder: &Path) {
     let [amqp, distribution, epmd] = ports.map(|address| address.port());
     let place = |name: &str| folder.join(name).into_os_string();
     command
+        // With a cookie of its own.
+        .env("HOME", folder)
         .env("RABBITMQ_NODENAME", format!("seekway-{amqp}@localhost"))
         .env("RABBITMQ_MNESIA_BASE", place(DATA))
         .env("RABBITMQ_LOG_BASE", place("logs"))
@@ -143,5 +185,4 @@ fn command(ports: [SocketAddr; 3], folder: &Path) -> Command {
         .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-start_epmd false")
         // The script becomes the broker, instead of standing before it.
         .env("RUNNING_UNDER_SYSTEMD", "true");
-    command
 }

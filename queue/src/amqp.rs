@@ -5,49 +5,38 @@
 //! closed by the broker, the consumer is cancelled, the connection is lost), the next receive begins another; a delivery is
 //! answered only on the channel that it came by, and once, because the broker closes a channel that answers twice.
 
-use std::borrow::Cow;
+mod publishing;
+mod queues;
+mod url;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use amqprs::callbacks::ChannelCallback;
 use amqprs::channel::{
-    BasicAckArguments, BasicConsumeArguments, BasicNackArguments, BasicPublishArguments, BasicQosArguments,
-    BasicRejectArguments, Channel, ConfirmSelectArguments, ConsumerMessage, QueueDeclareArguments,
+    BasicAckArguments, BasicConsumeArguments, BasicNackArguments, BasicQosArguments, BasicRejectArguments,
+    Channel, ConsumerMessage,
 };
-use amqprs::connection::{Connection, OpenConnectionArguments};
-use amqprs::tls::TlsAdaptor;
-use amqprs::{Ack, BasicProperties, Cancel, CloseChannel, FieldTable, FieldValue, Nack, Return};
+use amqprs::connection::Connection;
+use amqprs::{Ack, BasicProperties, Cancel, CloseChannel, Nack, Return};
 use async_trait::async_trait;
 use seekway_catalog::JobId;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::sync::CancellationToken;
 
 use crate::brokered::Broker;
-use crate::{Depth, Error, Ring};
+use crate::{Depth, Error, Finding, Ring, Sieve, dead_letter};
+use publishing::Publishing;
+use queues::{DEAD, QUEUE};
 
-const QUEUE: &str = "video_processing";
-const DEAD: &str = "video_processing.dlq";
-/// A message that was given back so often is dead. Brokers before 4.3 count each time that a channel ends with it.
-const DELIVERIES_MAX: i32 = 20;
+pub(crate) use url::AmqpUrl;
+
 /// Time for a connection, and for each answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// A receive waits so long, or shorter where overdue messages are to be looked for earlier.
 const RECEIVE: Duration = Duration::from_secs(5);
-/// Seconds; after twice this a connection that nothing comes by is lost.
-const HEARTBEAT: u16 = 10;
-
-/// Where a `RabbitMQ` is.
-#[derive(Clone)]
-pub(crate) struct AmqpUrl {
-    arguments: OpenConnectionArguments,
-    /// The name that its certificate has, where it shows one.
-    domain: Option<String>,
-}
 
 /// Rings by `RabbitMQ`.
 pub(crate) struct Amqp {
@@ -61,20 +50,6 @@ pub(crate) struct Amqp {
     deliveries: Mutex<Option<mpsc::UnboundedReceiver<ConsumerMessage>>>,
 }
 
-/// A channel whose messages the broker confirms. One batch at a time is on its way.
-struct Publishing {
-    channel: Channel,
-    confirms: mpsc::Receiver<Confirm>,
-    next_tag: u64,
-}
-
-/// What a broker says of messages up to, or only, that one.
-struct Confirm {
-    tag: u64,
-    is_multiple: bool,
-    problem: Option<String>,
-}
-
 struct Subscription {
     /// Part of each receipt: numbers of deliveries begin anew with each channel.
     name: String,
@@ -86,49 +61,8 @@ struct Subscription {
     unanswered: BTreeMap<u64, Instant>,
 }
 
-struct Confirms(mpsc::Sender<Confirm>);
-
 /// Hears of the end of a subscription.
 struct Ends(CancellationToken);
-
-// === impl AmqpUrl ===
-
-impl AmqpUrl {
-    /// `amqp[s]://[USER:PASSWORD@]HOST[:PORT][/VHOST]`, parts percent-encoded.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let decoded =
-            |part: &str| percent_encoding::percent_decode_str(part).decode_utf8().ok().map(Cow::into_owned);
-        let (scheme, rest) = text.split_once("://")?;
-        let is_tls = scheme == "amqps";
-        let (user, place) = rest.rsplit_once('@').unwrap_or(("guest:guest", rest));
-        let (user, password) = user.split_once(':')?;
-        let (address, vhost) = place.split_once('/').unwrap_or((place, ""));
-        let (host, port) = match address.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
-            _ => (address, if is_tls { 5671 } else { 5672 }),
-        };
-        let refused = |part: &str| part.contains(['/', '?', '#', ',']);
-        if host.is_empty() || refused(user) || refused(host) || refused(vhost) {
-            return None;
-        }
-        let mut arguments = OpenConnectionArguments::new(host, port, &decoded(user)?, &decoded(password)?);
-        let vhost = decoded(vhost)?;
-        arguments.virtual_host(if vhost.is_empty() { "/" } else { &vhost }).heartbeat(HEARTBEAT);
-        Some(Self { arguments, domain: is_tls.then(|| host.trim_matches(['[', ']']).to_owned()) })
-    }
-
-    /// The machine's own roots, so that a private authority is known where the machine knows it.
-    async fn connect(&self) -> Result<Connection, amqprs::error::Error> {
-        let mut arguments = self.arguments.clone();
-        if let Some(domain) = &self.domain {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-            arguments.tls_adaptor(TlsAdaptor::new(TlsConnector::from(Arc::new(config)), domain.clone()));
-        }
-        Connection::open(&arguments).await
-    }
-}
 
 // === impl Amqp ===
 
@@ -164,40 +98,15 @@ impl Amqp {
         Ok(channel)
     }
 
-    /// What is there under that name: its messages. An error where there is none.
-    async fn look(&self, queue: &str) -> Result<u64, Error> {
-        let channel = self.channel().await?;
-        let mut declare = QueueDeclareArguments::durable_client_named(queue);
-        let found = self.within(channel.queue_declare(declare.passive(true).finish())).await?;
-        Ok(found.map_or(0, |(_, messages, _)| u64::from(messages)))
-    }
-
-    async fn make(&self, queue: &str, arguments: &[(&str, FieldValue)]) -> Result<(), Error> {
-        let Err(missing) = self.look(queue).await else { return Ok(()) };
-        // One that is away is not told what to make.
-        let channel = self.channel().await?;
-        let mut table = FieldTable::new();
-        for (name, value) in arguments {
-            table.insert((*name).try_into().expect("a short name"), value.clone());
-        }
-        let mut declare = QueueDeclareArguments::durable_client_named(queue);
-        let made = self.within(channel.queue_declare(declare.arguments(table).finish())).await;
-        made.map(drop).map_err(|Error(why)| {
-            Error(format!(
-                "the queue {queue} is not there ({missing}) and cannot be made ({why}); as an administrator: \
-                 rabbitmqadmin declare queue name={queue} durable=true arguments='{}'",
-                shown(arguments)
-            ))
-        })
-    }
-
     /// Publishes, and returns once the broker has them all.
     async fn publish(&self, queue: &str, bodies: &[String]) -> Result<(), Error> {
         let mut idle = self.publishes.lock().await;
         // Whatever goes wrong, what is late would be taken for another's. So it is another channel then.
-        let mut publishing = match idle.take_if(|publishing| publishing.channel.is_open()) {
-            Some(publishing) => publishing,
-            None => self.publishing().await?,
+        let mut publishing = if let Some(open) = idle.take_if(|publishing| publishing.channel.is_open()) {
+            open
+        } else {
+            let channel = self.channel().await?;
+            self.within(Publishing::begin(channel)).await?
         };
         let outcome = timeout(ANSWER_WITHIN, publishing.publish(queue, bodies)).await;
         match outcome {
@@ -214,14 +123,6 @@ impl Amqp {
             }
         }
         Ok(())
-    }
-
-    async fn publishing(&self) -> Result<Publishing, Error> {
-        let channel = self.channel().await?;
-        let (sender, confirms) = mpsc::channel(1024);
-        self.within(channel.register_callback(Confirms(sender))).await?;
-        self.within(channel.confirm_select(ConfirmSelectArguments::new(false))).await?;
-        Ok(Publishing { channel, confirms, next_tag: 1 })
     }
 
     async fn subscribe(&self, prefetch: usize) -> Result<Subscription, Error> {
@@ -244,17 +145,11 @@ impl Broker for Amqp {
     }
 
     async fn ensure(&self) -> Result<(), Error> {
-        let text = |value: &str| FieldValue::S(value.try_into().expect("a text"));
-        self.make(DEAD, &[("x-queue-type", text("quorum"))]).await?;
-        let arguments = [
-            ("x-queue-type", text("quorum")),
-            ("x-delivery-limit", FieldValue::I(DELIVERIES_MAX)),
-            ("x-dead-letter-exchange", text("")),
-            ("x-dead-letter-routing-key", text(DEAD)),
-            ("x-dead-letter-strategy", text("at-least-once")),
-            ("x-overflow", text("reject-publish")),
-        ];
-        self.make(QUEUE, &arguments).await
+        self.make_queues().await
+    }
+
+    async fn inspect(&self) -> Result<Vec<Finding>, Error> {
+        self.findings().await
     }
 
     async fn ring(&self, jobs: &[JobId]) -> Result<(), Error> {
@@ -314,13 +209,16 @@ impl Broker for Amqp {
     }
 
     async fn bury(&self, job: JobId, problem: &str) -> Result<(), Error> {
-        let body = serde_json::json!({ "job": job.to_string(), "problem": problem });
-        self.publish(DEAD, &[body.to_string()]).await
+        self.publish(DEAD, &[dead_letter::write(job, problem)]).await
+    }
+
+    async fn sift(&self, sieve: &mut dyn Sieve) -> Result<(), Error> {
+        self.sift_dead(sieve).await
     }
 
     /// What is in flight, and how old the oldest is, only the broker's management interface tells.
     async fn depth(&self) -> Result<Depth, Error> {
-        let (waiting, dead) = (self.look(QUEUE).await?, self.look(DEAD).await?);
+        let (waiting, dead) = (self.count(QUEUE).await?, self.count(DEAD).await?);
         Ok(Depth { waiting, oldest: None, in_flight: None, dead })
     }
 
@@ -366,72 +264,6 @@ impl Amqp {
     }
 }
 
-// === impl Publishing ===
-
-impl Publishing {
-    async fn publish(&mut self, queue: &str, bodies: &[String]) -> Result<(), Error> {
-        let first = self.next_tag;
-        for body in bodies {
-            let mut arguments = BasicPublishArguments::new("", queue);
-            // Without it a message for a queue that is not there would be confirmed, too.
-            arguments.mandatory(true);
-            let mut properties = BasicProperties::default();
-            properties.with_delivery_mode(2);
-            let published =
-                self.channel.basic_publish(properties.finish(), body.clone().into_bytes(), arguments);
-            published.await.map_err(|error| Error(error.to_string()))?;
-            self.next_tag += 1;
-        }
-        let mut left: std::collections::BTreeSet<u64> = (first..self.next_tag).collect();
-        while !left.is_empty() {
-            let closed = || Error("the channel was closed".to_owned());
-            let confirm = self.confirms.recv().await.ok_or_else(closed)?;
-            if let Some(problem) = confirm.problem {
-                return Err(Error(problem));
-            }
-            left.retain(|tag| if confirm.is_multiple { *tag > confirm.tag } else { *tag != confirm.tag });
-        }
-        Ok(())
-    }
-}
-
-// === impl Confirms ===
-
-impl Confirms {
-    async fn say(&self, tag: u64, is_multiple: bool, problem: Option<String>) {
-        // Nobody listens after an error; the channel goes with it.
-        drop(self.0.send(Confirm { tag, is_multiple, problem }).await);
-    }
-}
-
-#[async_trait]
-impl ChannelCallback for Confirms {
-    async fn close(&mut self, _: &Channel, close: CloseChannel) -> Result<(), amqprs::error::Error> {
-        self.say(0, false, Some(close.to_string())).await;
-        Ok(())
-    }
-
-    async fn cancel(&mut self, _: &Channel, _: Cancel) -> Result<(), amqprs::error::Error> {
-        Ok(())
-    }
-
-    async fn flow(&mut self, _: &Channel, active: bool) -> Result<bool, amqprs::error::Error> {
-        Ok(active)
-    }
-
-    async fn publish_ack(&mut self, _: &Channel, ack: Ack) {
-        self.say(ack.delivery_tag(), ack.mutiple(), None).await;
-    }
-
-    async fn publish_nack(&mut self, _: &Channel, nack: Nack) {
-        self.say(nack.delivery_tag(), nack.multiple(), Some("the queue is full".to_owned())).await;
-    }
-
-    async fn publish_return(&mut self, _: &Channel, returned: Return, _: BasicProperties, _: Vec<u8>) {
-        self.say(0, false, Some(format!("undeliverable: {}", returned.reply_text()))).await;
-    }
-}
-
 // === impl Ends ===
 
 #[async_trait]
@@ -463,13 +295,4 @@ impl fmt::Debug for Amqp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
     }
-}
-
-/// As `rabbitmqadmin` takes them.
-fn shown(arguments: &[(&str, FieldValue)]) -> String {
-    let all = arguments.iter().map(|(name, value)| match value {
-        FieldValue::I(number) => ((*name).to_owned(), serde_json::json!(number)),
-        value => ((*name).to_owned(), serde_json::json!(value.to_string())),
-    });
-    serde_json::Value::Object(all.collect()).to_string()
 }

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
-use crate::{Depth, Doorbells, Error, Ring};
+use crate::{Depth, Doorbells, Error, Finding, Ring, Sieve};
 
 /// After nobody has waited for so long, rings are given back. A worker that looks and finds nothing waits again at once.
 const REST_AFTER: Duration = Duration::from_secs(2);
@@ -38,6 +38,9 @@ pub(crate) trait Broker: Debug + Send + Sync + 'static {
     /// See [`Doorbells::ensure`].
     async fn ensure(&self) -> Result<(), Error>;
 
+    /// See [`Doorbells::inspect`].
+    async fn inspect(&self) -> Result<Vec<Finding>, Error>;
+
     /// Publishes, and returns once the broker has them.
     async fn ring(&self, jobs: &[JobId]) -> Result<(), Error>;
 
@@ -52,6 +55,9 @@ pub(crate) trait Broker: Debug + Send + Sync + 'static {
 
     /// See [`Doorbells::bury`].
     async fn bury(&self, job: JobId, problem: &str) -> Result<(), Error>;
+
+    /// See [`Doorbells::sift`].
+    async fn sift(&self, sieve: &mut dyn Sieve) -> Result<(), Error>;
 
     /// See [`Doorbells::depth`].
     async fn depth(&self) -> Result<Depth, Error>;
@@ -115,6 +121,10 @@ impl<B: Broker> Doorbells for Brokered<B> {
         self.broker.ensure().await
     }
 
+    async fn inspect(&self) -> Result<Vec<Finding>, Error> {
+        self.broker.inspect().await
+    }
+
     async fn ring(&self, jobs: &[JobId]) -> Result<(), Error> {
         if jobs.is_empty() { Ok(()) } else { self.broker.ring(jobs).await }
     }
@@ -131,6 +141,10 @@ impl<B: Broker> Doorbells for Brokered<B> {
 
     async fn bury(&self, job: JobId, problem: &str) -> Result<(), Error> {
         self.broker.bury(job, problem).await
+    }
+
+    async fn sift(&self, sieve: &mut dyn Sieve) -> Result<(), Error> {
+        self.broker.sift(sieve).await
     }
 
     async fn depth(&self) -> Result<Depth, Error> {
@@ -150,9 +164,16 @@ impl<B: Broker> Doorbells for Brokered<B> {
 /// Receives until it is closed.
 async fn receive<B: Broker>(broker: Arc<B>, inbox: Arc<Inbox>) {
     let receives = async {
-        let (mut pause, mut is_away) = (PAUSE_MIN, false);
+        let (mut pause, mut is_away, mut is_there) = (PAUSE_MIN, false, false);
         loop {
-            match next(&*broker, &inbox).await {
+            let heard = async {
+                if !is_there {
+                    broker.ensure().await?;
+                    is_there = true;
+                }
+                next(&*broker, &inbox).await
+            };
+            match heard.await {
                 Ok(()) if is_away => info!(broker = broker.name(), "doorbells are heard again"),
                 Ok(()) => {}
                 Err(error) => {

@@ -10,6 +10,7 @@
 
 mod amqp;
 mod brokered;
+mod dead_letter;
 mod redis;
 mod relay;
 mod sql;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use seekway_catalog::JobId;
 
+pub use dead_letter::{DeadLetter, Sieve};
 pub use relay::Relay;
 pub use sql::Sql;
 pub use url::{InvalidUrl, Options, QueueUrl};
@@ -41,12 +43,15 @@ pub struct Ring {
 /// A backend reconnects by itself; while it cannot, methods answer with an error soon and callers come back.
 #[async_trait]
 pub trait Doorbells: Debug + Send + Sync + 'static {
-    /// Makes what is missing in the backend, where that is allowed. Done at the start, and again by itself where the backend
-    /// has lost what it had.
+    /// Makes what is missing in the backend, where that is allowed. Done by itself before the first ring is heard, and again
+    /// where the backend has lost what it had.
     ///
     /// # Errors
     /// What is missing, and what makes it.
     async fn ensure(&self) -> Result<(), Error>;
+
+    /// What is missing in the backend or is not as [`ensure`](Self::ensure) would make it. Nothing is changed.
+    async fn inspect(&self) -> Result<Vec<Finding>, Error>;
 
     /// Rings for these jobs, as one batch. Once it has returned, each ring will be heard by somebody, at least once, unless
     /// the backend loses everything it has. After an error some may have been rung for.
@@ -62,12 +67,25 @@ pub trait Doorbells: Debug + Send + Sync + 'static {
     /// Tells whoever looks after the backend that a job is dead, in the backend's place for what came to nothing.
     async fn bury(&self, job: JobId, problem: &str) -> Result<(), Error>;
 
+    /// Goes once through all that came to nothing, and deletes what the sieve has done with. The backend may give a letter
+    /// twice, and a crash leaves the last one there.
+    async fn sift(&self, sieve: &mut dyn Sieve) -> Result<(), Error>;
+
     /// How much there is.
     async fn depth(&self) -> Result<Depth, Error>;
 
     /// Ends what it keeps running, and leaves what was not answered to others. Nothing is heard here any more: who waits is
     /// told so by an error.
     async fn close(&self);
+}
+
+/// Something in a backend that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is.
+    pub what: String,
+    /// The command, or the setting, that mends it.
+    pub cure: String,
 }
 
 /// How much there is: rings of a broker, jobs of the catalog. `None` is what the backend does not tell.

@@ -6,6 +6,8 @@
 //!
 //! `XGROUP DELCONSUMER` forgets what the consumer has not answered. So that is added again first ([`LEAVE`]).
 
+mod upkeep;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,7 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::brokered::Broker;
-use crate::{Depth, Error, Ring};
+use crate::{Depth, Error, Finding, Ring, Sieve};
 
 const STREAM: &str = "seekway:jobs";
 const DEAD: &str = "seekway:jobs:dead";
@@ -215,17 +217,11 @@ impl Broker for Redis {
     }
 
     async fn ensure(&self) -> Result<(), Error> {
-        let mut create = cmd("XGROUP");
-        create.arg("CREATE").arg(STREAM).arg(GROUP).arg("0").arg("MKSTREAM");
-        match self.query::<()>(&self.commands, Asked::One(&create), ANSWER_WITHIN).await {
-            Err(error) if error.code() == Some("NOPERM") => Err(Error(format!(
-                "{}: the group {GROUP} of {STREAM} cannot be made sure of ({error}); allow XGROUP, or what \
-                 docs/queues.md lists",
-                self.shown
-            ))),
-            Err(error) if error.code() != Some("BUSYGROUP") => Err(self.said(&error)),
-            _ => Ok(()),
-        }
+        self.make_group().await
+    }
+
+    async fn inspect(&self) -> Result<Vec<Finding>, Error> {
+        self.findings().await
     }
 
     async fn ring(&self, jobs: &[JobId]) -> Result<(), Error> {
@@ -278,6 +274,10 @@ impl Broker for Redis {
         add.arg(DEAD).arg("MAXLEN").arg("~").arg(DEAD_MAX).arg("*");
         add.arg(FIELD).arg(job.to_string()).arg("problem").arg(problem);
         self.ask::<String>(&add).await.map(drop)
+    }
+
+    async fn sift(&self, sieve: &mut dyn Sieve) -> Result<(), Error> {
+        self.sift_dead(sieve).await
     }
 
     async fn depth(&self) -> Result<Depth, Error> {

@@ -4,10 +4,14 @@
 //! A message that was received and not answered is visible again after the visibility timeout, which is the broker's to
 //! keep. Nothing is ever extended: a ring is answered once the catalog has been asked.
 
+mod upkeep;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::BehaviorVersion;
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
@@ -21,7 +25,7 @@ use seekway_catalog::JobId;
 use tokio::sync::OnceCell;
 
 use crate::brokered::Broker;
-use crate::{Depth, Error, Ring};
+use crate::{Depth, Error, Finding, Ring, Sieve, dead_letter};
 
 /// SQS takes no more at a time, of anything.
 const BATCH: usize = 10;
@@ -33,6 +37,8 @@ const RECEIVES_MAX: u32 = 20;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// A batch of which the broker refuses a part is sent again so often.
 const TRIES: u32 = 3;
+/// What says that a queue is not there: the query protocol's code, and the JSON protocol's.
+const MISSING: [&str; 2] = ["NonExistentQueue", "QueueDoesNotExist"];
 /// What servers that are not AWS accept when nobody says otherwise.
 const REGION_DEFAULT: &str = "us-east-1";
 
@@ -44,6 +50,15 @@ pub(crate) struct SqsUrl {
     endpoint: String,
     account: String,
     name: String,
+}
+
+/// Why SQS did not do what it was asked.
+struct Refusal {
+    /// The queue is not there.
+    is_missing: bool,
+    /// The keys may not do that.
+    is_denied: bool,
+    said: String,
 }
 
 /// Rings by SQS.
@@ -105,7 +120,10 @@ impl Sqs {
         let http_client = aws_smithy_http_client::Builder::new()
             .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
             .build_https();
-        let region = self.url.region();
+        let environment = EnvironmentVariableRegionProvider::new();
+        let region = RegionProviderChain::first_try(self.url.region().map(Region::new))
+            .or_else(environment)
+            .or_else(REGION_DEFAULT);
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(ANSWER_WITHIN)
             .read_timeout(POLL_MAX + ANSWER_WITHIN)
@@ -116,33 +134,40 @@ impl Sqs {
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts.build())
             .endpoint_url(&self.url.endpoint)
-            .region(Region::new(region.unwrap_or_else(|| REGION_DEFAULT.to_owned())));
+            .region(region);
         if let Some((id, secret)) = &self.keys {
             loader = loader.credentials_provider(Credentials::new(id, secret, None, None, "seekway"));
         }
         Client::new(&loader.load().await)
     }
 
-    /// What is asked, with a limit of its own: a long poll's is too long for the rest.
+    /// What is asked, within its limit; only a long poll has a longer one.
     async fn ask<T, E, R>(
         &self,
+        limit: Duration,
         asked: impl Future<Output = Result<T, aws_sdk_sqs::error::SdkError<E, R>>>,
-    ) -> Result<T, Error>
+    ) -> Result<T, Refusal>
     where
         aws_sdk_sqs::error::SdkError<E, R>: std::error::Error + ProvideErrorMetadata,
     {
-        let limit = POLL_MAX + ANSWER_WITHIN;
+        let queue = &self.url.queue;
         match tokio::time::timeout(limit, asked).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                let said = DisplayErrorContext(&error);
-                Err(Error(format!("{}: {said}", self.url.queue)))
+            Ok(Err(error)) => Err(Refusal {
+                is_missing: error
+                    .code()
+                    .is_some_and(|code| MISSING.iter().any(|known| code.ends_with(known))),
+                is_denied: error.code().is_some_and(|code| code.contains("AccessDenied")),
+                said: format!("{queue}: {}", DisplayErrorContext(&error)),
+            }),
+            Err(_) => {
+                let said = format!("{queue}: no answer within {limit:?}");
+                Err(Refusal { is_missing: false, is_denied: false, said })
             }
-            Err(_) => Err(Error(format!("{}: no answer within {limit:?}", self.url.queue))),
         }
     }
 
-    async fn send(&self, queue: &str, bodies: &[String]) -> Result<(), Error> {
+    async fn send(&self, queue: &str, bodies: &[String]) -> Result<(), Refusal> {
         for batch in bodies.chunks(BATCH) {
             let mut left: Vec<_> = batch.iter().enumerate().collect();
             for _ in 0..TRIES {
@@ -151,7 +176,8 @@ impl Sqs {
                     entry.id(nth.to_string()).message_body(*body).build().expect("it has all that it needs")
                 });
                 let send = self.client().await.send_message_batch().queue_url(queue);
-                let answer = self.ask(send.set_entries(Some(entries.collect())).send()).await?;
+                let answer =
+                    self.ask(ANSWER_WITHIN, send.set_entries(Some(entries.collect())).send()).await?;
                 let failed: Vec<_> = answer.failed().iter().map(|entry| entry.id().to_owned()).collect();
                 left.retain(|(nth, _)| failed.contains(&nth.to_string()));
                 if left.is_empty() {
@@ -159,61 +185,60 @@ impl Sqs {
                 }
             }
             if !left.is_empty() {
-                return Err(Error(format!("{queue}: {} messages are refused", left.len())));
+                let said = format!("{queue}: {} messages are refused", left.len());
+                return Err(Refusal { is_missing: false, is_denied: false, said });
             }
         }
         Ok(())
     }
 
     /// Deletes what is answered.
-    async fn delete(&self, receipts: &[String]) -> Result<(), Error> {
+    async fn delete(&self, queue: &str, receipts: &[String]) -> Result<(), Error> {
         for batch in receipts.chunks(BATCH) {
             let entries = batch.iter().enumerate().map(|(nth, receipt)| {
                 let entry = DeleteMessageBatchRequestEntry::builder();
                 entry.id(nth.to_string()).receipt_handle(receipt).build().expect("it has all that it needs")
             });
-            let delete = self.client().await.delete_message_batch().queue_url(&self.url.queue);
-            self.ask(delete.set_entries(Some(entries.collect())).send()).await?;
+            let delete = self.client().await.delete_message_batch().queue_url(queue);
+            let answer = self.ask(ANSWER_WITHIN, delete.set_entries(Some(entries.collect())).send()).await?;
+            if let Some(failed) = answer.failed().first() {
+                let why = failed.message().unwrap_or(failed.code());
+                return Err(Error(format!(
+                    "{queue}: {} messages are not deleted: {why}",
+                    answer.failed().len()
+                )));
+            }
         }
         Ok(())
     }
 
     /// How many are visible, and how many were received.
-    async fn counts(&self, queue: &str) -> Result<(u64, u64), Error> {
+    async fn counts(&self, queue: &str) -> Result<(u64, u64), Refusal> {
         let (visible, received) =
             (Attribute::ApproximateNumberOfMessages, Attribute::ApproximateNumberOfMessagesNotVisible);
         let get = self.client().await.get_queue_attributes().queue_url(queue);
-        let got =
-            self.ask(get.attribute_names(visible.clone()).attribute_names(received.clone()).send()).await?;
+        let get = get.attribute_names(visible.clone()).attribute_names(received.clone());
+        let got = self.ask(ANSWER_WITHIN, get.send()).await?;
         let count = |name: &Attribute| {
             got.attributes().and_then(|all| all.get(name)?.parse().ok()).unwrap_or_default()
         };
         Ok((count(&visible), count(&received)))
     }
 
-    async fn make(&self, name: &str, attributes: &[(Attribute, String)]) -> Result<(), Error> {
-        let queue = format!("{}/{}/{name}", self.url.endpoint, self.url.account);
-        let Err(Error(missing)) = self.counts(&queue).await else { return Ok(()) };
-        let all = attributes.iter().cloned().collect();
-        let create = self.client().await.create_queue().queue_name(name).set_attributes(Some(all));
-        let Err(Error(why)) = self.ask(create.send()).await else { return Ok(()) };
-        let shown: serde_json::Map<_, _> =
-            attributes.iter().map(|(name, value)| (name.to_string(), value.as_str().into())).collect();
-        let shown = serde_json::Value::Object(shown);
-        Err(Error(format!(
-            "the queue {name} is not there ({missing}) and cannot be made ({why}); whoever may: aws sqs \
-             create-queue --queue-name {name} --attributes '{shown}'"
-        )))
-    }
-
     /// Makes what is missing after an error: the queue may have been deleted.
-    async fn or_ensure<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
-        if let Err(Error(why)) = &outcome
-            && why.contains("NonExistentQueue")
-        {
+    async fn or_ensure<T>(&self, outcome: Result<T, Refusal>) -> Result<T, Error> {
+        if outcome.as_ref().is_err_and(|refusal| refusal.is_missing) {
             self.ensure().await?;
         }
-        outcome
+        Ok(outcome?)
+    }
+}
+
+// === impl Refusal ===
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self(refusal.said)
     }
 }
 
@@ -224,21 +249,11 @@ impl Broker for Sqs {
     }
 
     async fn ensure(&self) -> Result<(), Error> {
-        let SqsUrl { name, account, .. } = &self.url;
-        let dead = format!("{name}-dlq");
-        // Dead letters are kept as long as SQS does, 14 days.
-        self.make(&dead, &[(Attribute::MessageRetentionPeriod, "1209600".to_owned())]).await?;
-        let region = self.url.region().unwrap_or_else(|| REGION_DEFAULT.to_owned());
-        let redrive = serde_json::json!({
-            "deadLetterTargetArn": format!("arn:aws:sqs:{region}:{account}:{dead}"),
-            "maxReceiveCount": RECEIVES_MAX,
-        });
-        let attributes = [
-            (Attribute::VisibilityTimeout, self.overdue.as_secs().to_string()),
-            (Attribute::ReceiveMessageWaitTimeSeconds, POLL_MAX.as_secs().to_string()),
-            (Attribute::RedrivePolicy, redrive.to_string()),
-        ];
-        self.make(name, &attributes).await
+        self.make_queues().await
+    }
+
+    async fn inspect(&self) -> Result<Vec<Finding>, Error> {
+        self.findings().await
     }
 
     async fn ring(&self, jobs: &[JobId]) -> Result<(), Error> {
@@ -255,7 +270,7 @@ impl Broker for Sqs {
             .max_number_of_messages(count)
             .wait_time_seconds(seconds(POLL_MAX.min(self.overdue)))
             .visibility_timeout(seconds(self.overdue));
-        let received = self.ask(receive.send()).await;
+        let received = self.ask(POLL_MAX + ANSWER_WITHIN, receive.send()).await;
         let received = self.or_ensure(received).await?;
         let mut rings = Vec::new();
         for message in received.messages.unwrap_or_default() {
@@ -265,7 +280,7 @@ impl Broker for Sqs {
                 rings.push(Ring { job: Some(job), receipt });
             } else {
                 self.send(&self.url.dead(), &[body]).await?;
-                self.delete(&[receipt]).await?;
+                self.delete(&self.url.queue, &[receipt]).await?;
             }
         }
         Ok(rings)
@@ -275,19 +290,23 @@ impl Broker for Sqs {
     async fn rest(&self, unheard: Vec<Ring>) -> Result<(), Error> {
         for ring in unheard {
             let change = self.client().await.change_message_visibility().queue_url(&self.url.queue);
-            self.ask(change.receipt_handle(ring.receipt).visibility_timeout(0).send()).await?;
+            let change = change.receipt_handle(ring.receipt).visibility_timeout(0);
+            self.ask(ANSWER_WITHIN, change.send()).await?;
         }
         Ok(())
     }
 
     async fn answered(&self, ring: Ring) -> Result<(), Error> {
-        self.delete(&[ring.receipt]).await
+        self.delete(&self.url.queue, &[ring.receipt]).await
     }
 
     async fn bury(&self, job: JobId, problem: &str) -> Result<(), Error> {
-        let body = serde_json::json!({ "job": job.to_string(), "problem": problem });
-        let sent = self.send(&self.url.dead(), &[body.to_string()]).await;
+        let sent = self.send(&self.url.dead(), &[dead_letter::write(job, problem)]).await;
         self.or_ensure(sent).await
+    }
+
+    async fn sift(&self, sieve: &mut dyn Sieve) -> Result<(), Error> {
+        self.sift_dead(sieve).await
     }
 
     /// How old the oldest is, only `CloudWatch` tells.

@@ -12,12 +12,13 @@ use crate::amqp::{Amqp, AmqpUrl};
 use crate::brokered::Brokered;
 use crate::redis::Redis;
 use crate::sqs::{Sqs, SqsUrl};
-use crate::{Doorbells, Error, Sql};
+use crate::{Doorbells, Sql};
 
 /// A backend that can be opened.
 #[derive(Clone)]
 pub struct QueueUrl {
     kind: Kind,
+    text: String,
     shown: String,
 }
 
@@ -50,10 +51,10 @@ pub struct InvalidUrl(String);
 // === impl QueueUrl ===
 
 impl QueueUrl {
-    /// Opens the backend, and makes what is missing there where that is allowed.
-    pub async fn open(&self, catalog: &Catalog, options: &Options) -> Result<Arc<dyn Doorbells>, Error> {
+    /// The backend, which is connected to when it is first asked for something.
+    pub fn open(&self, catalog: &Catalog, options: &Options) -> Arc<dyn Doorbells> {
         let shown = self.shown.clone();
-        let doorbells: Arc<dyn Doorbells> = match &self.kind {
+        match &self.kind {
             Kind::Sql => Arc::new(Sql::new(catalog.clone(), options.look_every)),
             Kind::Redis(client) => {
                 let broker = Redis::new((**client).clone(), shown, options.overdue);
@@ -67,9 +68,17 @@ impl QueueUrl {
                 let broker = Amqp::new((**url).clone(), shown, options.overdue);
                 Arc::new(Brokered::new(broker, options.look_every))
             }
-        };
-        doorbells.ensure().await?;
-        Ok(doorbells)
+        }
+    }
+
+    /// All of it, for who has to open it, too.
+    pub fn with_password(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether jobs are told of by the database alone.
+    pub fn is_sql(&self) -> bool {
+        matches!(self.kind, Kind::Sql)
     }
 }
 
@@ -106,7 +115,7 @@ impl FromStr for QueueUrl {
             }
             _ => return refused("not a URL".to_owned()),
         };
-        Ok(Self { kind, shown: without_password(text) })
+        Ok(Self { kind, text: text.to_owned(), shown: without_password(text) })
     }
 }
 

@@ -1,10 +1,10 @@
 //! Settings about how workers hear of jobs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use seekway_catalog::Catalog;
-use seekway_queue::{Doorbells, Error, Options, QueueUrl};
-use std::sync::Arc;
+use seekway_queue::{Doorbells, Options, QueueUrl};
 
 use crate::values::limit;
 
@@ -23,11 +23,6 @@ pub struct QueueSettings {
     #[arg(help_heading = QUEUE)]
     queue_url: QueueUrl,
 
-    /// About how often a worker looks for jobs where nothing tells it
-    #[arg(long = "poll", env = "SEEKWAY_QUEUE_POLL", value_name = "TIME", default_value = "1s")]
-    #[arg(value_parser = limit, help_heading = QUEUE)]
-    poll: humantime::Duration,
-
     /// A job that has been due for so long is told of again while nothing waits in the broker
     #[arg(long, env = "SEEKWAY_QUEUE_SWEEP", value_name = "TIME", default_value = "60s")]
     #[arg(value_parser = limit, help_heading = QUEUE)]
@@ -37,15 +32,15 @@ pub struct QueueSettings {
 // === impl QueueSettings ===
 
 impl QueueSettings {
-    /// Opens it, and makes what is missing there.
-    ///
-    /// # Errors
-    /// They name the setting.
-    pub async fn open(&self, catalog: &Catalog) -> Result<Arc<dyn Doorbells>, Error> {
-        let options = Options { look_every: *self.poll, overdue: OVERDUE, aws_keys: None };
-        let opened = self.queue_url.open(catalog, &options).await;
-        opened
-            .map_err(|Error(why)| Error(format!("--queue-url (QUEUE_URL) is \"{}\": {why}", self.queue_url)))
+    /// How workers hear of the catalog's jobs, who look about every `look_every` all the same. Nothing is connected to yet.
+    pub fn open(&self, catalog: &Catalog, look_every: Duration) -> Arc<dyn Doorbells> {
+        let options = Options { look_every, overdue: OVERDUE, aws_keys: None };
+        self.queue_url.open(catalog, &options)
+    }
+
+    /// Where; shown without a password.
+    pub fn url(&self) -> &QueueUrl {
+        &self.queue_url
     }
 
     /// After which a ring counts as lost.

@@ -36,6 +36,11 @@ pub struct Config {
     #[command(flatten)]
     pub queue: QueueSettings,
 
+    /// About how often a worker looks for jobs where nothing tells it
+    #[arg(long = "poll", env = "SEEKWAY_QUEUE_POLL", value_name = "TIME", default_value = "1s")]
+    #[arg(value_parser = limit, help_heading = seekway_settings::queue::QUEUE)]
+    pub poll: humantime::Duration,
+
     /// What is logged.
     #[command(flatten)]
     pub logs: LogSettings,

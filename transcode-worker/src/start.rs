@@ -61,8 +61,7 @@ pub async fn run(config: &Config, own: PathBuf, stop: CancellationToken) -> Resu
     let url = config.database.url();
     let catalog = Catalog::open(&url, &Options::default()).await;
     let catalog = catalog.map_err(|source| StartError::Database { url: url.to_string(), source })?;
-    let doorbells = config.queue.open(&catalog).await;
-    let doorbells = doorbells.map_err(|error| StartError::Setting(error.to_string()))?;
+    let doorbells = config.queue.open(&catalog, *config.poll);
     let tools = tools(config, own, catalog.clone(), store).await?;
     let metrics = Arc::new(Metrics::new(config.slots));
     let wrong = |error: io::Error| {

@@ -10,7 +10,7 @@ use seekway_catalog::{Catalog, Job, Phase, Progress, Published, Video};
 use seekway_storage::ObjectStore;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::ffmpeg::Programs;
 use crate::outputs::{Files, Input, Outputs, Receipt, Run};
@@ -124,6 +124,13 @@ impl Bench<'_> {
         let only = self.job.rendition.as_deref();
         let mut planned = plan(inputs, profile, None, only)?;
         self.has_room(&planned, profile)?;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let media_ms = (planned.seconds * 1e3) as u64;
+        let noted = self.tools.catalog.jobs().set_length(self.job.id, self.job.attempt, media_ms).await;
+        if let Err(error) = noted {
+            // It is for estimates alone.
+            warn!(job = %self.job.id, error = error.chain(), "the job's length is not noted");
+        }
         if let Some(measure) = &planned.loudness {
             let log = self.run(measure, Phase::Probing, (PROBED_AT, TRANSCODED_AT)).await?;
             // A file without a sound has no loudness.

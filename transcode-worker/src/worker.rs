@@ -103,9 +103,10 @@ impl Worker {
         }
     }
 
-    /// Answers a ring once the catalog has been asked, and not once the work is done.
+    /// Answers a ring once the catalog has been asked, and not once the work is done. Where it could not be asked the ring
+    /// is left to be heard again.
     async fn after(&self, ring: seekway_queue::Ring, name: &str, drain: &CancellationToken) {
-        let claimed = self.claim(name).await;
+        let Some(claimed) = self.claim(name).await else { return };
         if let Err(error) = self.doorbells.answered(ring).await {
             warn!(%error, "a doorbell cannot be answered; it rings again");
         }
@@ -116,12 +117,14 @@ impl Worker {
 
     /// Does one job, if there is one.
     async fn one(&self, name: &str, drain: &CancellationToken) -> bool {
-        let Some((job, asked)) = self.claim(name).await else { return false };
+        let Some(Some((job, asked))) = self.claim(name).await else { return false };
         self.attempt(&job, asked, drain).await;
         true
     }
 
-    async fn claim(&self, name: &str) -> Option<(seekway_catalog::Job, Instant)> {
+    /// The job that is next, if there is one; `None` where that could not be asked.
+    #[allow(clippy::option_option, reason = "there is none, or nobody knows")]
+    async fn claim(&self, name: &str) -> Option<Option<(seekway_catalog::Job, Instant)>> {
         let free = match self.tools.scratch.free_bytes() {
             Ok(free) => free.saturating_sub(self.pace.reserve_bytes),
             Err(error) => {
@@ -132,7 +135,7 @@ impl Worker {
         let asked = Instant::now();
         let lease_ms = i64::try_from(self.pace.lease.as_millis()).unwrap_or(i64::MAX);
         match self.tools.catalog.jobs().claim(name, lease_ms, free / FOLDER_PER_SOURCE).await {
-            Ok(job) => job.map(|job| (job, asked)),
+            Ok(job) => Some(job.map(|job| (job, asked))),
             Err(error) => {
                 warn!(error = error.chain(), "no job can be claimed");
                 sleep(PAUSE.mul_f64(0.5 + fastrand::f64())).await;

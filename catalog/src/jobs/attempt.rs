@@ -47,7 +47,7 @@ impl Jobs<'_> {
         let mut write = self.0.write().await?;
         let job = held(&mut write, id, attempt).await?;
         let next = job.state.become_(JobState::Running)?;
-        let sql = "UPDATE jobs SET state = $2, updated_ms = now_ms() WHERE id = $1";
+        let sql = "UPDATE jobs SET state = $2, started_ms = now_ms(), updated_ms = now_ms() WHERE id = $1";
         write.rows(sql, args![id, next]).await?;
         let video = videos::locked(&mut write, job.video).await?;
         match video.state {
@@ -91,6 +91,7 @@ impl Jobs<'_> {
         let job = held(&mut write, id, attempt).await?;
         let next = job.state.become_(JobState::Succeeded)?;
         write.rows(SET_STATE, args![id, next, 0_i64]).await?;
+        write.rows("UPDATE jobs SET worked_ms = now_ms() - started_ms WHERE id = $1", args![id]).await?;
         let before = videos::publish(&mut write, job.video, &job.prefix(), published).await?;
         if let Some(before) = before {
             outbox::insert(&mut write, LEFT, &before).await?;
@@ -169,7 +170,7 @@ impl Jobs<'_> {
 }
 
 /// The job, if this attempt at it is still the one that counts. Nobody else changes it until `write` ends.
-async fn held(write: &mut Write, id: JobId, attempt: u64) -> Result<Job, Error> {
+pub(super) async fn held(write: &mut Write, id: JobId, attempt: u64) -> Result<Job, Error> {
     let job = locked(write, id).await?;
     let is_held = matches!(job.state, JobState::Leased | JobState::Running);
     if is_held && job.attempt == attempt { Ok(job) } else { Err(Error::Superseded) }

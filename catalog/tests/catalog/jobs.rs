@@ -336,3 +336,36 @@ pub(crate) async fn what_is_published_is_told_of_with_its_video(stand: &Stand) {
     assert_eq!(told(catalog, Jobs::LEFT).await, [all], "the attempt may still put something there");
     assert!(matches!(jobs.renew(runs, 1, LEASE_MS).await, Err(Error::NotFound)));
 }
+
+pub(crate) async fn outstanding_work_is_what_jobs_of_its_kind_took(stand: &Stand) {
+    let (catalog, jobs) = (&stand.catalog, stand.catalog.jobs());
+    let of_kind = async |key: &str| {
+        let video = video(catalog, None, new_video(key, 1)).await;
+        let new = NewJob { profile: "measured".to_owned(), ..urgent(video, 300) };
+        jobs.add(&new).await.expect("adds")
+    };
+    let before = jobs.outstanding().await.expect("counts");
+    let first = of_kind("work/first").await;
+    assert_eq!(jobs.outstanding().await.expect("counts").unprobed, before.unprobed + 1);
+    // One that makes ten seconds, in some hundredths of one.
+    assert_eq!(claim(catalog, first).await.attempt, 1);
+    jobs.start(first, 1).await.expect("starts");
+    jobs.set_length(first, 1, 10_000).await.expect("notes");
+    sleep(Duration::from_millis(50)).await;
+    jobs.succeed(first, 1, &outputs()).await.expect("publishes");
+    assert!(matches!(jobs.set_length(first, 1, 1).await, Err(Error::Superseded)));
+    let done = jobs.outstanding().await.expect("counts");
+    assert_eq!(done.unprobed, before.unprobed);
+
+    // Another of twice the length is twice as much work, and not twenty seconds.
+    let second = of_kind("work/second").await;
+    assert_eq!(claim(catalog, second).await.attempt, 1);
+    jobs.start(second, 1).await.expect("starts");
+    jobs.set_length(second, 1, 20_000).await.expect("notes");
+    let running = jobs.outstanding().await.expect("counts").running_seconds - done.running_seconds;
+    jobs.release(second, 1).await.expect("gives back");
+    let waiting = jobs.outstanding().await.expect("counts").waiting_seconds - done.waiting_seconds;
+    assert!((0.1..20.0).contains(&waiting), "{waiting} s");
+    assert!(running > 0.0 && running <= waiting, "{running} of {waiting} s are left");
+    jobs.cancel(second).await.expect("gives up");
+}

@@ -44,6 +44,7 @@ pub(crate) async fn conformance(stand: &Stand) {
         jobs::what_was_published_stays_until_there_is_better,
         jobs::a_video_is_processed_by_one_job_at_a_time,
         jobs::what_is_published_is_told_of_with_its_video,
+        jobs::outstanding_work_is_what_jobs_of_its_kind_took,
         accounts::an_address_has_one_account,
         accounts::sessions_end,
         accounts::api_keys_can_be_revoked,

@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use seekway_catalog::{Catalog, Error, Job, JobFilter, JobId, JobState};
 
-use super::{Failure, config, database};
+use super::{Failure, config, database, queue};
+use crate::config::Config;
 use crate::jobs::JobAction;
 use crate::videos::timestamp;
 
@@ -18,10 +20,14 @@ is what cannot be processed, it is dead.
   gateway jobs list --state dead       those that nobody tries again
   gateway jobs show ID                 why, with the end of ffmpeg's log
   gateway jobs redrive ID              try it again, once the cause is mended
+  gateway jobs redrive --all           try all dead ones again, and what lies in the broker's dead letters
   gateway jobs hurry ID                do not wait for its next attempt
   gateway jobs cancel ID               give it up; its worker stops within seconds
 
 The database is the gateway's: DATABASE_URL, or --database-url behind a `--`.";
+
+/// Nobody waits for doorbells here.
+const NEVER: Duration = Duration::from_hours(1);
 
 /// What is to be done with jobs.
 #[derive(Debug, clap::Subcommand)]
@@ -48,8 +54,24 @@ pub(super) enum JobsCommand {
     Show(One),
     /// Give a job up: at once where nobody is at it, else as soon as its worker hears of it
     Cancel(One),
-    /// Queue a job again that is dead or cancelled, with its counts at zero
-    Redrive(One),
+    /// Queue a job again that is dead or cancelled, with its counts at zero; its dead letter goes
+    Redrive {
+        /// Its name
+        #[arg(value_name = "ID", value_parser = id, required_unless_present = "all")]
+        id: Option<JobId>,
+
+        /// All that are dead, and all that lies in the dead letters of the broker of `QUEUE_URL`
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+
+        /// Dead letters that name no job are shown and kept; delete them
+        #[arg(long, requires = "all")]
+        discard: bool,
+
+        /// Settings of the gateway
+        #[arg(last = true, value_name = "SETTINGS")]
+        settings: Vec<OsString>,
+    },
     /// Try a job now that waits for another attempt
     Hurry(One),
 }
@@ -72,36 +94,62 @@ impl JobsCommand {
     /// Does it, and says what came of it.
     pub(super) async fn run(&self) -> Result<String, Failure> {
         let settings = match self {
-            Self::List { settings, .. } => settings,
-            Self::Show(one) | Self::Cancel(one) | Self::Redrive(one) | Self::Hurry(one) => &one.settings,
+            Self::List { settings, .. } | Self::Redrive { settings, .. } => settings,
+            Self::Show(one) | Self::Cancel(one) | Self::Hurry(one) => &one.settings,
         };
-        let catalog = database(&config(settings.iter().cloned())?).await?;
-        let done = self.apply(&catalog).await;
+        let config = config(settings.iter().cloned())?;
+        let catalog = database(&config).await?;
+        let done = self.with(&catalog, &config).await;
         catalog.close().await;
-        done.map_err(|error| match error {
+        done
+    }
+
+    async fn with(&self, catalog: &Catalog, config: &Config) -> Result<String, Failure> {
+        let failed = |error| match error {
             Error::NotFound => Failure::Usage("there is no such job".to_owned()),
             Error::Conflict(why) => Failure::Findings(why.to_owned()),
             error @ Error::IllegalTransition { .. } => Failure::Findings(error.to_string()),
             error => Failure::Unavailable(error.chain()),
-        })
+        };
+        let Self::Redrive { id, discard, .. } = self else {
+            return self.apply(catalog).await.map_err(failed);
+        };
+        let doorbells = config.queue.open(catalog, NEVER);
+        let done = match id {
+            None => queue::redrive_all(catalog, &*doorbells, *discard).await?.told(),
+            Some(id) => {
+                let mut said = act(JobAction::Redrive, catalog, *id).await.map_err(failed)?;
+                if let Err(seekway_queue::Error(why)) = queue::forget_settled(catalog, &*doorbells).await {
+                    write!(said, "; its dead letter may still be there: {why}")
+                        .expect("a String takes all text");
+                }
+                Ok(said)
+            }
+        };
+        doorbells.close().await;
+        done
     }
 
     async fn apply(&self, catalog: &Catalog) -> Result<String, Error> {
         let (one, action) = match self {
+            Self::Redrive { .. } => unreachable!("it asks the broker, too"),
             Self::List { state, after, limit, .. } => {
                 let filter = JobFilter { state: *state, is_unowned: false };
                 return Ok(table(&catalog.jobs().list(filter, *after, *limit).await?));
             }
             Self::Show(one) => return Ok(in_words(&catalog.jobs().get(one.id).await?)),
             Self::Cancel(one) => (one, JobAction::Cancel),
-            Self::Redrive(one) => (one, JobAction::Redrive),
             Self::Hurry(one) => (one, JobAction::Hurry),
         };
-        action.apply(catalog, one.id).await?;
-        let job = catalog.jobs().get(one.id).await?;
-        let stops = if job.is_cancelled { "; its worker is asked to stop" } else { "" };
-        Ok(format!("{} is {}{stops}", job.id, job.state.as_str()))
+        act(action, catalog, one.id).await
     }
+}
+
+async fn act(action: JobAction, catalog: &Catalog, id: JobId) -> Result<String, Error> {
+    action.apply(catalog, id).await?;
+    let job = catalog.jobs().get(id).await?;
+    let stops = if job.is_cancelled { "; its worker is asked to stop" } else { "" };
+    Ok(format!("{} is {}{stops}", job.id, job.state.as_str()))
 }
 
 fn table(jobs: &[Job]) -> String {

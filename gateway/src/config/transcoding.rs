@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
@@ -33,6 +34,11 @@ pub struct TranscodingSettings {
     #[arg(long, env = "SEEKWAY_LEFTOVERS_GRACE", value_name = "TIME", default_value = "10m")]
     #[arg(value_parser = limit, help_heading = TRANSCODING)]
     leftovers_grace: humantime::Duration,
+
+    /// How often how much there is to do is written to stdout as a line of JSON of which `CloudWatch` makes metrics (its
+    /// embedded metric format); never without it
+    #[arg(long, env = "SEEKWAY_EMF_EVERY", value_name = "TIME", value_parser = limit, help_heading = TRANSCODING)]
+    emf_every: Option<humantime::Duration>,
 }
 
 /// Who makes what plays everywhere of videos.
@@ -74,6 +80,11 @@ impl TranscodingSettings {
     /// How long after its end an attempt may still have a request under way at the store.
     pub(crate) fn leftovers_grace_ms(&self) -> i64 {
         i64::try_from(self.leftovers_grace.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// How often `CloudWatch` is told how much there is to do.
+    pub(crate) fn emf_every(&self) -> Option<Duration> {
+        self.emf_every.map(Into::into)
     }
 
     /// Work needs a database that says what there is to do.

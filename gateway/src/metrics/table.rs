@@ -42,6 +42,8 @@ enum Values {
     Read(fn(&Now) -> u64),
     ReadBy(fn(&Now, usize) -> u64),
     ReadTime(fn(&Now) -> Duration),
+    /// Without a sample while nobody knows it.
+    ReadSome(fn(&Now) -> Option<f64>),
     ReadTimes(fn(&Now) -> &Times),
 }
 
@@ -121,6 +123,16 @@ impl Table {
         self.add(name, help, Vec::new(), Values::ReadTime(read))
     }
 
+    /// A number that is not always known.
+    pub(crate) fn read_some(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        read: fn(&Now) -> Option<f64>,
+    ) -> &mut Self {
+        self.add(name, help, Vec::new(), Values::ReadSome(read))
+    }
+
     /// Times that are measured elsewhere.
     pub(crate) fn read_times(
         &mut self,
@@ -186,6 +198,11 @@ impl Row {
                 Values::ReadBy(read) => self.sample(text, &labels, read(now, child))?,
                 Values::CountedTime(cells) => {
                     writeln!(text, "{name} {}", seconds(Duration::from_nanos(cells.get(child))))?;
+                }
+                Values::ReadSome(read) => {
+                    if let Some(value) = read(now) {
+                        writeln!(text, "{name} {value}")?;
+                    }
                 }
                 Values::ReadTime(read) => writeln!(text, "{name} {}", seconds(read(now)))?,
                 Values::Measured(histogram) => self.buckets(text, &labels, &histogram.read(child))?,

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::table::{Counter, Gauge, Table};
+use crate::jobs::NewestWork;
 
 /// States of jobs that are counted, in the order of [`seekway_catalog::Jobs::OPEN`].
 const STATES: &[&str] = &["queued", "leased", "running", "retry", "dead"];
@@ -10,6 +11,8 @@ const STATES: &[&str] = &["queued", "leased", "running", "retry", "dead"];
 /// The numbers of jobs.
 #[derive(Debug)]
 pub(crate) struct Transcoding {
+    /// What there is to do.
+    pub(crate) work: NewestWork,
     jobs: [AtomicU64; STATES.len()],
     worker: Gauge<()>,
     restarts: Counter<()>,
@@ -25,7 +28,10 @@ impl Transcoding {
             ("state", STATES),
             |n, state| n.jobs[state],
         );
+        work_rows(t);
+        queue_rows(t);
         Self {
+            work: NewestWork::default(),
             jobs: <[AtomicU64; STATES.len()]>::default(),
             worker: t.gauge("seekway_worker_running", "1 while the worker runs that this gateway started."),
             restarts: t.counter(
@@ -53,6 +59,52 @@ impl Transcoding {
     pub(crate) fn worker_restarts(&self) {
         self.restarts.increment(());
     }
+}
+
+/// How much work there is, which is nowhere while the database does not say so.
+fn work_rows(t: &mut Table) {
+    t.read_some(
+        "seekway_jobs_work_waiting_seconds",
+        "How long one slot of a worker would be at all jobs that are due: their length, or their bytes before that is known, times what jobs of their kind took lately. Divide by how long the last may wait, and it is how many slots are needed.",
+        |n| n.work.map(|work| work.seconds()[0]),
+    )
+    .read_some(
+        "seekway_jobs_work_running_seconds",
+        "What is left of the jobs that workers have, counted in the same way.",
+        |n| n.work.map(|work| work.seconds()[1]),
+    )
+    .read_some("seekway_jobs_oldest_due_seconds", "How long the job has been due that has been so longest; 0 without one.", |n| {
+        n.work.map(|work| work.oldest_due().as_secs_f64())
+    });
+}
+
+/// The backend by which workers hear of jobs (`QUEUE_URL`). What a broker does not tell has no sample.
+fn queue_rows(t: &mut Table) {
+    t.read_some("seekway_queue_up", "1 while the broker of QUEUE_URL answers.", |n| {
+        n.work.map(|work| f64::from(u8::from(work.queue().is_some())))
+    })
+    .read_some("seekway_queue_waiting", "Rings that wait in the broker; with sql: jobs that are due.", |n| {
+        Some(count(n.work?.queue()?.waiting))
+    })
+    .read_some(
+        "seekway_queue_oldest_seconds",
+        "How long the oldest of them has waited. RabbitMQ and SQS do not tell.",
+        |n| Some(n.work?.queue()?.oldest?.as_secs_f64()),
+    )
+    .read_some(
+        "seekway_queue_in_flight",
+        "Rings that workers have heard and not answered; with sql: jobs that they have. RabbitMQ does not tell.",
+        |n| Some(count(n.work?.queue()?.in_flight?)),
+    )
+    .read_some("seekway_queue_dead", "Dead letters; with sql: dead jobs.", |n| {
+        Some(count(n.work?.queue()?.dead))
+    });
+}
+
+/// Exact as far as anybody counts.
+#[allow(clippy::cast_precision_loss)]
+fn count(number: u64) -> f64 {
+    number as f64
 }
 
 #[cfg(test)]

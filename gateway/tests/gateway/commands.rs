@@ -15,12 +15,12 @@ const REMAINDER: &str = "seekway-incoming/2b5ef4b1-31a3-4d5e-9bd1-3f2c5a6b7c8d/1
 const BEGUN: &str = "original/2020/01/01/3b5ef4b1-31a3-4d5e-9bd1-3f2c5a6b7c8d-y.mp4";
 
 /// Runs the gateway's binary with the settings of a stand.
-fn gateway(up: &Uploading, args: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn gateway(up: &Uploading, args: &[&str]) -> (Option<i32>, String) {
     gateway_with(up, args, &[])
 }
 
 /// The same with other settings in the place of some; an empty one is none.
-fn gateway_with(up: &Uploading, args: &[&str], others: &[(&str, &str)]) -> (Option<i32>, String) {
+pub(crate) fn gateway_with(up: &Uploading, args: &[&str], others: &[(&str, &str)]) -> (Option<i32>, String) {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_gateway"))
         .args(args)
         .env_clear()

@@ -2,6 +2,7 @@
 //! with it. The tests are the worker: they say to the catalog what one says, and put what it puts.
 
 mod beside;
+mod brokers;
 mod console;
 mod processed;
 mod store;

@@ -1,16 +1,13 @@
 //! Redis as operators have it: with passwords, with TLS, and stopped in its tracks. What it is good for is told by the
 //! cache's own tests.
 
-use std::fs;
-use std::path::PathBuf;
-
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use seekway_loadtests::client::Client;
 use seekway_loadtests::gateway::Gateway;
 use seekway_loadtests::origin::{Fault, Origin, Shape};
 use seekway_loadtests::redis::Redis;
 use tempfile::TempDir;
 
+use crate::support::tools::certificates;
 use crate::support::wire::head;
 use crate::support::{BUCKET, Stand, assert_pattern, path_text, process, until};
 
@@ -89,21 +86,7 @@ async fn passwords_are_sent_and_wrong_ones_are_misses() {
 #[tokio::test]
 async fn tls_trusts_whom_the_machine_does_or_is_told_to() {
     let folder = TempDir::new().expect("a temporary folder");
-    let write = |name: &str, text: String| -> PathBuf {
-        let path = folder.path().join(name);
-        fs::write(&path, text).expect("room");
-        path
-    };
-    let mut params = CertificateParams::new([]).expect("no names");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().expect("a key");
-    let authority = write("authority.pem", params.self_signed(&key).expect("an authority").pem());
-    let authority_of = Issuer::new(params, key);
-    let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("an address");
-    let certificate = params.signed_by(&key, &authority_of).expect("signed");
-    let (certificate, key) = (write("redis.pem", certificate.pem()), write("redis.key", key.serialize_pem()));
-
+    let [authority, certificate, key] = certificates(folder.path());
     let (_redis, at) = Redis::start_with_tls(&certificate, &key).expect("redis-server with TLS");
     let origin = origin();
     let told = [("SSL_CERT_FILE", path_text(&authority))];

@@ -1,7 +1,9 @@
 //! Somebody else at a `RabbitMQ`.
 
 use amqprs::BasicProperties;
-use amqprs::channel::{BasicGetArguments, BasicPublishArguments, Channel, QueueDeleteArguments};
+use amqprs::channel::{
+    BasicGetArguments, BasicPublishArguments, Channel, QueueDeclareArguments, QueueDeleteArguments,
+};
 use amqprs::connection::{Connection, OpenConnectionArguments};
 
 pub(crate) struct Amqp {
@@ -33,6 +35,12 @@ impl Amqp {
             all.push_str(&body);
         }
         all
+    }
+
+    /// A classic queue without arguments.
+    pub(crate) async fn declare_plain(&self, queue: &str) {
+        let declare = QueueDeclareArguments::durable_client_named(queue);
+        self.channel.queue_declare(declare).await.expect("declares");
     }
 
     pub(crate) async fn delete(&self, queue: &str) {

@@ -16,6 +16,14 @@ pub(crate) async fn all(queue: &str) -> String {
     received.messages().iter().filter_map(|message| message.body()).collect()
 }
 
+/// Makes a queue without attributes, and its queue of dead letters.
+pub(crate) async fn make(queue: &str) {
+    let name = queue.rsplit_once('/').expect("a path").1;
+    for name in [name.to_owned(), format!("{name}-dlq")] {
+        client(queue).await.create_queue().queue_name(name).send().await.expect("makes");
+    }
+}
+
 async fn client(queue: &str) -> Client {
     let endpoint = queue.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
     let http_client = aws_smithy_http_client::Builder::new().build_http();

@@ -31,6 +31,7 @@ const SQL: &str = "sql:";
 pub(crate) struct Stand {
     url: String,
     queue: String,
+    overdue: Duration,
     pub(crate) server: Server,
 }
 
@@ -57,28 +58,43 @@ impl Stand {
     pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}", folder.path().join("seekway.db").display());
-        Self { url, queue: SQL.to_owned(), server: Server::Sqlite(folder) }
+        Self { url, queue: SQL.to_owned(), overdue: OVERDUE, server: Server::Sqlite(folder) }
     }
 
     pub(crate) fn moto() -> Self {
         let server = Moto::start().expect("moto starts");
         let Self { url, server: Server::Sqlite(catalog), .. } = Self::sqlite() else { unreachable!() };
         let queue = format!("sqs:{}", server.queue("video-processing"));
-        Self { url, queue, server: Server::Moto { server: Box::new(server), _catalog: catalog } }
+        Self {
+            url,
+            queue,
+            overdue: OVERDUE,
+            server: Server::Moto { server: Box::new(server), _catalog: catalog },
+        }
     }
 
     pub(crate) fn rabbitmq() -> Self {
         let server = RabbitMq::start().expect("RabbitMQ starts");
         let Self { url, server: Server::Sqlite(catalog), .. } = Self::sqlite() else { unreachable!() };
         let queue = server.url();
-        Self { url, queue, server: Server::RabbitMq { server: Box::new(server), _catalog: catalog } }
+        Self {
+            url,
+            queue,
+            overdue: OVERDUE,
+            server: Server::RabbitMq { server: Box::new(server), _catalog: catalog },
+        }
     }
 
     pub(crate) fn redis() -> Self {
         let server = Redis::start().expect("Redis starts");
         let Self { url, server: Server::Sqlite(catalog), .. } = Self::sqlite() else { unreachable!() };
         let queue = server.url();
-        Self { url, queue, server: Server::Redis { server: Box::new(server), _catalog: catalog } }
+        Self {
+            url,
+            queue,
+            overdue: OVERDUE,
+            server: Server::Redis { server: Box::new(server), _catalog: catalog },
+        }
     }
 
     pub(crate) fn postgres() -> Self {
@@ -86,6 +102,7 @@ impl Stand {
         Self {
             url: server.database("seekway").expect("a database"),
             queue: SQL.to_owned(),
+            overdue: OVERDUE,
             server: Server::Postgres(Box::new(server)),
         }
     }
@@ -97,6 +114,7 @@ impl Stand {
         Self {
             url: pooler.url(),
             queue: SQL.to_owned(),
+            overdue: OVERDUE,
             server: Server::Pooled { pooler, server: Box::new(server) },
         }
     }
@@ -110,6 +128,17 @@ impl Stand {
 
     /// One that looks as often by itself.
     pub(crate) async fn process_that_looks(&self, every: Duration) -> Process {
+        let process = self.begin(every).await;
+        process.doorbells.ensure().await.expect("makes what is missing");
+        process
+    }
+
+    /// One that has made nothing yet.
+    pub(crate) async fn process_without_ensuring(&self) -> Process {
+        self.begin(HOUR).await
+    }
+
+    async fn begin(&self, every: Duration) -> Process {
         // What is asked of a server that is away fails soon.
         let options = Options { connections_max: 6, answer_within: Duration::from_millis(1500) };
         let mut tries = 0;
@@ -120,14 +149,29 @@ impl Stand {
             }
             tries += 1;
         };
-        Process { doorbells: self.doorbells(&catalog, every).await, catalog }
+        Process { doorbells: self.doorbells(&catalog, every), catalog }
     }
 
-    async fn doorbells(&self, catalog: &Catalog, look_every: Duration) -> Arc<dyn Doorbells> {
+    fn doorbells(&self, catalog: &Catalog, look_every: Duration) -> Arc<dyn Doorbells> {
         let queue: QueueUrl = self.queue.parse().expect("a URL");
-        let options =
-            QueueOptions { look_every, overdue: OVERDUE, aws_keys: Some(("a".to_owned(), "b".to_owned())) };
-        queue.open(catalog, &options).await.expect("opens")
+        let options = QueueOptions {
+            look_every,
+            overdue: self.overdue,
+            aws_keys: Some(("a".to_owned(), "b".to_owned())),
+        };
+        queue.open(catalog, &options)
+    }
+
+    /// Rings are heard again after another time.
+    pub(crate) fn overdue_after(self, overdue: Duration) -> Self {
+        Self { overdue, ..self }
+    }
+
+    /// Processes are those of another user of the broker from now on.
+    pub(crate) fn log_in(&mut self, user: &str) {
+        let (scheme, rest) = self.queue.split_once("://").expect("a URL");
+        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+        self.queue = format!("{scheme}://{user}@{place}");
     }
 
     /// Has something in the queue that is no ring.

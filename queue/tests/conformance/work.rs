@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use seekway_catalog::{Error as CatalogError, Failure, Job, JobId};
-use seekway_queue::{Depth, Doorbells, Error, Ring};
+use seekway_queue::{Depth, Doorbells, Error, Finding, Ring, Sieve};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -105,6 +105,14 @@ impl Broken {
 
 #[async_trait]
 impl Doorbells for Broken {
+    async fn inspect(&self) -> Result<Vec<Finding>, Error> {
+        self.good.inspect().await
+    }
+
+    async fn sift(&self, sieve: &mut dyn Sieve) -> Result<(), Error> {
+        self.good.sift(sieve).await
+    }
+
     async fn ring(&self, jobs: &[JobId]) -> Result<(), Error> {
         self.begun.notify_one();
         let fewer = |left: u32| left.checked_sub(1);

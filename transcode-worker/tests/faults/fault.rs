@@ -108,6 +108,23 @@ impl Fault {
     }
 }
 
+impl Fault {
+    fn is_of_broker(self) -> bool {
+        match self {
+            Self::Network(place, ..) => place == Place::Broker,
+            Self::BrokerKilled
+            | Self::BrokerPaused
+            | Self::BrokerEmptied
+            | Self::QueueDeleted
+            | Self::RungTwice
+            | Self::RingsLost
+            | Self::RingsLate
+            | Self::Garbage => true,
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -150,11 +167,16 @@ impl Trouble {
 // === impl Deck ===
 
 impl Deck {
-    /// `most` of them, which the seed chooses; `None` is all.
+    /// `most` of them, which the seed chooses, half of them of the broker where there are some; `None` is all.
     pub(crate) fn new(mut all: Vec<Fault>, most: Option<usize>, seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         random.shuffle(&mut all);
-        all.truncate(most.unwrap_or(usize::MAX));
+        if let Some(most) = most {
+            let (mut of_broker, others): (Vec<_>, _) = all.into_iter().partition(|fault| fault.is_of_broker());
+            of_broker.truncate(most / 2);
+            all = of_broker.into_iter().chain(others).take(most).collect();
+            random.shuffle(&mut all);
+        }
         Self { left: all.clone(), all, random, rounds: 0 }
     }
 

@@ -34,7 +34,7 @@ pub(crate) struct Fleet {
     /// Where each gateway serves.
     pub(crate) addresses: Vec<SocketAddr>,
     /// By how much the clock of one worker is wrong.
-    pub(crate) skew: String,
+    pub(crate) skew: Option<String>,
 }
 
 /// A process that is to run.
@@ -65,7 +65,7 @@ pub(crate) enum Moment {
 
 impl Fleet {
     /// Starts them, each with ways of its own: those of the workers, then those of the gateways.
-    pub(crate) async fn start(servers: &Servers, skew: String) -> (Self, Vec<Ways>) {
+    pub(crate) async fn start(servers: &Servers, skew: Option<String>) -> (Self, Vec<Ways>) {
         let folder = servers.folder.path();
         let profiles = folder.join("profiles.toml");
         fs::write(&profiles, PROFILE).expect("writes");
@@ -75,7 +75,7 @@ impl Fleet {
             let way = servers.ways().await;
             let scratch = folder.join(format!("scratch-{nth}"));
             fs::create_dir(&scratch).expect("makes");
-            let mut command = worker(nth, &scratch, &skew);
+            let mut command = worker(nth, &scratch, skew.as_deref());
             command.envs(servers.settings(&way)).env("SEEKWAY_PROFILES", &profiles);
             // A broker is what has workers look; the database tells them nothing where it is SQLite.
             command.env("SEEKWAY_QUEUE_POLL", if servers.broker.is_there() { "5s" } else { "300ms" });
@@ -223,7 +223,7 @@ impl Moment {
     }
 }
 
-fn worker(nth: usize, scratch: &Path, skew: &str) -> Command {
+fn worker(nth: usize, scratch: &Path, skew: Option<&str>) -> Command {
     let program = env!("CARGO_BIN_EXE_transcode-worker");
     let mut command = if nth == ON_A_SMALL_DISK {
         let mut inside = with_us("unshare");
@@ -235,7 +235,7 @@ fn worker(nth: usize, scratch: &Path, skew: &str) -> Command {
         with_us(program)
     };
     clean(&mut command);
-    if nth == SKEWED {
+    if let (SKEWED, Some(skew)) = (nth, skew) {
         command.env("LD_PRELOAD", faketime()).env("FAKETIME", skew);
         // No clock of any machine can be set so far that time itself goes another way.
         command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");

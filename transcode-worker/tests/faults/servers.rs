@@ -174,7 +174,9 @@ impl Servers {
             overdue: Duration::from_mins(1),
             aws_keys: Some(("a".to_owned(), "b".to_owned())),
         };
-        url.open(catalog, &options).await.map_err(|error| error.to_string())
+        let doorbells = url.open(catalog, &options);
+        doorbells.ensure().await.map_err(|error| error.to_string())?;
+        Ok(doorbells)
     }
 }
 

@@ -7,9 +7,29 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
 /// The workspace's root.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the crate is in a workspace")
+}
+
+/// An authority of the test's own, and what it signed for 127.0.0.1: certificate and key.
+pub(crate) fn certificates(folder: &Path) -> [PathBuf; 3] {
+    let write = |name: &str, text: String| {
+        let path = folder.join(name);
+        fs::write(&path, text).expect("room");
+        path
+    };
+    let mut params = CertificateParams::new([]).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let authority = write("authority.pem", params.self_signed(&key).expect("an authority").pem());
+    let authority_of = Issuer::new(params, key);
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("an address");
+    let certificate = params.signed_by(&key, &authority_of).expect("signed");
+    [authority, write("server.pem", certificate.pem()), write("server.key", key.serialize_pem())]
 }
 
 /// Runs a program to its end. One that is not there fails the test: what was not checked is not known to work.
