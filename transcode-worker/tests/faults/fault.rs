@@ -106,9 +106,7 @@ impl Fault {
         }
         all
     }
-}
 
-impl Fault {
     fn is_of_broker(self) -> bool {
         match self {
             Self::Network(place, ..) => place == Place::Broker,
@@ -172,7 +170,8 @@ impl Deck {
         let mut random = fastrand::Rng::with_seed(seed);
         random.shuffle(&mut all);
         if let Some(most) = most {
-            let (mut of_broker, others): (Vec<_>, _) = all.into_iter().partition(|fault| fault.is_of_broker());
+            let (mut of_broker, others): (Vec<_>, _) =
+                all.into_iter().partition(|fault| fault.is_of_broker());
             of_broker.truncate(most / 2);
             all = of_broker.into_iter().chain(others).take(most).collect();
             random.shuffle(&mut all);

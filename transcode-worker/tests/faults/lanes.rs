@@ -2,7 +2,6 @@
 //! need, and clients that upload.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -37,7 +36,7 @@ pub(crate) struct Shared {
     pub(crate) applied: Mutex<Vec<Applied>>,
     /// What has to be among the dead letters: garbage since the broker last lost what it had, and what may be.
     pub(crate) garbage: Mutex<BTreeMap<String, bool>>,
-    pub(crate) prints: bool,
+    pub(crate) backend: &'static str,
 }
 
 // === impl Shared ===
@@ -52,10 +51,7 @@ impl Shared {
         let at_ms = (began - self.began).as_millis();
         let lasted_ms = began.elapsed().as_millis();
         let applied = Applied { at_ms, lasted_ms, fault: fault.to_string(), note };
-        if self.prints {
-            println!("{applied}");
-            let _ = std::io::stdout().flush();
-        }
+        println!("{}: {applied}; {} uploaded", self.backend, self.uploaded.load(Ordering::Relaxed));
         self.applied.lock().expect("no lane panics").push(applied);
     }
 }

@@ -1,9 +1,9 @@
 //! The fault suite: gateways, workers, broker, database and store as processes, which are killed, frozen, cut off and
 //! emptied while clients upload. In the end each video was published once, and nothing is left.
 //!
-//! A seed says which faults come in which order; what they meet is the machine's to say. Short with a fixed seed as a
-//! test; `FAULT_JOBS` has so many jobs at least with every fault at least once, `FAULT_SEED` takes another seed, and
-//! `make soak` does both. `target/faults/` has a report of each run.
+//! A seed says which faults come in which order; what they meet is the machine's to say. Short and with a fixed seed as a
+//! test; `FAULT_JOBS` has so many jobs at least, every fault at least once, and a seed of its own or of `FAULT_SEED`
+//! (`make soak`). `target/faults/` has a report of each run.
 
 #[allow(dead_code, reason = "others need more of it")]
 #[path = "../../../queue/tests/conformance/amqp.rs"]
@@ -20,6 +20,7 @@ mod servers;
 mod sqs;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -39,6 +40,8 @@ const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Of the short form.
 const SEED: u64 = 7;
 const JOBS: usize = 12;
+/// What a program ends with whose settings are wrong.
+const EXIT_USAGE: i32 = 64;
 const LAST_GARBAGE: &str = "garbage-at-the-end";
 /// Faults in each lane of the short form.
 const FAULTS: usize = 4;
@@ -74,8 +77,8 @@ async fn run(backend: Backend) {
         Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
     };
     let jobs = number("FAULT_JOBS").map(|jobs| usize::try_from(jobs).expect("some jobs"));
-    // Each backend has its own faults.
-    let seed = number("FAULT_SEED").unwrap_or(SEED);
+    let seed =
+        number("FAULT_SEED").unwrap_or_else(|| if jobs.is_some() { fastrand::u64(..1 << 32) } else { SEED });
     println!("{}: FAULT_SEED={seed}", backend.name());
     let mut report = Report { backend: backend.name().to_owned(), seed, ..Report::default() };
     let mut random =
@@ -95,7 +98,7 @@ async fn run(backend: Backend) {
         tried: [false.into(), false.into()],
         applied: Mutex::new(Vec::new()),
         garbage: Mutex::new(BTreeMap::new()),
-        prints: true,
+        backend: backend.name(),
     };
     let most = jobs.is_none().then_some(FAULTS);
     let of_processes = Deck::new(Fault::of_processes(), most, random.u64(..));
@@ -117,7 +120,9 @@ async fn run(backend: Backend) {
         for (status, words) in &process.ended {
             *report.ended_by_themselves.entry(format!("a {kind} ended by itself: {status}")).or_default() +=
                 1;
-            println!("{} ended by itself, {status}: {words}", process.name);
+            let text = format!("{} ended by itself, {status}: {words}", process.name);
+            // Its settings are right: whatever was away when it began comes back.
+            if status.code() == Some(EXIT_USAGE) { report.problem(text) } else { println!("{text}") }
         }
         if !report.problems.is_empty() {
             println!("=== {}\n{}", process.name, process.log_tail(20));
@@ -169,7 +174,8 @@ async fn ended(
         if !letters().await.contains(dead.problem.as_deref().unwrap_or_default()) && checks.has_broker {
             report.problem("the dead letter of a job does not say why");
         }
-        redrive(servers, &dead.id.to_string()).await.unwrap_or_else(|wrong| report.problem(wrong));
+        let redriven = gateway(servers, &["jobs", "redrive", &dead.id.to_string()]).await;
+        redriven.unwrap_or_else(|wrong| report.problem(wrong));
         checks.is_dead(&broken, dead.attempt + 1, report).await;
         checks.dead_letters(letters, &least, most + 2, report).await;
     }
@@ -182,15 +188,21 @@ async fn ended(
     let scratch: Vec<_> =
         (0..).map(|nth| servers.folder.path().join(format!("scratch-{nth}"))).take(3).collect();
     checks.nothing_is_left(&known, uploaded.len() + 1, &scratch, report).await;
+    let examined = gateway(servers, &["doctor", "--older-than", "0s"]).await;
+    examined.unwrap_or_else(|wrong| report.problem(wrong));
     checks.doorbells.close().await;
 }
 
-/// `gateway jobs redrive`.
-async fn redrive(servers: &Servers, job: &str) -> Result<(), String> {
-    let program = std::path::Path::new(env!("CARGO_BIN_EXE_transcode-worker")).with_file_name("gateway");
+/// A command of the gateway's, which must do well.
+async fn gateway(servers: &Servers, arguments: &[&str]) -> Result<(), String> {
+    let program = Path::new(env!("CARGO_BIN_EXE_transcode-worker")).with_file_name("gateway");
     let ways = servers.ways().await;
     let mut command = Command::new(program);
-    command.args(["jobs", "redrive", job]).env_clear().envs(servers.settings(&ways));
+    command.args(arguments).env_clear().envs(servers.settings(&ways));
     let output = command.output().map_err(|error| error.to_string())?;
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [output.stdout, output.stderr].concat();
+    Err(format!("gateway {}: {}", arguments.join(" "), String::from_utf8_lossy(&said)))
 }
