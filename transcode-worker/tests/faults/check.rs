@@ -238,16 +238,21 @@ impl Checks {
         report: &mut Report,
         mut look: impl AsyncFnMut(&mut Report) -> Result<T, String>,
     ) -> Option<T> {
-        let until = Instant::now() + PATIENCE;
+        let began = Instant::now();
+        let mut last = String::new();
         loop {
             match look(report).await {
-                Ok(found) => return Some(found),
-                Err(wrong) if Instant::now() > until => {
+                Ok(found) => {
+                    report.waited(began.elapsed(), last);
+                    return Some(found);
+                }
+                Err(wrong) if began.elapsed() > PATIENCE => {
                     report.problem(wrong);
                     return None;
                 }
-                Err(_) => sleep(LOOK_EVERY).await,
+                Err(wrong) => last = wrong,
             }
+            sleep(LOOK_EVERY).await;
         }
     }
 }

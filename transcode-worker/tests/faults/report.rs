@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -28,6 +29,8 @@ pub(crate) struct Report {
     /// How often each fault was.
     pub(crate) counts: BTreeMap<String, usize>,
     pub(crate) faults: Vec<Applied>,
+    /// What was still so some seconds after the last fault.
+    pub(crate) waited_for: Vec<String>,
     /// What is not as it has to be.
     pub(crate) problems: Vec<String>,
 }
@@ -41,6 +44,8 @@ pub(crate) struct Applied {
     pub(crate) note: String,
 }
 
+const WORTH_A_LINE: Duration = Duration::from_secs(5);
+const WAITED_CHARS: usize = 200;
 /// What is wrong with a hundred objects is wrong with the first of them.
 const PROBLEM_CHARS: usize = 2000;
 
@@ -51,6 +56,13 @@ impl Report {
         let text: String = text.into().chars().take(PROBLEM_CHARS).collect();
         println!("BROKEN: {text}");
         self.problems.push(text);
+    }
+
+    pub(crate) fn waited(&mut self, time: Duration, last: String) {
+        if time >= WORTH_A_LINE {
+            let last: String = last.chars().take(WAITED_CHARS).collect();
+            self.waited_for.push(format!("{} s: {last}", time.as_secs()));
+        }
     }
 
     pub(crate) fn set_faults(&mut self, faults: Vec<Applied>) {
@@ -90,6 +102,9 @@ impl fmt::Display for Report {
             self.dead_letters,
             self.skew,
         )?;
+        for wait in &self.waited_for {
+            writeln!(f, "  waited {wait}")?;
+        }
         for (end, count) in &self.ended_by_themselves {
             writeln!(f, "  {count:4} x {end}")?;
         }
