@@ -87,7 +87,7 @@ async fn run(backend: Backend) {
     let mut servers = Servers::start(backend).await;
     let sign = if random.bool() { '+' } else { '-' };
     // With SQLite the database's clock is the process's own, and there is one machine.
-    let skew = servers.postgres.is_some().then(|| format!("{sign}{}m", random.u32(2..14)));
+    let skew = servers.postgres.is_some().then(|| format!("{sign}{}h", random.u32(1..12)));
     let (mut fleet, ways) = Fleet::start(&servers, skew).await;
     let shared = Shared {
         began: Instant::now(),
@@ -112,7 +112,7 @@ async fn run(backend: Backend) {
     ways.iter().for_each(Ways::open);
     fleet.during(ended(&servers, &shared, &addresses, &uploaded, &mut report)).await;
 
-    report.skew = fleet.skew.clone().unwrap_or_else(|| "0m".to_owned());
+    report.skew = fleet.skew.clone().unwrap_or_else(|| "0h".to_owned());
     report.seconds = shared.began.elapsed().as_secs();
     report.set_faults(shared.applied.into_inner().expect("no lane panicked"));
     for process in fleet.all() {
