@@ -192,8 +192,9 @@ impl Gateway {
                         jobs::count(catalog.clone(), doorbells.clone(), metrics, emf_every, stop.clone());
                     tokio::spawn(counting);
                     if rings {
-                        let relay =
-                            Relay::new(catalog.clone(), doorbells).sweeping_after(queue.sweep_after());
+                        let relay = Relay::new(catalog.clone(), doorbells);
+                        let relay = Arc::new(relay.sweeping_after(queue.sweep_after()));
+                        accepting.metrics.transcoding.watch(relay.clone());
                         tokio::spawn(async move { relay.run(stop).await });
                     }
                     let (deletions, stop) =

@@ -16,7 +16,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{Credentials, Region};
-use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::{
     DeleteMessageBatchRequestEntry, QueueAttributeName as Attribute, SendMessageBatchRequestEntry,
 };
@@ -158,7 +158,7 @@ impl Sqs {
                     .code()
                     .is_some_and(|code| MISSING.iter().any(|known| code.ends_with(known))),
                 is_denied: error.code().is_some_and(|code| code.contains("AccessDenied")),
-                said: format!("{queue}: {}", DisplayErrorContext(&error)),
+                said: format!("{queue}: {}", in_words(&error)),
             }),
             Err(_) => {
                 let said = format!("{queue}: no answer within {limit:?}");
@@ -320,4 +320,18 @@ impl Broker for Sqs {
     async fn leave(&self) -> Result<(), Error> {
         Ok(())
     }
+}
+
+/// What SQS said, or why it could not be asked.
+fn in_words(error: &(impl std::error::Error + ProvideErrorMetadata)) -> String {
+    if let Some(code) = error.code() {
+        return format!("{code}: {}", error.message().unwrap_or_default());
+    }
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        said = format!("{said}: {error}");
+        cause = error.source();
+    }
+    said
 }

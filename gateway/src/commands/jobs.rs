@@ -55,13 +55,14 @@ pub(super) enum JobsCommand {
     /// Give a job up: at once where nobody is at it, else as soon as its worker hears of it
     Cancel(One),
     /// Queue a job again that is dead or cancelled, with its counts at zero; its dead letter goes
+    #[command(group(clap::ArgGroup::new("which").required(true)))]
     Redrive {
         /// Its name
-        #[arg(value_name = "ID", value_parser = id, required_unless_present = "all")]
+        #[arg(value_name = "ID", value_parser = id, group = "which")]
         id: Option<JobId>,
 
         /// All that are dead, and all that lies in the dead letters of the broker of `QUEUE_URL`
-        #[arg(long, conflicts_with = "id")]
+        #[arg(long, group = "which")]
         all: bool,
 
         /// Dead letters that name no job are shown and kept; delete them

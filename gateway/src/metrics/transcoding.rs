@@ -1,6 +1,9 @@
 //! Jobs, and the worker that this gateway runs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use seekway_queue::Relay;
 
 use super::table::{Counter, Gauge, Table};
 use crate::jobs::NewestWork;
@@ -13,6 +16,8 @@ const STATES: &[&str] = &["queued", "leased", "running", "retry", "dead"];
 pub(crate) struct Transcoding {
     /// What there is to do.
     pub(crate) work: NewestWork,
+    /// Where this gateway tells of jobs.
+    relay: OnceLock<Arc<Relay>>,
     jobs: [AtomicU64; STATES.len()],
     worker: Gauge<()>,
     restarts: Counter<()>,
@@ -32,6 +37,7 @@ impl Transcoding {
         queue_rows(t);
         Self {
             work: NewestWork::default(),
+            relay: OnceLock::new(),
             jobs: <[AtomicU64; STATES.len()]>::default(),
             worker: t.gauge("seekway_worker_running", "1 while the worker runs that this gateway started."),
             restarts: t.counter(
@@ -46,6 +52,17 @@ impl Transcoding {
         for (jobs, count) in self.jobs.iter().zip(counts) {
             jobs.store(count, Ordering::Relaxed);
         }
+    }
+
+    /// Shows what the relay does, from now on.
+    pub(crate) fn watch(&self, relay: Arc<Relay>) {
+        // There is one.
+        let _ = self.relay.set(relay);
+    }
+
+    /// Rings, and batches that came to nothing.
+    pub(super) fn rings(&self) -> Option<[u64; 2]> {
+        self.relay.get().map(|relay| [relay.rung(), relay.failures()])
     }
 
     pub(super) fn jobs(&self) -> [u64; STATES.len()] {
@@ -95,6 +112,14 @@ fn queue_rows(t: &mut Table) {
         "seekway_queue_in_flight",
         "Rings that workers have heard and not answered; with sql: jobs that they have. RabbitMQ does not tell.",
         |n| Some(count(n.work?.queue()?.in_flight?)),
+    )
+    .read_some("seekway_queue_rings_total", "Rings that this gateway has given it for jobs that became ready.", |n| {
+        Some(count(n.rings?[0]))
+    })
+    .read_some(
+        "seekway_queue_ring_failures_total",
+        "Batches of rings that came to nothing, because the broker or the database did not serve; they are tried again.",
+        |n| Some(count(n.rings?[1])),
     )
     .read_some("seekway_queue_dead", "Dead letters; with sql: dead jobs.", |n| {
         Some(count(n.work?.queue()?.dead))

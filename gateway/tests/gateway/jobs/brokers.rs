@@ -44,6 +44,7 @@ async fn all_of_it(url: &str, dead: u64) {
     ann.upload(1, "filename YS5tcDQ=").await;
     metric(&up, "seekway_queue_up 1").await;
     metric(&up, "seekway_queue_waiting 1").await;
+    metric(&up, "seekway_queue_rings_total 1").await;
     let said = work(&up, |said| said["jobs_due"] == 1 && said["queue"]["waiting"] == 1).await;
     assert!(said["work_seconds"].as_f64().expect("a number") > 0.0, "{said}");
     assert_eq!(said["jobs_unprobed"], 1);
