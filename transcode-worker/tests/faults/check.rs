@@ -18,7 +18,7 @@ use crate::clients::{Uploaded, get};
 use crate::report::Report;
 
 /// Far longer than all that is waited for: a ring that a killed worker had heard is heard again after a minute.
-const PATIENCE: Duration = Duration::from_secs(70);
+const PATIENCE: Duration = Duration::from_mins(2);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// How it is looked at.
