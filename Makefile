@@ -63,12 +63,13 @@ hedging: ## measure what asking twice does for late answers, on release builds (
 	@cargo build --release --locked --workspace
 	@$(TARGET_DIR)/release/loadtest hedging $(ARGS)
 
-soak: ## keep every promise under load, at length, on release builds (ARGS are passed on), and kill it KILLS (400) times while clients upload, and workers while they do JOBS (200)
+soak: ## keep every promise under load, at length, on release builds (ARGS are passed on), kill it KILLS (400) times while clients upload, and workers while they do JOBS (200), and try every fault while FAULT_JOBS (200) are done by FAULT_SEED
 	@scripts/setup test
 	@cargo build --release --locked --workspace
 	@$(TARGET_DIR)/release/loadtest soak $(ARGS)
 	@SEEKWAY_KILLS=$(or $(KILLS),400) cargo test --workspace --release --locked --test gateway -- --nocapture uploads::kills
 	@SEEKWAY_JOBS=$(or $(JOBS),200) cargo test --workspace --release --locked --test worker -- --nocapture kills::many
+	@FAULT_JOBS=$(or $(FAULT_JOBS),200) $(if $(FAULT_SEED),FAULT_SEED=$(FAULT_SEED)) cargo test --workspace --release --locked --test faults -- --nocapture --test-threads 1
 
 loadtest: ## put load on TARGET, a URL of any server of yours (ARGS are passed on; ARGS=--help explains)
 	@scripts/setup run

@@ -70,6 +70,9 @@ pub enum Error {
     Other(#[source] SharedError),
 }
 
+/// What sqlx says of a connection that ended before the server's first byte, as a balancer without a server ends it.
+const NOTHING_SAID: &str = "unexpected response from SSLRequest: 0x00";
+
 // === impl Error ===
 
 impl Error {
@@ -101,6 +104,7 @@ impl From<sqlx::Error> for Error {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
+            sqlx::Error::Protocol(said) => said.starts_with(NOTHING_SAID),
             sqlx::Error::Database(error) if error.is_unique_violation() => {
                 return Self::Conflict("there is one like it");
             }

@@ -63,6 +63,11 @@ impl Outbox<'_> {
         Ok(!self.0.change(sql, args![row.number, row.attempts, delay_ms]).await?.is_empty())
     }
 
+    /// How many rows there are, also those that are claimed, or not due.
+    pub async fn count(&self) -> Result<u64, Error> {
+        self.0.row("SELECT COUNT(*) AS count FROM outbox", args![]).await?.get("count")
+    }
+
     /// Waits until this process has added something that is to be done at once. One of those who wait is told, or the next
     /// who waits.
     pub async fn has_grown(&self) {

@@ -19,16 +19,12 @@ pub use record::{Access, Event, NewVideo, Patch, Source, Video, VideoState, Visi
 #[derive(Debug)]
 pub struct Videos<'c>(pub(crate) &'c Database);
 
-/// What the outbox calls a video that is new.
-pub(crate) const ADDED: &str = "video-added";
 /// What it calls a video whose objects are to be deleted.
 pub(crate) const DELETED: &str = "video-deleted";
 
 // === impl Videos ===
 
 impl Videos<'_> {
-    /// The topic of the outbox where new videos are told of, by their ids.
-    pub const ADDED: &'static str = ADDED;
     /// The topic of the outbox where videos are told of, by their ids, whose objects are to be deleted.
     pub const DELETED: &'static str = DELETED;
 
@@ -162,7 +158,7 @@ impl Videos<'_> {
     }
 }
 
-/// Adds a video, with its first event, its job if it is to have one, and its row in the outbox.
+/// Adds a video, with its first event, and its job if it is to have one.
 pub(crate) async fn insert(
     write: &mut Write,
     owner: Option<AccountId>,
@@ -193,7 +189,6 @@ pub(crate) async fn insert(
     write.rows(sql, args).await?;
     happened(write, id, VideoState::Uploaded.name(), "").await?;
     feed::tell_of_video(write, EventKind::VideoCreated, id).await?;
-    outbox::insert(write, ADDED, &id.to_string()).await?;
     if let Some(profile) = &new.profile {
         let job = NewJob { video: id, profile: profile.clone(), rendition: None, priority: 0 };
         jobs::insert(write, &job).await?;

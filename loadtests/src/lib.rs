@@ -12,6 +12,7 @@
 //! - [`compare`] puts the same workloads on Seekway and on other servers, in turns.
 //! - [`peers`] are those servers; [`processes`] is what they cost.
 //! - [`nginx`] starts a real nginx, [`h2load`] loads a server over HTTP/2.
+//! - [`rabbitmq`] and [`moto`] start brokers; a [`way`] to any server can be cut, held up and slowed down.
 //! - [`client`] is one keep-alive HTTP/1.1 connection that times what it reads.
 
 mod child;
@@ -37,5 +38,6 @@ pub mod redis;
 pub mod report;
 pub mod seaweed;
 pub mod soak;
+pub mod way;
 
 pub use error::Error;

@@ -45,6 +45,11 @@ impl Moto {
         }
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A queue's URL.
     pub fn queue(&self, name: &str) -> String {
         format!("http://{}/{ACCOUNT}/{name}", self.address)
@@ -53,6 +58,11 @@ impl Moto {
     /// Stops it in its tracks: connections stay open, and nothing answers.
     pub fn pause(&self) {
         drop(self.child.signal(Signal::STOP));
+    }
+
+    /// Lets a paused one go on.
+    pub fn resume(&self) {
+        drop(self.child.signal(Signal::CONT));
     }
 
     /// Starts it again on the same port, with nothing.

@@ -75,6 +75,11 @@ impl RabbitMq {
         format!("amqp://guest:guest@{}", self.ports[0])
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.ports[0]
+    }
+
     /// What `rabbitmqctl` answers to these words.
     ///
     /// # Errors
@@ -93,6 +98,11 @@ impl RabbitMq {
     /// Stops it in its tracks: connections stay open, and nothing answers.
     pub fn pause(&self) {
         drop(self.child.signal(Signal::STOP));
+    }
+
+    /// Lets a paused broker go on.
+    pub fn resume(&self) {
+        drop(self.child.signal(Signal::CONT));
     }
 
     /// Starts it again on the same port, as after a crash, with its data.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use seekway_catalog::{Catalog, Error};
 use seekway_loadtests::postgres::Postgres;
 use sqlx::{Connection as _, SqliteConnection};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
 
 use crate::stand::{Engine, Stand, impatient, upload};
 
@@ -53,6 +55,24 @@ async fn a_postgres_that_is_gone() {
     refused(Catalog::open(&stand.url.parse().expect("a URL"), &impatient())).await;
     server.restart().expect("PostgreSQL starts again");
     works_again(&catalog).await;
+}
+
+/// A balancer whose servers are away takes connections, and ends them.
+#[tokio::test]
+async fn a_postgres_behind_something_that_hangs_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let url = format!("postgres://postgres@{}/seekway", listener.local_addr().expect("bound"));
+    let hangs_up = async {
+        loop {
+            let (mut client, _) = listener.accept().await.expect("accepts");
+            client.read_exact(&mut [0; 8]).await.expect("it asks for TLS");
+        }
+    };
+    let (url, options) = (url.parse().expect("a URL"), impatient());
+    tokio::select! {
+        () = refused(Catalog::open(&url, &options)) => {}
+        () = hangs_up => {}
+    }
 }
 
 #[tokio::test]

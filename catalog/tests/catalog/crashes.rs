@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use futures_util::future::join_all;
 use seekway_catalog::{
-    Catalog, Complete, Error, Finished, Made, Quota, Remainder, Upload, UploadId, UploadState, Videos,
+    Catalog, Complete, Error, Finished, Jobs, Made, NewVideo, Quota, Remainder, Upload, UploadId, UploadState,
 };
 
 use crate::stand::{Engine, Stand, impatient, new_upload, new_video, open, upload};
@@ -56,14 +56,15 @@ async fn crash_between_operations(mut stand: Stand) {
     stand.catalog.uploads().begin_completing(id, Complete::Writer(epoch)).await.expect("completes");
     stand.crash().await;
     assert_eq!(check(&stand.catalog, id).await.state, UploadState::Completing);
-    let made = Made::Video(new_video("between", 120));
+    let made = Made::Video(NewVideo { profile: Some("default".to_owned()), ..new_video("between", 120) });
     let finished = stand.catalog.uploads().finish(id, made.clone()).await.expect("finishes");
     stand.crash().await;
     let Finished::Video(video) = finished else { panic!("{finished:?}") };
     assert_eq!(check(&stand.catalog, id).await.video, Some(video));
     assert_eq!(stand.catalog.uploads().finish(id, made).await.expect("again"), finished);
-    let todo = stand.catalog.outbox().claim(Videos::ADDED, 100, 60_000).await.expect("claims");
-    assert_eq!(todo.iter().filter(|row| row.payload == video.to_string()).count(), 1);
+    let jobs = stand.catalog.jobs().of_video(video).await.expect("lists");
+    let todo = stand.catalog.outbox().claim(Jobs::READY, 100, 60_000).await.expect("claims");
+    assert_eq!(todo.iter().filter(|row| row.payload == jobs[0].id.to_string()).count(), jobs.len());
 }
 
 impl Stand {

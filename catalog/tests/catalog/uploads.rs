@@ -2,8 +2,8 @@
 
 use futures_util::future::join_all;
 use seekway_catalog::{
-    Abort, Append, Catalog, Committed, Complete, Concat, Error, Finished, Made, NewUpload, Part, Quota,
-    Remainder, Upload, UploadId, UploadState, VideoState, Videos,
+    Abort, Append, Catalog, Committed, Complete, Concat, Error, Finished, Jobs, Made, NewUpload, NewVideo,
+    Part, Quota, Remainder, Upload, UploadId, UploadState, VideoState,
 };
 
 use crate::stand::{Stand, account, new_upload, new_video, upload};
@@ -178,7 +178,8 @@ pub(crate) async fn finishing_makes_a_video_once(stand: &Stand) {
     assert_eq!((&first.parts, first.parts.len()), (&second.parts, 2));
     assert!(matches!(begin_again(catalog, id).await, Err(Error::IllegalTransition { .. })));
 
-    let finished = join_all((0..4).map(|_| uploads.finish(id, Made::Video(new_video("finish", 20))))).await;
+    let new = || NewVideo { profile: Some("default".to_owned()), ..new_video("finish", 20) };
+    let finished = join_all((0..4).map(|_| uploads.finish(id, Made::Video(new())))).await;
     let videos: Vec<_> = finished.into_iter().map(|finished| finished.expect("finishes")).collect();
     assert!(videos.iter().all(|video| *video == videos[0]), "{videos:?}");
     let Finished::Video(video) = videos[0] else { panic!("{videos:?}") };
@@ -186,9 +187,11 @@ pub(crate) async fn finishing_makes_a_video_once(stand: &Stand) {
     assert_eq!((upload.state, upload.video), (UploadState::Complete, Some(video)));
     let video = catalog.videos().get(video).await.expect("there is one");
     assert_eq!((video.state, &video.source), (VideoState::Uploaded, &new_video("finish", 20).source));
-    let told = catalog.outbox().claim(Videos::ADDED, 100, 60_000).await.expect("claims");
-    let told: Vec<_> = told.iter().filter(|row| row.payload == video.id.to_string()).collect();
-    assert_eq!(told.len(), 1, "what is to be done is told once");
+    let jobs = catalog.jobs().of_video(video.id).await.expect("lists");
+    let told = catalog.outbox().claim(Jobs::READY, 100, 60_000).await.expect("claims");
+    let told: Vec<_> = told.iter().filter(|row| row.payload == jobs[0].id.to_string()).collect();
+    assert_eq!((jobs.len(), told.len()), (1, 1), "what is to be done is told once");
+    catalog.jobs().cancel(jobs[0].id).await.expect("nobody does it");
 
     // A client that sends to the bucket by itself knows the parts.
     let direct = crate::stand::upload(catalog, "direct", Some(30)).await.id;

@@ -6,11 +6,12 @@ use rustix::process::Signal;
 use seekway_catalog::{Failure, JobState, Phase, VideoState};
 use seekway_loadtests::postgres::Postgres;
 use seekway_loadtests::seaweed::SeaweedFs;
+use seekway_loadtests::way::{Traffic, Way};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::sources::make;
-use crate::stand::{Stand, Way, Worker};
+use crate::stand::{Stand, Worker};
 
 /// Takes some seconds, so that there is a middle.
 const LONG: &str =
@@ -198,23 +199,23 @@ async fn a_worker_that_cannot_renew_stops_before_its_lease_is_over() {
 #[tokio::test]
 async fn a_store_that_fails_for_a_while_is_waited_for() {
     let seaweed = SeaweedFs::start().await.expect("starts");
-    let way = Way::to(seaweed.address()).await;
+    let way = Way::to(seaweed.address()).await.expect("a way");
     let stand = Stand::s3(&seaweed, &format!("http://{}", way.address())).await;
     let source = make(stand.folder.path(), SHORT);
-    way.cut(true);
+    way.set(Traffic::Cut);
     let (_, first) = stand.job(&source, "default").await;
     let _worker = stand.worker(&[]);
     let failed = stand.until(first, |job| job.state == JobState::Retry).await;
     assert_eq!(failed.failure, Some(Failure::Infrastructure), "{failed:?}");
-    way.cut(false);
+    way.set(Traffic::Open);
     stand.catalog.jobs().hurry(first).await.expect("is due");
     stand.ended(first).await;
     // And while it publishes.
     let (_, job) = stand.job(&make(stand.folder.path(), LONG), "default").await;
     reaches(&stand, job, Phase::Packaging).await;
-    way.cut(true);
+    way.set(Traffic::Cut);
     sleep(Duration::from_millis(500)).await;
-    way.cut(false);
+    way.set(Traffic::Open);
     let done = stand.until(job, |job| matches!(job.state, JobState::Succeeded | JobState::Retry)).await;
     if done.state == JobState::Retry {
         stand.catalog.jobs().hurry(job).await.expect("is due");

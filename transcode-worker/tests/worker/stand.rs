@@ -1,6 +1,5 @@
 //! A catalog, a store, and worker processes, in a temporary folder.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -15,9 +14,6 @@ use seekway_storage::local::LocalStore;
 use seekway_storage::s3::{S3Config, S3Store, StaticCredentials};
 use seekway_storage::{Attributes, ObjectKey, ObjectStore, Page};
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 /// What worker processes share.
@@ -260,54 +256,5 @@ impl Drop for Worker {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// A way to a server, which can be cut.
-pub(crate) struct Way {
-    address: SocketAddr,
-    is_cut: Arc<watch::Sender<bool>>,
-    task: JoinHandle<()>,
-}
-
-// === impl Way ===
-
-impl Way {
-    pub(crate) async fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
-        let address = listener.local_addr().expect("bound");
-        let is_cut = Arc::new(watch::Sender::new(false));
-        let cut = is_cut.clone();
-        let task = tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                let mut cut = cut.subscribe();
-                tokio::spawn(async move {
-                    let copied = async {
-                        let mut server = TcpStream::connect(server).await?;
-                        tokio::io::copy_bidirectional(&mut client, &mut server).await
-                    };
-                    tokio::select! {
-                        _ = copied => {}
-                        _ = cut.wait_for(|is_cut| *is_cut) => {}
-                    }
-                });
-            }
-        });
-        Self { address, is_cut, task }
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Ends every connection, and each new one at once, or lets them be.
-    pub(crate) fn cut(&self, is_cut: bool) {
-        self.is_cut.send_replace(is_cut);
-    }
-}
-
-impl Drop for Way {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
