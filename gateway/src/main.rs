@@ -10,6 +10,8 @@ use tracing::{info, warn};
 
 /// `EX_USAGE` of sysexits.h: the configuration is wrong, so starting again will not help.
 const EXIT_USAGE: u8 = 64;
+/// `EX_UNAVAILABLE`: starting again may help.
+const EXIT_UNAVAILABLE: u8 = 69;
 /// Ended by a second signal, with responses under way.
 const EXIT_CUT: i32 = 1;
 
@@ -29,7 +31,7 @@ fn main() -> ExitCode {
         Ok(gateway) => gateway,
         Err(error) => {
             eprintln!("gateway: {error}");
-            return ExitCode::from(EXIT_USAGE);
+            return ExitCode::from(if error.is_passing() { EXIT_UNAVAILABLE } else { EXIT_USAGE });
         }
     };
     let delay = if signals.wait() == SignalKind::terminate() {

@@ -121,6 +121,15 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
+// === impl StartError ===
+
+impl StartError {
+    /// Whether starting again may do better.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if source.is_retryable())
+    }
+}
+
 // === impl Gateway ===
 
 impl Gateway {

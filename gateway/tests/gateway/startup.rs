@@ -142,18 +142,30 @@ fn ended(mut command: Command) -> Output {
 /// It ends with 64 and one line on stderr, which has `named` in it.
 #[track_caller]
 fn check_refused(env: &[(&str, &str)], arguments: &[&str], named: &[&str]) {
+    check_ends(64, env, arguments, named);
+}
+
+#[track_caller]
+fn check_ends(code: i32, env: &[(&str, &str)], arguments: &[&str], named: &[&str]) {
     let folder = folder();
     let mut command = command(&folder, env);
     command.args(arguments);
     let Output { status, stdout, stderr } = ended(command);
     let stderr = String::from_utf8(stderr).expect("text");
-    assert_eq!(status.code(), Some(64), "{env:?} {arguments:?}: {stderr}");
+    assert_eq!(status.code(), Some(code), "{env:?} {arguments:?}: {stderr}");
     assert!(stdout.is_empty(), "{env:?}: {stdout:?}");
     assert_eq!(stderr.lines().count(), 1, "{env:?} {arguments:?}: {stderr}");
     assert!(stderr.starts_with("gateway: ") && stderr.ends_with('\n'), "{stderr}");
     for named in named {
         assert!(stderr.contains(named), "{env:?} {arguments:?}: {named} is not in {stderr}");
     }
+}
+
+/// Nobody listens on port 1.
+#[test]
+fn a_database_that_is_away_is_no_wrong_setting() {
+    let url = ("DATABASE_URL", "postgres://postgres@127.0.0.1:1/seekway");
+    check_ends(69, &[url], &[], &["--database-url (DATABASE_URL)", "the database is unavailable"]);
 }
 
 #[test]

@@ -11,10 +11,9 @@ use seekway_catalog::{Catalog, Filter, Job, JobState, Patch, Video, VideoState, 
 use seekway_queue::Doorbells;
 use seekway_storage::{ObjectKey, ObjectStore, Page};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 
-use crate::clients::{Uploaded, get};
+use crate::clients::{Uploaded, get, sha256};
 use crate::report::Report;
 
 /// Far longer than all that is waited for: a ring that a killed worker had heard is heard again after a minute.
@@ -108,8 +107,7 @@ impl Checks {
         for output in outputs {
             let key = format!("{prefix}{}", output["name"].as_str().ok_or("no name")?);
             let bytes = self.read(&key).await?;
-            let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-            if output["sha256"].as_str() != Some(&sha256) {
+            if output["sha256"].as_str() != Some(&sha256(&bytes)) {
                 return Err(format!("{key} is not what was made"));
             }
             named.insert(key);
@@ -178,31 +176,26 @@ impl Checks {
         }
     }
 
-    /// Waits until the dead letters are these and no others: garbage, and the jobs that are dead.
+    /// Waits until these are among the dead letters, and there are at most so many.
     pub(crate) async fn dead_letters(
         &self,
         letters: impl AsyncFn() -> String,
-        must: &[String],
-        count_max: usize,
+        wanted: &[String],
+        most: usize,
         report: &mut Report,
     ) {
         if !self.has_broker {
             return;
         }
         self.until(report, async |report| {
-            let depth = self.doorbells.depth().await.map_err(|error| error.to_string())?;
-            report.dead_letters = depth.dead;
-            let (least, most) = (must.len() as u64, count_max as u64);
-            if !(least..=most).contains(&depth.dead) {
-                return Err(format!(
-                    "{} dead letters, not {least} to {most}: {}",
-                    depth.dead,
-                    letters().await
-                ));
+            report.dead_letters = self.doorbells.depth().await.map_err(|error| error.to_string())?.dead;
+            let said = letters().await;
+            if !(wanted.len() as u64..=most as u64).contains(&report.dead_letters) {
+                let (count, least) = (report.dead_letters, wanted.len());
+                return Err(format!("{count} dead letters, not {least} to {most}: {said}"));
             }
-            let letters = letters().await;
-            let missing: Vec<_> = must.iter().filter(|letter| !letters.contains(*letter)).collect();
-            if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} are not in {letters}")) }
+            let missing: Vec<_> = wanted.iter().filter(|letter| !said.contains(*letter)).collect();
+            if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} are not in {said}")) }
         })
         .await;
     }
@@ -243,7 +236,7 @@ impl Checks {
         loop {
             match look(report).await {
                 Ok(found) => {
-                    report.waited(began.elapsed(), last);
+                    report.waited(began.elapsed(), &last);
                     return Some(found);
                 }
                 Err(wrong) if began.elapsed() > PATIENCE => {

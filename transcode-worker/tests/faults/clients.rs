@@ -41,8 +41,7 @@ pub(crate) struct Uploaded {
 
 impl Source {
     fn new(bytes: Vec<u8>) -> Self {
-        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { bytes: bytes.into(), sha256 }
+        Self { sha256: sha256(&bytes), bytes: bytes.into() }
     }
 
     /// Small videos that differ.
@@ -97,7 +96,7 @@ pub(crate) async fn one(addresses: &[SocketAddr], source: &Source, key: u64) -> 
     let began = Instant::now();
     for nth in 0.. {
         assert!(began.elapsed() < PATIENCE, "nobody takes an upload: {last}");
-        let address = addresses[(usize::from(key % 2 == 0) + nth) % addresses.len()];
+        let address = addresses[(usize::from(key.is_multiple_of(2)) + nth) % addresses.len()];
         match timeout(ANSWER_WITHIN, post(address, source, key)).await {
             Ok(Ok(video)) => return Uploaded { video, sha256: source.sha256.clone() },
             Ok(Err(error)) => last = error,
@@ -124,6 +123,11 @@ async fn post(address: SocketAddr, source: &Source, key: u64) -> Result<VideoId,
     }
     let json: serde_json::Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
     json["id"].as_str().and_then(VideoId::parse).ok_or_else(|| format!("no id in {text}"))
+}
+
+/// As receipts have it.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// The status, and the body, of what a gateway serves.

@@ -48,27 +48,27 @@ const FAULTS: usize = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sqlite() {
-    run(Backend::Sqlite).await;
+    Box::pin(run(Backend::Sqlite)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres() {
-    run(Backend::Postgres).await;
+    Box::pin(run(Backend::Postgres)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis() {
-    run(Backend::Redis).await;
+    Box::pin(run(Backend::Redis)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rabbitmq() {
-    run(Backend::RabbitMq).await;
+    Box::pin(run(Backend::RabbitMq)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sqs() {
-    run(Backend::Sqs).await;
+    Box::pin(run(Backend::Sqs)).await;
 }
 
 async fn run(backend: Backend) {

@@ -58,7 +58,7 @@ impl Report {
         self.problems.push(text);
     }
 
-    pub(crate) fn waited(&mut self, time: Duration, last: String) {
+    pub(crate) fn waited(&mut self, time: Duration, last: &str) {
         if time >= WORTH_A_LINE {
             let last: String = last.chars().take(WAITED_CHARS).collect();
             self.waited_for.push(format!("{} s: {last}", time.as_secs()));

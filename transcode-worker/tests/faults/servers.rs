@@ -259,7 +259,7 @@ impl Broker {
                 assert!(answer.expect("adds").starts_with('$'));
             }
             Self::RabbitMq(server) => {
-                Amqp::open(&server.url()).await.publish("video_processing", garbage).await
+                Amqp::open(&server.url()).await.publish("video_processing", garbage).await;
             }
             Self::Moto(server) => crate::sqs::publish(&server.queue(QUEUE), garbage).await,
         }
