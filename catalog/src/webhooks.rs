@@ -36,6 +36,9 @@ pub struct Webhooks<'c>(pub(crate) &'c Database);
 // === impl Webhooks ===
 
 impl Webhooks<'_> {
+    /// Tests of a webhook that wait to be delivered: they are the one thing that somebody can have told to others at will.
+    pub const TESTS_MAX: u64 = 10;
+
     /// Adds one, unless the account has `most` already.
     ///
     /// # Errors
@@ -143,10 +146,16 @@ impl Webhooks<'_> {
     /// Has it told of an event by which only that is tried. The event's name.
     ///
     /// # Errors
-    /// [`Error::Conflict`] where it is disabled.
+    /// [`Error::Conflict`] where it is disabled, or has not been told of the [`TESTS_MAX`](Self::TESTS_MAX) before.
     pub async fn test(&self, account: Option<AccountId>, id: WebhookId) -> Result<EventId, Error> {
         let mut write = self.0.write().await?;
         locked(&mut write, account, id).await?.must_be_enabled()?;
+        let sql = "SELECT (SELECT COUNT(*) FROM feed_inbox WHERE webhook = $1 AND kind = $2) + \
+                   (SELECT COUNT(*) FROM webhook_deliveries JOIN feed ON feed.number = webhook_deliveries.event \
+                   WHERE webhook_deliveries.webhook = $1 AND state = 'waiting' AND kind = $2) AS tests";
+        if write.row(sql, args![id, EventKind::WebhookTest]).await?.get::<u64>("tests")? >= Self::TESTS_MAX {
+            return Err(Error::Conflict("ten tests of the webhook wait already"));
+        }
         let event = feed::tell_of_webhook(&mut write, EventKind::WebhookTest, id, None).await?;
         write.commit().await?;
         Ok(event)

@@ -6,7 +6,7 @@ use futures_util::future::{join, join_all};
 use seekway_catalog::{
     AccountId, Catalog, DeliveryState, Error, EventKind, Failure, FeedEvent, Following, NewAttempt, NewJob,
     NewWebhook, Outcome, Patch, Pending, Role, VideoId, VideoState, Viewer, WebhookId, WebhookPatch,
-    WebhookState,
+    WebhookState, Webhooks,
 };
 
 use crate::stand::{Stand, account, new_video};
@@ -202,6 +202,22 @@ pub(crate) async fn webhooks_are_their_owners(stand: &Stand) {
     );
     hooks.delete(ann, id).await.expect("deletes");
     assert!(matches!(hooks.get(ann, id).await, Err(Error::NotFound)));
+}
+
+pub(crate) async fn few_tests_of_a_webhook_wait(stand: &Stand) {
+    let hooks = stand.catalog.webhooks();
+    let ann = Some(account(&stand.catalog, "hook-tests").await.id);
+    let id = webhook(&stand.catalog, ann, &[]).await;
+    for nth in 0..Webhooks::TESTS_MAX {
+        hooks.test(ann, id).await.expect("tests");
+        if nth == 3 {
+            advance(&stand.catalog).await;
+        }
+    }
+    assert!(matches!(hooks.test(ann, id).await, Err(Error::Conflict(_))));
+    let pending = hooks.claim(id, 1, LEASE_MS).await.expect("claims");
+    hooks.record(&pending[0], &attempt(Some(200)), Outcome::Delivered, LEASE_MS).await.expect("records");
+    hooks.test(ann, id).await.expect("there is room for one");
 }
 
 pub(crate) async fn each_webhook_is_told_of_what_it_wants(stand: &Stand) {

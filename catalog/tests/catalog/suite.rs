@@ -54,6 +54,7 @@ pub(crate) async fn conformance(stand: &Stand) {
         feed::a_reader_of_the_feed_misses_nothing,
         feed::what_the_feed_has_lost_it_says,
         feed::webhooks_are_their_owners,
+        feed::few_tests_of_a_webhook_wait,
         feed::each_webhook_is_told_of_what_it_wants,
         feed::a_delivery_is_tried_until_it_is_done,
         accounts::an_address_has_one_account,

@@ -127,7 +127,7 @@ fn rotate_secret() {}
     params(("id" = String, Path, description = "Its name.", format = "uuid")),
     responses(
         (status = 202, description = "What the event is called.", body = TestedDocument),
-        (status = 409, description = "It is disabled."),
+        (status = 409, description = "It is disabled, or ten tests wait already."),
         OfOne
     )
 )]

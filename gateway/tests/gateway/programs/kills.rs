@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use seekway_catalog::{DeliveryState, EventKind, Following, NewWebhook, Role, Viewer};
@@ -35,12 +36,13 @@ async fn kills_lose_no_event() {
 }
 
 async fn killed(up: &Uploading, gateways: usize, seed: u64) {
-    // Fails, is slow beyond the limit, redirects; in the end it always takes what it is told.
-    let receiver = Receiver::start(|path, nth| match nth % 5 {
+    // Each event fails twice, and some are not answered at all, before it is taken.
+    let hangs = AtomicUsize::new(0);
+    let receiver = Receiver::start(move |path, nth| match nth {
         _ if path == "/good" => Reply::Status(200),
         0 => Reply::Status(500),
         1 => Reply::With(307, "location", "/good"),
-        2 if nth < 20 => Reply::Hang,
+        2 if hangs.fetch_add(1, Ordering::Relaxed) < 6 => Reply::Hang,
         _ => Reply::Status(202),
     })
     .await;

@@ -47,7 +47,7 @@ pub(super) struct Receiver {
 // === impl Receiver ===
 
 impl Receiver {
-    /// `reply` is given the path, and how many requests there were for it before.
+    /// `reply` is given the path, and how many requests there were of the same event before.
     pub(super) async fn start(reply: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it listens");
@@ -66,7 +66,8 @@ impl Receiver {
                         let body = body.collect().await.map(http_body_util::Collected::to_bytes);
                         let nth = {
                             let mut counts = counts.lock().expect("no panic");
-                            let count = counts.entry(path.clone()).or_default();
+                            let event = head.headers.get("webhook-id").map(|id| id.to_str().expect("text"));
+                            let count = counts.entry(format!("{path} {event:?}")).or_default();
                             *count += 1;
                             *count - 1
                         };
