@@ -42,7 +42,11 @@ impl Checks {
                 }
             }
             let [open @ .., _dead] = self.catalog.jobs().counts().await.map_err(|error| error.chain())?;
-            if open == [0; 4] { Ok(()) } else { Err(format!("queued, leased, running, retry: {open:?}")) }
+            if open == [0; 5] {
+                Ok(())
+            } else {
+                Err(format!("queued, leased, running, waiting, retry: {open:?}"))
+            }
         })
         .await;
     }
@@ -188,7 +192,8 @@ impl Checks {
             return;
         }
         self.until(report, async |report| {
-            report.dead_letters = self.doorbells.depth().await.map_err(|error| error.to_string())?.dead;
+            let depth = self.doorbells.depth().await.map_err(|error| error.to_string())?;
+            report.dead_letters = depth.dead.ok_or("it does not say how many dead letters there are")?;
             let said = letters().await;
             if !(wanted.len() as u64..=most as u64).contains(&report.dead_letters) {
                 let (count, least) = (report.dead_letters, wanted.len());

@@ -104,13 +104,13 @@ async fn run(backend: Backend) {
     let of_processes = Deck::new(Fault::of_processes(), most, random.u64(..));
     let of_servers = Deck::new(Fault::of_servers(backend), most, random.u64(..));
     let addresses = fleet.addresses.clone();
-    let (_, _, uploaded) = tokio::join!(
+    let ((), (), uploaded) = tokio::join!(
         lanes::of_processes(&mut fleet, of_processes, &shared, random.u64(..)),
         lanes::of_servers(&mut servers, &ways, of_servers, &shared, random.u64(..)),
         clients::upload(&addresses, &shared, random.u64(..)),
     );
     ways.iter().for_each(Ways::open);
-    fleet.during(ended(&servers, &shared, &addresses, &uploaded, &mut report)).await;
+    Box::pin(fleet.during(ended(&servers, &shared, &addresses, &uploaded, &mut report))).await;
 
     report.skew = fleet.skew.clone().unwrap_or_else(|| "0h".to_owned());
     report.seconds = shared.began.elapsed().as_secs();
