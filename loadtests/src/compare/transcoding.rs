@@ -38,8 +38,8 @@ pub const NAME: &str = "transcoding";
 const LADDER: [&str; 3] = ["720p", "480p", "360p"];
 /// No job of a film takes longer on any machine that is of use.
 const READY_WITHIN: Duration = Duration::from_mins(10);
-/// So that the film has several.
-const CHUNK_LENGTH: &str = "10s";
+/// So many the film has, about: each is a whole group of pictures at least.
+const CHUNKS: u32 = 6;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What came of it.
@@ -102,10 +102,11 @@ pub async fn run(
     let settings =
         [("SEEKWAY_TRANSCODING", "embedded"), ("SEEKWAY_UPLOADS", "auto"), ("SEEKWAY_ACCOUNTS", "auto")];
     let whole = [("SEEKWAY_CHUNK_ABOVE", "0s")];
+    let length = format!("{}s", (film_seconds / CHUNKS).max(1));
     // On a machine of two cores.
     let chunked = [
         ("SEEKWAY_CHUNK_ABOVE", "1s"),
-        ("SEEKWAY_CHUNK_LENGTH", CHUNK_LENGTH),
+        ("SEEKWAY_CHUNK_LENGTH", length.as_str()),
         ("SEEKWAY_WORKER_SLOTS", "2"),
     ];
     let start = async |more: &[(&'static str, &str)], bucket: &Bucket| {
