@@ -106,13 +106,11 @@ fn assert_besides(round: &Round, scenario: &Scenario) {
 async fn the_worker_is_measured_beside_ffmpeg_alone() {
     let gateway = Path::new(env!("CARGO_BIN_EXE_gateway"));
     let found = compare::transcoding::run(gateway, 4, 2, |_| {}).await.unwrap();
-    assert_eq!((found.rounds.len(), found.goals.len()), (2, 6), "{found}");
+    assert_eq!((found.rounds.len(), found.goals.len()), (2, 3), "{found}");
     for round in &found.rounds {
-        let all = [round.playable, round.encode, round.bare, round.ladder, round.each, round.chunked];
+        let all = [round.playable, round.encode, round.bare, round.ladder, round.each];
         assert!(all.iter().all(|seconds| *seconds > 0.0), "{found}");
         assert!(round.playable > round.encode, "{found}");
-        let (whole, chunks) = round.ssim;
-        assert!(whole > 0.8 && chunks > 0.8 && round.bytes.0 > 0.0 && round.bytes.1 > 0.0, "{found}");
     }
     println!("{found}");
 }

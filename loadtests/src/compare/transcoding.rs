@@ -4,11 +4,6 @@
 //! In each round a film is uploaded to a gateway with its own worker in front of SeaweedFS, twice: by the default profile
 //! and by the ladder. Then ffmpeg runs alone with the arguments of the receipt; and once for each rendition of the ladder,
 //! with the arguments that `transcode-worker plan` prints for it. What is compared is wall time within a round.
-//!
-//! Another gateway, whose worker has two slots, makes the film in chunks: what becomes of it is compared with what one encode
-//! made, in size and in likeness to the film.
-
-mod quality;
 
 use std::{
     fmt,
@@ -30,7 +25,7 @@ use crate::{
     child::{self, find_binary},
     client::Client,
     gateway::{Gateway, Launch},
-    seaweed::{Bucket, SeaweedFs},
+    seaweed::SeaweedFs,
 };
 
 /// What it is called beside the scenarios.
@@ -38,8 +33,6 @@ pub const NAME: &str = "transcoding";
 const LADDER: [&str; 3] = ["720p", "480p", "360p"];
 /// No job of a film takes longer on any machine that is of use.
 const READY_WITHIN: Duration = Duration::from_mins(10);
-/// So many the film has, about: each is a whole group of pictures at least.
-const CHUNKS: u32 = 6;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What came of it.
@@ -66,12 +59,6 @@ pub struct TranscodingRound {
     pub ladder: f64,
     /// What ffmpeg takes alone for each of the three, without the sound, in all.
     pub each: f64,
-    /// As `playable`, of the same film in chunks.
-    pub chunked: f64,
-    /// Bytes of the film in one file, of one encode and of chunks.
-    pub bytes: (f64, f64),
-    /// Their structural similarity to the film (SSIM), 1 at most.
-    pub ssim: (f64, f64),
 }
 
 /// Measures; the worker's binary is beside the gateway's.
@@ -101,22 +88,9 @@ pub async fn run(
     // As somebody has it who starts it and uploads from the same machine.
     let settings =
         [("SEEKWAY_TRANSCODING", "embedded"), ("SEEKWAY_UPLOADS", "auto"), ("SEEKWAY_ACCOUNTS", "auto")];
-    let whole = [("SEEKWAY_CHUNK_ABOVE", "0s")];
-    let length = format!("{}s", (film_seconds / CHUNKS).max(1));
-    // On a machine of two cores.
-    let chunked = [
-        ("SEEKWAY_CHUNK_ABOVE", "1s"),
-        ("SEEKWAY_CHUNK_LENGTH", length.as_str()),
-        ("SEEKWAY_WORKER_SLOTS", "2"),
-    ];
-    let start = async |more: &[(&'static str, &str)], bucket: &Bucket| {
-        let settings = settings.iter().chain(more).map(|(name, value)| (*name, (*value).to_owned()));
-        let settings: Vec<_> = settings.collect();
-        Gateway::start(&Launch::with_uploads(gateway, &seaweed, bucket, &settings)).await
-    };
-    let chunks = start(&chunked, &seaweed.new_bucket().await?).await?;
-    let gateway = start(&whole, &bucket).await?;
-    let bench = Bench { gateway, chunks, worker, folder: folder.path().to_owned(), film };
+    let settings = settings.map(|(name, value)| (name, value.to_owned()));
+    let gateway = Gateway::start(&Launch::with_uploads(gateway, &seaweed, &bucket, &settings)).await?;
+    let bench = Bench { gateway, worker, folder: folder.path().to_owned(), film };
     let mut found = Vec::new();
     let mut args: Option<Vec<String>> = None;
     for round in 0..rounds {
@@ -130,8 +104,6 @@ pub async fn run(
 
 struct Bench {
     gateway: Gateway,
-    /// Its worker makes chunks.
-    chunks: Gateway,
     worker: PathBuf,
     folder: PathBuf,
     film: PathBuf,
@@ -140,10 +112,6 @@ struct Bench {
 /// What a job left.
 struct Published {
     playable: f64,
-    /// The film in one file.
-    mp4: Vec<u8>,
-    /// One for each chunk.
-    encodes: usize,
     encode: f64,
     args: Vec<String>,
 }
@@ -158,32 +126,18 @@ impl Bench {
             Some(args) => Some(timed(self.ffmpeg().args(args)).await?),
             None => None,
         };
-        let published = self.publish(&self.gateway, "default").await?;
+        let published = self.publish("default").await?;
         let bare = match early {
             Some(bare) => bare,
             None => timed(self.ffmpeg().args(&published.args)).await?,
         };
-        let ladder = self.publish(&self.gateway, "ladder").await?.encode;
-        let chunked = self.publish(&self.chunks, "default").await?;
-        if chunked.encodes < 2 {
-            return Err(unexpected("the receipt", "one encode of the whole film where chunks were wanted"));
-        }
+        let ladder = self.publish("ladder").await?.encode;
         let mut each = 0.0;
         for rendition in LADDER {
             each += self.one(rendition).await?;
         }
-        let ssim = (self.ssim(&published.mp4).await?, self.ssim(&chunked.mp4).await?);
-        let size = |made: &Published| f64::from(u32::try_from(made.mp4.len()).unwrap_or(u32::MAX));
-        let bytes = (size(&published), size(&chunked));
-        let Published { playable, encode, args, .. } = published;
-        let chunked = chunked.playable;
-        Ok((TranscodingRound { playable, encode, bare, ladder, each, chunked, bytes, ssim }, args))
-    }
-
-    async fn ssim(&self, mp4: &[u8]) -> Result<f64, Error> {
-        let path = self.folder.join("made.mp4");
-        std::fs::write(&path, mp4)?;
-        quality::ssim(&path, &self.film).await
+        let Published { playable, encode, args } = published;
+        Ok((TranscodingRound { playable, encode, bare, ladder, each }, args))
     }
 
     fn ffmpeg(&self) -> Command {
@@ -193,9 +147,9 @@ impl Bench {
     }
 
     /// Uploads the film, and waits until it plays.
-    async fn publish(&self, gateway: &Gateway, profile: &str) -> Result<Published, Error> {
+    async fn publish(&self, profile: &str) -> Result<Published, Error> {
         const BOUNDARY: &str = "film";
-        let mut client = Client::connect(gateway.address()).await?;
+        let mut client = Client::connect(self.gateway.address()).await?;
         let mut body = Vec::new();
         for (name, value) in [("title", "film"), ("profile", profile)] {
             let part =
@@ -234,13 +188,11 @@ impl Bench {
         let playable = began.elapsed().as_secs_f64();
         let receipt = json("the receipt", StatusCode::OK, &fetch("receipt").await?)?;
         let runs = receipt["runs"].as_array().cloned().unwrap_or_default();
-        let encodes: Vec<_> = runs.iter().filter(|run| run["name"] == "encode").collect();
-        let encode = encodes.first().ok_or_else(|| unexpected("runs", "no encode"))?;
+        let encode =
+            runs.iter().find(|run| run["name"] == "encode").ok_or_else(|| unexpected("runs", "no encode"))?;
         let args = encode["args"].as_array().into_iter().flatten();
         Ok(Published {
             playable,
-            mp4: fetch("mp4").await?.to_vec(),
-            encodes: encodes.len(),
             encode: encode["seconds"].as_f64().unwrap_or_default(),
             args: args.filter_map(|arg| arg.as_str().map(str::to_owned)).collect(),
         })
@@ -305,21 +257,6 @@ fn goals(rounds: &[TranscodingRound]) -> Vec<Goal> {
             |round| round.playable / round.bare,
             Bound::AtMost(1.25),
         ),
-        goal(
-            "in chunks: from the end of an upload until it plays, in parts of one encode",
-            |round| round.chunked / round.playable,
-            Bound::AtMost(1.25),
-        ),
-        goal(
-            "in chunks: the size, in parts of one encode",
-            |round| round.bytes.1 / round.bytes.0,
-            Bound::AtMost(1.05),
-        ),
-        goal(
-            "in chunks: what is unlike the film (1 - SSIM), in parts of one encode",
-            |round| (1.0 - round.ssim.1) / (1.0 - round.ssim.0),
-            Bound::AtMost(1.05),
-        ),
     ]
 }
 
@@ -350,11 +287,6 @@ impl fmt::Display for Transcoding {
         writeln!(f, "{}", row("ffmpeg alone, same arguments", |round| round.bare))?;
         writeln!(f, "{}", row("three renditions, one decode", |round| round.ladder))?;
         writeln!(f, "{}", row("three renditions, an ffmpeg for each", |round| round.each))?;
-        writeln!(f, "{}", row("in chunks, two at once, until it plays", |round| round.chunked))?;
-        writeln!(f, "{}", row("MB of one encode", |round| round.bytes.0 / 1e6))?;
-        writeln!(f, "{}", row("MB of chunks", |round| round.bytes.1 / 1e6))?;
-        writeln!(f, "{}", row("1000 x (1 - SSIM) of one encode", |round| 1e3 * (1.0 - round.ssim.0)))?;
-        writeln!(f, "{}", row("1000 x (1 - SSIM) of chunks", |round| 1e3 * (1.0 - round.ssim.1)))?;
         goals.iter().try_for_each(|goal| writeln!(f, "  {goal}"))
     }
 }
