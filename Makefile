@@ -1,6 +1,6 @@
 # Everything a person types. Each target says what it does in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs fuzz bench bench-keep compare cold-seek scheduler hedging soak loadtest clean
+.PHONY: help run test check docs fuzz bench bench-keep compare cold-seek scheduler chunks hedging soak loadtest clean
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -57,6 +57,10 @@ cold-seek: ## measure a seek into a cold object, on release builds (ARGS are pas
 scheduler: ## measure how one long video spreads over 1 to 64 workers, with a stand-in for ffmpeg
 	@scripts/setup test
 	@$(BENCH) --bench scheduler
+
+chunks: ## measure a film made in chunks beside the same made whole, by real workers: time, size and likeness
+	@scripts/setup test
+	@$(BENCH) --bench chunks
 
 hedging: ## measure what asking twice does for late answers, on release builds (ARGS are passed on)
 	@scripts/setup run
