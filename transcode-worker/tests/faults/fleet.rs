@@ -253,7 +253,7 @@ fn worker(nth: usize, scratch: &Path, skew: Option<&str>) -> Command {
 
 fn gateway(address: SocketAddr) -> Command {
     let program = Path::new(env!("CARGO_BIN_EXE_transcode-worker")).with_file_name("gateway");
-    assert!(program.is_file(), "{} is missing: cargo build --workspace", program.display());
+    is_fresh(&program);
     let mut command = with_us(program);
     clean(&mut command);
     command
@@ -270,6 +270,29 @@ fn gateway(address: SocketAddr) -> Command {
         .env("SEEKWAY_DRAIN_DELAY", "0s")
         .env("SEEKWAY_LOG", "info");
     command
+}
+
+/// Another package's program is built by `cargo build --workspace` and `cargo test --workspace`, and not for this test alone: an
+/// old one would be tried, and blamed.
+fn is_fresh(program: &Path) {
+    let built = fs::metadata(program).and_then(|program| program.modified());
+    let built = built.unwrap_or_else(|_| panic!("{} is missing: cargo build --workspace", program.display()));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut folders: Vec<_> = ["cache", "catalog", "gateway", "queue", "settings", "storage"]
+        .map(|package| root.join(package).join("src"))
+        .into();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("reads").flatten() {
+            let (path, metadata) = (entry.path(), entry.metadata().expect("it is there"));
+            if metadata.is_dir() {
+                folders.push(path);
+            } else {
+                let is_older = metadata.modified().expect("a time") > built;
+                let program = program.display();
+                assert!(!is_older, "{program} is older than {}: cargo build --workspace", path.display());
+            }
+        }
+    }
 }
 
 /// It is killed with the thread that starts it, which is the test's.
