@@ -8,7 +8,7 @@ use crate::Error;
 use crate::database::{Database, args};
 
 /// In order; the place in the list, from 1, is a migration's number.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("../migrations/0001_accounts.sql"),
     include_str!("../migrations/0002_videos.sql"),
     include_str!("../migrations/0003_uploads.sql"),
@@ -19,6 +19,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../migrations/0008_parts.sql"),
     include_str!("../migrations/0009_events.sql"),
     include_str!("../migrations/0010_work.sql"),
+    include_str!("../migrations/0011_outbox.sql"),
 ];
 
 const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (
